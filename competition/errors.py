@@ -1,0 +1,193 @@
+"""One tree of errors. Every error a user can meet says what went wrong, where, and what to do next.
+
+Command lines print ``message`` and ``hint`` and exit with ``exit_code``; the API answers ``http_status`` with
+``{"error": {"code", "message", "hint", ...}}``. A bug stays an ordinary Python exception and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class DataCupError(Exception):
+    """Base of everything DataCup raises on purpose.
+
+    ``message`` is one clear sentence: what happened and where. ``hint`` says what to do about it.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(DataCupError):
+    """The command or request asks for something that does not exist or does not fit together."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class RulesError(DataCupError):
+    """A competition file is malformed; the message names file and line."""
+
+    code = "rules"
+    exit_code = 2
+
+
+class DataFormatError(DataCupError):
+    """A file on disk (tar, parquet, npz, npy, json) is not what its format promises."""
+
+    code = "data_format"
+    exit_code = 3
+
+
+class StorageError(DataCupError):
+    """The disk is full or a path cannot be read or written."""
+
+    code = "storage"
+    exit_code = 4
+
+
+class EngineError(DataCupError):
+    """Work over shards did not complete; the message names the failed shards."""
+
+    code = "engine"
+    exit_code = 5
+
+
+class TrainingError(DataCupError):
+    """Training cannot start or go on (bad shards, NaN loss, a checkpoint of another recipe)."""
+
+    code = "training"
+    exit_code = 6
+
+
+class EvaluationError(DataCupError):
+    """A model or an evaluation set cannot be evaluated."""
+
+    code = "evaluation"
+    exit_code = 7
+
+
+class ServiceUnavailableError(DataCupError):
+    """The leaderboard or the Hub cannot be reached; trying again later can work."""
+
+    code = "unavailable"
+    exit_code = 8
+    http_status = 503
+
+
+class AuthenticationError(DataCupError):
+    """No token, an unknown token, or an expired one."""
+
+    code = "unauthenticated"
+    exit_code = 9
+    http_status = 401
+
+
+class PermissionDeniedError(DataCupError):
+    """The token is good but its scopes or its account do not allow this."""
+
+    code = "forbidden"
+    exit_code = 9
+    http_status = 403
+
+
+class NotFoundError(DataCupError):
+    """The named thing does not exist, or the caller may not know that it does."""
+
+    code = "not_found"
+    exit_code = 2
+    http_status = 404
+
+
+class ConflictError(DataCupError):
+    """The state changed in the meantime, or the request contradicts an earlier one."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class StaleAttemptError(ConflictError):
+    """A worker reported under an attempt that is no longer the live one (its lease ended)."""
+
+    code = "stale_attempt"
+
+
+class ValidationFailedError(DataCupError):
+    """A request body does not have the promised shape; the message names the field."""
+
+    code = "validation"
+    exit_code = 2
+    http_status = 422
+
+
+class RejectionReason(StrEnum):
+    """Why an entry ended ``invalid``. The same words in the kit, the scorer, the API, the site and the docs."""
+
+    REPOSITORY_NOT_FOUND = "repository_not_found"
+    MANIFEST_MISSING = "manifest_missing"
+    MANIFEST_MALFORMED = "manifest_malformed"
+    MANIFEST_MISMATCH = "manifest_mismatch"
+    PATH_NOT_ALLOWED = "path_not_allowed"
+    FILE_MISSING = "file_missing"
+    FILE_TOO_LARGE = "file_too_large"
+    SIZE_MISMATCH = "size_mismatch"
+    DIGEST_MISMATCH = "digest_mismatch"
+    SUBSET_MALFORMED = "subset_malformed"
+    SUBSET_UNSORTED = "subset_unsorted"
+    SUBSET_FOREIGN_UIDS = "subset_foreign_uids"
+    SUBSET_COUNT_MISMATCH = "subset_count_mismatch"
+    RECIPE_MISMATCH = "recipe_mismatch"
+    MODEL_MALFORMED = "model_malformed"
+    MODEL_SHAPE_MISMATCH = "model_shape_mismatch"
+    MODEL_NOT_FINITE = "model_not_finite"
+
+    @property
+    def hint(self) -> str:
+        """What the participant can do about it."""
+        return _REJECTION_HINTS[self]
+
+
+_REBUILD = "Run `datacup submit` again from the run's output folder: it rebuilds the manifest from the files."
+
+_REJECTION_HINTS: dict[RejectionReason, str] = {
+    RejectionReason.REPOSITORY_NOT_FOUND: "Check that the repository is public (or shared with the scorer) and that the "
+    "revision still exists, then submit again.",
+    RejectionReason.MANIFEST_MISSING: _REBUILD,
+    RejectionReason.MANIFEST_MALFORMED: _REBUILD,
+    RejectionReason.MANIFEST_MISMATCH: "The manifest was made for another registration. " + _REBUILD,
+    RejectionReason.PATH_NOT_ALLOWED: "List only plain files inside the submission folder. " + _REBUILD,
+    RejectionReason.FILE_MISSING: "A file of the manifest is not in the repository at the registered revision. " + _REBUILD,
+    RejectionReason.FILE_TOO_LARGE: "The competition's rules limit the size of this file; remove what does not belong to it.",
+    RejectionReason.SIZE_MISMATCH: "The file was changed after the manifest was written. " + _REBUILD,
+    RejectionReason.DIGEST_MISMATCH: "The file was changed after the manifest was written. " + _REBUILD,
+    RejectionReason.SUBSET_MALFORMED: "Save the subset with `datacup subset`, or as a 1-D `.npy` of dtype `u8,u8`.",
+    RejectionReason.SUBSET_UNSORTED: "Sort the uids as unsigned pairs (`numpy.sort`) before saving the subset.",
+    RejectionReason.SUBSET_FOREIGN_UIDS: "Keep only uids of this scale's pool; was the subset made for another scale?",
+    RejectionReason.SUBSET_COUNT_MISMATCH: "The subset's length differs from the manifest's. " + _REBUILD,
+    RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale that you enter; recipes are fixed.",
+    RejectionReason.MODEL_MALFORMED: "Submit the `model.safetensors` that `datacup train` wrote, unchanged.",
+    RejectionReason.MODEL_SHAPE_MISMATCH: "The weights are not those of the recipe's model. Train with this scale's recipe.",
+    RejectionReason.MODEL_NOT_FINITE: "The weights hold NaN or infinity: training diverged. Check the data and train again.",
+}
+
+
+class RejectionError(DataCupError):
+    """An entry breaks a rule: it ends ``invalid``, no quota is charged."""
+
+    code = "rejected"
+    exit_code = 10
+
+    def __init__(self, reason: RejectionReason, message: str) -> None:
+        super().__init__(message, hint=reason.hint)
+        self.reason = reason

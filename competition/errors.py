@@ -161,24 +161,26 @@ class RejectionReason(StrEnum):
 _REBUILD = "Run `datacup submit` again from the run's output folder: it rebuilds the manifest from the files."
 
 _REJECTION_HINTS: dict[RejectionReason, str] = {
-    RejectionReason.REPOSITORY_NOT_FOUND: "Check that the repository is public (or shared with the scorer) and that the "
-    "revision still exists, then submit again.",
+    RejectionReason.REPOSITORY_NOT_FOUND: (
+        "Check that the repository is public (or open to the scorer) and that the revision exists, then submit again."
+    ),
     RejectionReason.MANIFEST_MISSING: _REBUILD,
     RejectionReason.MANIFEST_MALFORMED: _REBUILD,
     RejectionReason.MANIFEST_MISMATCH: "The manifest was made for another registration. " + _REBUILD,
     RejectionReason.PATH_NOT_ALLOWED: "List only plain files inside the submission folder. " + _REBUILD,
-    RejectionReason.FILE_MISSING: "A file of the manifest is not in the repository at the registered revision. " + _REBUILD,
-    RejectionReason.FILE_TOO_LARGE: "The competition's rules limit the size of this file; remove what does not belong to it.",
+    RejectionReason.FILE_MISSING: "A file of the manifest is not in the repository at the registered revision. "
+    + _REBUILD,
+    RejectionReason.FILE_TOO_LARGE: "Entries are limited in size; remove what does not belong to this one.",
     RejectionReason.SIZE_MISMATCH: "The file was changed after the manifest was written. " + _REBUILD,
     RejectionReason.DIGEST_MISMATCH: "The file was changed after the manifest was written. " + _REBUILD,
     RejectionReason.SUBSET_MALFORMED: "Save the subset with `datacup subset`, or as a 1-D `.npy` of dtype `u8,u8`.",
     RejectionReason.SUBSET_UNSORTED: "Sort the uids as unsigned pairs (`numpy.sort`) before saving the subset.",
     RejectionReason.SUBSET_FOREIGN_UIDS: "Keep only uids of this scale's pool; was the subset made for another scale?",
     RejectionReason.SUBSET_COUNT_MISMATCH: "The subset's length differs from the manifest's. " + _REBUILD,
-    RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale that you enter; recipes are fixed.",
+    RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale you enter; recipes are fixed.",
     RejectionReason.MODEL_MALFORMED: "Submit the `model.safetensors` that `datacup train` wrote, unchanged.",
-    RejectionReason.MODEL_SHAPE_MISMATCH: "The weights are not those of the recipe's model. Train with this scale's recipe.",
-    RejectionReason.MODEL_NOT_FINITE: "The weights hold NaN or infinity: training diverged. Check the data and train again.",
+    RejectionReason.MODEL_SHAPE_MISMATCH: "Train with this scale's recipe: the weights are not those of its model.",
+    RejectionReason.MODEL_NOT_FINITE: "Training diverged (NaN or infinity): check the data and train again.",
 }
 
 

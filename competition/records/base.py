@@ -1,0 +1,26 @@
+"""What all records share: frozen, strict about unknown fields, and versioned for ever."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+
+class Record(BaseModel):
+    """Base of everything that packages exchange."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=64)]
+# One line of visible text: no control characters, so that it is safe in logs, tables and terminals.
+Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
+Prose = Annotated[str, StringConstraints(max_length=4000)]
+RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
+RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[\w.@+=-]+(/[\w.@+=-]+)*$")]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$", max_length=500)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Timestamp = AwareDatetime

@@ -1,0 +1,88 @@
+"""What an evaluation yields: a result per task, with its uncertainty and the outcome of every single query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from competition.records.base import Identifier, Line, Record, Sha256, Share, Timestamp
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_OUTCOMES = 10_000_000
+
+
+class Interval(Record):
+    """A confidence interval."""
+
+    low: Share
+    high: Share
+    confidence: Share = 0.95
+    method: Literal["clopper-pearson", "bootstrap"]
+
+
+class Outcomes(Record):
+    """The outcome of every query of one kind, in the evaluation set's order (1 = right, 0 = wrong).
+
+    ``data`` is base64 of zlib-compressed little-endian float16. The score of a task is the mean over its components
+    of each component's mean: one component for an accuracy, two (image and text queries) for a mean recall, one a
+    class for a mean per-class recall. Kept so that entries can be compared query by query (paired bootstrap).
+    """
+
+    count: int = Field(ge=1, le=MAX_OUTCOMES)
+    data: str
+
+    @classmethod
+    def encode(cls, values: NDArray[np.floating]) -> Outcomes:
+        """From a 1-D array of values in [0, 1]."""
+        packed = zlib.compress(values.astype("<f2").tobytes(), 9)
+        return cls(count=len(values), data=base64.b64encode(packed).decode("ascii"))
+
+    def decode(self) -> NDArray[np.float64]:
+        """The 1-D array of ``count`` values. Raises ``ValueError`` when the data is not what ``count`` promises."""
+        import numpy as np
+
+        size = 2 * self.count
+        inflater = zlib.decompressobj()
+        try:
+            raw = inflater.decompress(base64.b64decode(self.data, validate=True), size + 1)
+        except (binascii.Error, zlib.error) as error:
+            raise ValueError(f"outcomes cannot be decoded: {error}") from error
+        if len(raw) != size:
+            raise ValueError(f"outcomes hold {len(raw)} bytes instead of {size}")
+        return np.frombuffer(raw, dtype="<f2").astype(np.float64)
+
+
+class TaskResult(Record):
+    """One task, evaluated. A task that could not be evaluated has no result: unscored is never 0."""
+
+    schema_version: Literal[1] = 1
+    task: Identifier
+    metric: Line
+    value: Share
+    interval: Interval
+    metrics: dict[str, float | None] = Field(description="every metric of the protocol; None = not defined here")
+    samples: int = Field(ge=1, description="test images")
+    seconds: float = Field(ge=0)
+    outcomes: tuple[Outcomes, ...] = ()
+
+
+class EvaluationReport(Record):
+    """Version 1 of the report: the results of one model under one suite."""
+
+    schema_version: Literal[1] = 1
+    competition: Identifier
+    suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
+    suite_digest: Sha256
+    recipe: Identifier
+    recipe_digest: Sha256
+    model_sha256: Sha256
+    results: tuple[TaskResult, ...]
+    code_version: Line
+    finished_at: Timestamp

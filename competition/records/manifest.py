@@ -1,0 +1,75 @@
+"""The manifest of a submission (``submission.json``): what the entry is, and the digest of every file of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from competition.records.base import Identifier, Line, Prose, Record, RelativePath, Sha256, Timestamp
+
+MANIFEST_NAME = "submission.json"
+
+
+class FileRole(StrEnum):
+    """What a file of a submission is for."""
+
+    SUBSET = "subset"
+    MODEL = "model"
+    TRAINING_REPORT = "training_report"
+    TRAINING_LOG = "training_log"
+    EVALUATION_REPORT = "evaluation_report"
+    CARD = "card"
+
+
+class ManifestFile(Record):
+    """One file, relative to the submission folder."""
+
+    path: RelativePath
+    role: FileRole
+    size: int = Field(ge=0)
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if any(set(part) == {"."} for part in self.path.split("/")):
+            raise ValueError("a path may not contain . or .. as a part")
+        return self
+
+
+class SubmissionManifest(Record):
+    """Version 1 of the manifest."""
+
+    schema_version: Literal[1] = 1
+    submission_id: Identifier
+    nonce: Sha256 = Field(description="given at registration; shows that the registrant wrote this repository")
+    competition: Identifier
+    competition_version: int = Field(ge=1)
+    track: Identifier
+    scale: Identifier
+    recipe_digest: Sha256
+    suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
+    suite_digest: Sha256
+    method_name: Line
+    author: Line
+    description: Prose = ""
+    subset_samples: int = Field(ge=1, description="uids of the subset, repeats counted")
+    subset_unique: int = Field(ge=1)
+    files: tuple[ManifestFile, ...] = Field(min_length=1, max_length=1024)
+    code_version: Line
+    created_at: Timestamp
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        paths = [file.path for file in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("files: a path is listed twice")
+        return self
+
+    def only(self, role: FileRole) -> ManifestFile:
+        """The single file of that role (raises ``LookupError`` when there is none, or more than one)."""
+        found = [file for file in self.files if file.role == role]
+        if len(found) != 1:
+            raise LookupError(f"the manifest lists {len(found)} files of role {role.value!r}; it must list one")
+        return found[0]

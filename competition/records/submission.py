@@ -1,0 +1,115 @@
+"""What a participant and the API say to each other about submissions."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from competition.errors import RejectionReason
+from competition.records.base import (
+    CommitSha,
+    HttpUrl,
+    Identifier,
+    Line,
+    Prose,
+    Record,
+    RelativePath,
+    RepoId,
+    Sha256,
+    Timestamp,
+)
+from competition.records.evaluation import Interval
+from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
+
+
+class SubmissionRegistration(Record):
+    """First step of entering: announce the entry, before anything is uploaded."""
+
+    idempotency_key: Sha256 = Field(description="repeating a registration with the same key yields the same ticket")
+    competition: Identifier
+    track: Identifier
+    scale: Identifier
+    method_name: Line
+    author: Line
+    description: Prose = ""
+    hub_endpoint: HttpUrl
+    repo: RepoId
+
+
+class SubmissionTicket(Record):
+    """The API's answer: the entry's id, and the nonce that its manifest must carry."""
+
+    submission_id: Identifier
+    nonce: Sha256
+    processing: Processing
+
+
+class SubmissionRevision(Record):
+    """Second step: the upload is complete; this commit and folder of the repository are the entry."""
+
+    revision: CommitSha
+    path: RelativePath = Field(description="the submission's folder inside the repository")
+
+
+class Score(Record):
+    """A value in [0, 1] with its interval."""
+
+    value: float
+    interval: Interval
+
+
+class TaskScore(Record):
+    """The result of one task as the API shows it: without the single outcomes."""
+
+    task: Identifier
+    title: str
+    metric: str
+    score: Score
+    metrics: dict[str, float | None]
+    samples: int
+    seconds: float
+
+
+class Rejection(Record):
+    """Why an entry ended ``invalid``, and what can be done about it."""
+
+    reason: RejectionReason
+    message: str
+    hint: str
+
+
+class SubmissionView(Record):
+    """A submission as the API shows it."""
+
+    id: Identifier
+    competition: Identifier
+    track: Identifier
+    scale: Identifier
+    method_name: str
+    author: str
+    description: str
+    account: str
+    hub_endpoint: str
+    repo: str
+    revision: str | None
+    path: str | None
+    processing: Processing
+    stage: str | None = Field(description="while running: the task being evaluated")
+    visibility: Visibility
+    eligibility: Eligibility
+    trust: Trust
+    rejection: Rejection | None
+    failure: str | None = Field(description="what went wrong on the platform's side")
+    subset_samples: int | None
+    subset_unique: int | None
+    suite: str
+    tasks_total: int
+    results: list[TaskScore]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class SubmissionPage(Record):
+    """A page of submissions, newest first. ``next_cursor`` is None on the last page."""
+
+    items: list[SubmissionView]
+    next_cursor: str | None

@@ -1,0 +1,64 @@
+"""Finding competitions: the built-in ones of ``competition/catalog`` by name, any other by the path of its file."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from competition.errors import UsageError
+from competition.rules.loader import load_competition
+from competition.rules.models import Competition, Recipe, Scale, Track
+
+_CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+
+
+def built_in() -> list[str]:
+    """Names of the competitions that ship with DataCup."""
+    return sorted(path.parent.name for path in _CATALOG.glob("*/competition.yaml"))
+
+
+@cache
+def find_competition(name_or_path: str) -> Competition:
+    """The built-in competition of that name, or the one in the file of that path.
+
+    Raises ``UsageError`` when there is neither, ``RulesError`` when the file is malformed.
+    """
+    if name_or_path in built_in():
+        return load_competition(_CATALOG / name_or_path / "competition.yaml")
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        return load_competition(path)
+    raise UsageError(
+        f"There is no competition {name_or_path!r}.",
+        hint=f"Built in are: {', '.join(built_in())}; or give the path of a competition's YAML file.",
+    )
+
+
+def find_scale(competition: Competition, scale_id: str) -> Scale:
+    """The scale of that id (raises ``UsageError`` naming the scales there are)."""
+    for scale in competition.scales:
+        if scale.id == scale_id:
+            return scale
+    raise UsageError(
+        f"Competition {competition.id!r} has no scale {scale_id!r}.",
+        hint=f"Its scales are: {', '.join(scale.id for scale in competition.scales)}.",
+    )
+
+
+def find_track(competition: Competition, track_id: str) -> Track:
+    """The track of that id (raises ``UsageError`` naming the tracks there are)."""
+    for track in competition.tracks:
+        if track.id == track_id:
+            return track
+    raise UsageError(
+        f"Competition {competition.id!r} has no track {track_id!r}.",
+        hint=f"Its tracks are: {', '.join(track.id for track in competition.tracks)}.",
+    )
+
+
+def find_recipe(recipe_id: str) -> tuple[Competition, Recipe]:
+    """The recipe of that id and the built-in competition that it belongs to (raises ``UsageError`` with the ids)."""
+    known = {recipe.id: (found, recipe) for found in map(find_competition, built_in()) for recipe in found.recipes}
+    if recipe_id not in known:
+        raise UsageError(f"There is no recipe {recipe_id!r}.", hint=f"Recipes are: {', '.join(sorted(known))}.")
+    return known[recipe_id]

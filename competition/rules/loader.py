@@ -1,0 +1,115 @@
+"""Competition files: YAML in, a validated ``Competition`` out, errors that name file, line and the allowed values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from competition.errors import RulesError
+from competition.rules.models import Competition
+
+MAX_FILE_BYTES = 1_000_000
+_MAX_DEPTH = 32
+
+Location = tuple[str | int, ...]
+
+
+def load_competition(path: Path) -> Competition:
+    """Read and validate one competition file.
+
+    Raises ``RulesError`` naming file, line and field when the file is unreadable, too large, not YAML, or not a
+    competition.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RulesError(f"{path}: cannot read the competition file ({error.strerror}).") from error
+    return parse_competition(raw, name=str(path))
+
+
+def parse_competition(raw: bytes, *, name: str) -> Competition:
+    """Validate the bytes of a competition file; ``name`` is what error messages call it."""
+    if len(raw) > MAX_FILE_BYTES:
+        raise RulesError(f"{name}: the file has {len(raw)} bytes; at most {MAX_FILE_BYTES} are read.")
+    lines: dict[Location, int] = {}
+    try:
+        text = raw.decode("utf-8")
+        _refuse_bombs(text, name)
+        document = _plain(yaml.compose(text, Loader=yaml.SafeLoader), (), lines, name)
+    except UnicodeDecodeError as error:
+        raise RulesError(f"{name}: not UTF-8 text (byte {error.start}).") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RulesError(f"{name}, line {line}: not valid YAML: {error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise RulesError(f"{name}, line 1: not valid YAML: {error}.") from error
+    try:
+        return Competition.model_validate(document)
+    except ValidationError as error:
+        raise RulesError(_describe(error.errors(), lines, name)) from error
+
+
+def _refuse_bombs(text: str, name: str) -> None:
+    """Anchors let a few bytes expand to gigabytes, and deep nesting exhausts the stack: neither is read."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            raise RulesError(f"{name}, line {line}: nested deeper than {_MAX_DEPTH} levels.")
+        if getattr(event, "anchor", None) is not None:
+            raise RulesError(f"{name}, line {line}: anchors and aliases are not read; write the value out.")
+
+
+def _plain(node: yaml.Node | None, where: Location, lines: dict[Location, int], name: str) -> Any:
+    """Turn YAML nodes into plain values and note the line of every location."""
+    if node is None:
+        raise RulesError(f"{name}, line 1: the file is empty.")
+    line = node.start_mark.line + 1
+    lines[where] = line
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(child, (*where, index), lines, name) for index, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, where, lines, name)
+    return yaml.SafeLoader("").construct_object(node)
+
+
+def _mapping(node: yaml.MappingNode, where: Location, lines: dict[Location, int], name: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = key_node.value
+        if not isinstance(key_node, yaml.ScalarNode) or key == "<<":
+            raise RulesError(f"{name}, line {line}: keys must be plain words.")
+        if key in values:
+            raise RulesError(f"{name}, line {line}: {_dotted((*where, key))} is given twice.")
+        values[key] = _plain(value_node, (*where, key), lines, name)
+        lines[(*where, key)] = line
+    return values
+
+
+def _describe(errors: list[ErrorDetails], lines: dict[Location, int], name: str) -> str:
+    """One sentence a problem, at most five, each with its line."""
+    sentences = []
+    for error in errors[:5]:
+        where: Location = error["loc"]
+        known = where
+        while known not in lines:
+            known = known[:-1]
+        field = _dotted(where) or "competition"
+        problem = error["msg"].removeprefix("Value error, ")
+        sentences.append(f"{name}, line {lines[known]}: {field}: {problem}.")
+    if len(errors) > len(sentences):
+        sentences.append(f"{len(errors) - len(sentences)} more problems follow.")
+    return "\n".join(sentences)
+
+
+def _dotted(where: Location) -> str:
+    return ".".join(str(part) for part in where)

@@ -1,0 +1,211 @@
+"""The leaderboard's HTTP client, used by the kit and by the scorer.
+
+Calls that may be repeated safely (everything but a claim) are retried with back-off while the service is away; errors
+of the API come back as the exception types of ``competition.errors``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from competition import __version__, errors
+from competition.records.base import Record
+from competition.records.lifecycle import Event
+from competition.records.scoring import (
+    ClaimRequest,
+    Heartbeat,
+    JobFinish,
+    JobGrant,
+    ResultReport,
+    StageReport,
+)
+from competition.records.standings import StandingsView
+from competition.records.submission import (
+    SubmissionPage,
+    SubmissionRegistration,
+    SubmissionRevision,
+    SubmissionTicket,
+    SubmissionView,
+)
+
+R = TypeVar("R", bound=Record)
+
+_BY_CODE: dict[str, type[errors.DataCupError]] = {
+    kind.code: kind
+    for kind in (
+        errors.UsageError,
+        errors.AuthenticationError,
+        errors.PermissionDeniedError,
+        errors.NotFoundError,
+        errors.ConflictError,
+        errors.StaleAttemptError,
+        errors.ValidationFailedError,
+        errors.ServiceUnavailableError,
+    )
+}
+_EVENTS = TypeAdapter(list[Event])
+
+
+class LeaderboardClient:
+    """One connection to a leaderboard's API.
+
+    ``endpoint`` is the site's address without ``/api``; ``token`` is a bearer token or None for public reading.
+    ``attempts`` bounds the tries of a repeatable call; ``sleep`` is injected by tests.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None = None,
+        *,
+        attempts: int = 5,
+        timeout: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        headers = {"User-Agent": f"datacup/{__version__}"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self.endpoint = endpoint.rstrip("/")
+        self._attempts = attempts
+        self._sleep = sleep
+        self._http = httpx.Client(base_url=f"{self.endpoint}/api/v1/", headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    # --- submissions ---------------------------------------------------------------------------------------------
+
+    def register(self, registration: SubmissionRegistration) -> SubmissionTicket:
+        """Announce an entry; repeating it with the same idempotency key yields the same ticket."""
+        return self._record(SubmissionTicket, "POST", "submissions", registration)
+
+    def set_revision(self, submission_id: str, revision: SubmissionRevision) -> SubmissionView:
+        """Say that the upload is complete. Repeating it with the same revision changes nothing."""
+        return self._record(SubmissionView, "PUT", f"submissions/{submission_id}/revision", revision)
+
+    def withdraw(self, submission_id: str) -> SubmissionView:
+        """Withdraw an entry: a tombstone stays, and the attempt still counts."""
+        return self._record(SubmissionView, "POST", f"submissions/{submission_id}/withdraw")
+
+    def submission(self, submission_id: str) -> SubmissionView:
+        """One submission with its results so far."""
+        return self._record(SubmissionView, "GET", f"submissions/{submission_id}")
+
+    def submissions(self, **filters: str | int) -> SubmissionPage:
+        """A page of submissions, newest first. Filters: competition, track, scale, account, processing, cursor, limit."""
+        return self._record(SubmissionPage, "GET", "submissions", params=filters)
+
+    def events(self, submission_id: str) -> list[Event]:
+        """The event log of a submission, oldest first."""
+        return _EVENTS.validate_json(self._send("GET", f"submissions/{submission_id}/events").content)
+
+    def standings(self, competition: str, *, track: str, scale: str) -> StandingsView:
+        """The standings of one track and scale."""
+        path = f"competitions/{competition}/standings"
+        return self._record(StandingsView, "GET", path, params={"track": track, "scale": scale})
+
+    # --- scoring -------------------------------------------------------------------------------------------------
+
+    def claim(self, request: ClaimRequest) -> JobGrant | None:
+        """Lease one job; None when there is nothing to do. Not repeated by itself: a lost grant runs out."""
+        response = self._send("POST", "scoring/claims", request, attempts=1)
+        return None if response.status_code == httpx.codes.NO_CONTENT else _parse(JobGrant, response)
+
+    def heartbeat(self, job_id: int, message: Heartbeat) -> None:
+        """Extend the lease (raises ``StaleAttemptError`` when it has ended)."""
+        self._send("POST", f"scoring/jobs/{job_id}/heartbeat", message)
+
+    def report_stage(self, job_id: int, message: StageReport) -> None:
+        """Say which stage the work has entered."""
+        self._send("POST", f"scoring/jobs/{job_id}/stage", message)
+
+    def report_result(self, job_id: int, message: ResultReport) -> None:
+        """Hand in the result of one task. Idempotent."""
+        self._send("POST", f"scoring/jobs/{job_id}/results", message)
+
+    def finish(self, job_id: int, message: JobFinish) -> None:
+        """Hand in the outcome of the job. Idempotent within the attempt."""
+        self._send("POST", f"scoring/jobs/{job_id}/finish", message)
+
+    # --- transport -----------------------------------------------------------------------------------------------
+
+    def _record(
+        self,
+        kind: type[R],
+        method: str,
+        path: str,
+        body: Record | None = None,
+        *,
+        params: dict[str, str | int] | None = None,
+    ) -> R:
+        return _parse(kind, self._send(method, path, body, params=params))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Record | None = None,
+        *,
+        params: dict[str, str | int] | None = None,
+        attempts: int | None = None,
+    ) -> httpx.Response:
+        content = body.model_dump_json() if body is not None else None
+        headers = {"Content-Type": "application/json"} if content is not None else None
+        tries = attempts or self._attempts
+        problem = ""
+        for number in range(tries):
+            if number:
+                self._sleep(min(0.5 * 2.0**number, 10.0))
+            try:
+                response = self._http.request(method, path, content=content, headers=headers, params=params)
+            except httpx.TransportError as error:
+                problem = str(error) or type(error).__name__
+                continue
+            if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+                problem = f"HTTP {response.status_code}"
+                continue
+            if response.is_success:
+                return response
+            raise _api_error(response)
+        raise errors.ServiceUnavailableError(
+            f"The leaderboard at {self.endpoint} does not answer ({problem}).",
+            hint="Check DATACUP_ENDPOINT and the network, then run the same command again; nothing is lost.",
+        )
+
+
+def _parse(kind: type[R], response: httpx.Response) -> R:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise errors.ServiceUnavailableError(
+            f"The answer of {response.url} is not a {kind.__name__}.",
+            hint="Is this the address of a DataCup leaderboard, of a compatible version?",
+        ) from error
+
+
+def _api_error(response: httpx.Response) -> errors.DataCupError:
+    """The exception that the API's error body stands for."""
+    try:
+        body = response.json()["error"]
+        kind = _BY_CODE.get(body["code"], errors.DataCupError)
+        return kind(str(body["message"]), hint=str(body.get("hint", "")))
+    except (ValueError, KeyError, TypeError):
+        return errors.ServiceUnavailableError(
+            f"{response.url} answered HTTP {response.status_code}.",
+            hint="Is DATACUP_ENDPOINT the address of a DataCup leaderboard?",
+        )

@@ -107,7 +107,7 @@ class LeaderboardClient:
         return self._record(SubmissionView, "GET", f"submissions/{submission_id}")
 
     def submissions(self, **filters: str | int) -> SubmissionPage:
-        """A page of submissions, newest first. Filters: competition, track, scale, account, processing, cursor, limit."""
+        """A page of submissions, newest first (competition, track, scale, account, processing, cursor, limit)."""
         return self._record(SubmissionPage, "GET", "submissions", params=filters)
 
     def events(self, submission_id: str) -> list[Event]:

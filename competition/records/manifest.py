@@ -20,6 +20,7 @@ class FileRole(StrEnum):
     TRAINING_REPORT = "training_report"
     TRAINING_LOG = "training_log"
     EVALUATION_REPORT = "evaluation_report"
+    RESULTS = "results"
     CARD = "card"
 
 

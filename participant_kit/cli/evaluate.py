@@ -1,0 +1,83 @@
+"""``datacup evaluate``: the official evaluation on this machine, with the code that the scorer runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from competition.errors import UsageError
+from competition.records.evaluation import EvaluationReport
+from competition.records.submission import Score
+from competition.rules import Competition, built_in, find_competition
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.standings import format_score
+from participant_kit.settings import KitSettings
+
+
+def command(
+    run_dir: Annotated[
+        Path | None, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name>.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The run's folder, or its name under ./runs.")] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Suite of a competition; default: that of the run's competition.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Folder of the evaluation sets; default: the cache.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the official evaluation. Finished tasks are kept: a killed evaluation goes on with the next task."""
+    console = Console(as_json=as_json)
+    run = _run_folder(run_dir, model)
+
+    from participant_kit.evaluation import evaluate_run
+
+    with console.progress("Evaluating") as progress:
+        report = evaluate_run(run, _competition_of_suite(suite), data_dir or KitSettings().evaluation_root, progress)
+    show(console, report)
+    console.next_step(
+        f"datacup submit --track filtering --train-output-dir {run} --samples SUBSET.npy --method-name NAME "
+        "--author YOU --hf-repo-name REPO"
+    )
+
+
+def show(console: Console, report: EvaluationReport) -> None:
+    """Print an evaluation as a table (or JSON, without the single outcomes)."""
+    rows = [
+        [
+            result.task,
+            result.metric,
+            format_score(Score(value=result.value, interval=result.interval)),
+            str(result.samples),
+            f"{result.seconds:.2f}",
+        ]
+        for result in report.results
+    ]
+    payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
+    console.table(payload, report.suite, ["task", "metric", "value [95 % interval]", "images", "seconds"], rows)
+
+
+def _run_folder(run_dir: Path | None, model: str | None) -> Path:
+    if (run_dir is None) == (model is None):
+        raise UsageError(
+            "Give either --train-output-dir or --model.", hint="For example: --train-output-dir runs/first"
+        )
+    folder = run_dir or Path(model or "")
+    if not folder.is_dir() and model is not None:
+        folder = Path("runs") / model
+    if not folder.is_dir():
+        raise UsageError(f"There is no run in {run_dir or model}.", hint="Train one with `datacup train`.")
+    return folder
+
+
+def _competition_of_suite(suite: str | None) -> Competition | None:
+    if suite is None:
+        return None
+    known = {found.suite.id: found for found in map(find_competition, built_in())}
+    known |= {found.suite.reference: found for found in known.values()}
+    if suite not in known:
+        raise UsageError(f"There is no suite {suite!r}.", hint=f"Suites are: {', '.join(sorted(known))}.")
+    return known[suite]

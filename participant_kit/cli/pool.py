@@ -1,0 +1,49 @@
+"""``datacup pool``: get or build the pool that entries choose from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from competition.errors import UsageError
+from competition.rules import find_competition, find_scale
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import ScaleOption, WorkersOption
+
+app = typer.Typer(no_args_is_help=True, help="Get or build the pool that entries choose from.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("build")
+def build(
+    name: Annotated[str, typer.Argument(help="The competition whose pool is built here: digits.")],
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<pool>.")
+    ] = None,
+    scale: ScaleOption = "nano",
+    workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a pool from data that ships with the competition. A killed build goes on where it stopped."""
+    console = Console(as_json=as_json)
+    if name != "digits":
+        raise UsageError(f"The pool of {name!r} cannot be built here.", hint="Pools that can be built: digits.")
+    competition = find_competition(name)
+    chosen = find_scale(competition, scale)
+    folder = output_dir or Path("pools") / chosen.pool.id
+
+    from participant_kit.pools.digits import build_digits_pool
+
+    with console.progress(f"Building pool {chosen.pool.id}") as progress:
+        report = build_digits_pool(folder, chosen, workers=workers, progress=progress)
+    shown = {"pool": chosen.pool.id, "samples": f"{report.samples:,}", "folder": folder}
+    console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown)
+    console.next_step(
+        f"datacup subset clip_score --fraction 0.3 --metadata-dir {folder}/metadata --save-path subset.npy"
+    )

@@ -1,0 +1,50 @@
+"""``datacup reshard``: write the chosen samples into shards of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import WorkersOption
+
+
+def command(
+    input_dir: Annotated[Path, typer.Option("--input-dir", "-i", help="The pool's shards folder.")],
+    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the new shards go.")],
+    subset: Annotated[Path, typer.Option("--subset-file", "-s", help="The subset: an .npy file of uids.")],
+    workers: WorkersOption = 2,
+    shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Samples a shard.")] = 10_000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another subset left there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the samples of a subset into shards of their own. A killed run goes on where it stopped."""
+    console = Console(as_json=as_json)
+
+    from participant_kit.reshard import reshard
+
+    with console.progress("Resharding") as progress:
+        report = reshard(
+            input_dir,
+            output_dir,
+            subset,
+            workers=workers,
+            shard_size=shard_size,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    shown: dict[str, object] = {
+        "samples read": f"{report.processed_count:,}",
+        "samples written": f"{report.output_count:,}",
+        "shards written": f"{report.output_shard_count:,}",
+        "subset uids not found": f"{report.not_found:,}",
+        "folder": output_dir,
+    }
+    console.pairs(report.as_json(), shown)
+    if report.not_found:
+        console.note(f"{report.not_found:,} uids of {subset} are not in {input_dir}; they were not written.")
+    console.next_step(
+        f"datacup train --scale nano --data-dir {output_dir} --output-dir runs --exp-name {output_dir.name}"
+    )

@@ -1,0 +1,59 @@
+"""``datacup submit``: enter a finished run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from competition.client import LeaderboardClient
+from competition.rules import find_competition, find_scale, find_track
+from participant_kit.cli import status
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import CompetitionOption, RunOption, ScaleOption, TrackOption
+from participant_kit.settings import KitSettings
+
+
+def command(
+    track: TrackOption,
+    run_dir: RunOption,
+    samples: Annotated[str, typer.Option("--samples", help="The subset that was trained on: FILE.npy[::FILE.npy].")],
+    method_name: Annotated[str, typer.Option("--method-name", help="How the method is called on the leaderboard.")],
+    author: Annotated[str, typer.Option("--author", help="Who made it.")],
+    repo: Annotated[str, typer.Option("--hf-repo-name", help="Model repository on the Hub: NAME or USER/NAME.")],
+    description: Annotated[str, typer.Option("--description", help="What was done, in a few sentences.")] = "",
+    scale: ScaleOption = "nano",
+    competition: CompetitionOption = "digits",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the entry as the scorer will, upload it to the Hub, and register it.
+
+    An interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login
+    (`hf auth login`); your Hub token never reaches the leaderboard.
+    """
+    console = Console(as_json=as_json)
+    settings = KitSettings()
+    endpoint, token = settings.require_endpoint(), settings.require_token()
+    rules = find_competition(competition)
+    chosen_track, chosen_scale = find_track(rules, track), find_scale(rules, scale)
+
+    from participant_kit.hub import resolve_repo
+    from participant_kit.submission import Entry, merge_subsets, submit
+
+    entry = Entry(
+        competition=rules,
+        track=chosen_track,
+        scale=chosen_scale,
+        run_dir=run_dir,
+        subset=merge_subsets(samples, run_dir / "merged_subset.npy"),
+        method_name=method_name,
+        author=author,
+        description=description,
+    )
+    with LeaderboardClient(endpoint, token) as client:
+        view = submit(entry, client, resolve_repo(settings.hub_endpoint, repo), console.note)
+        if wait:
+            view = status.follow(client, view.id, console)
+    status.show(console, view, endpoint)
+    console.next_step(f"datacup status {view.id} --wait")

@@ -1,0 +1,109 @@
+"""Uploading a submission folder to a model repository on the Hub, whichever Hub that is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from competition.errors import AuthenticationError, DataCupError, PermissionDeniedError, ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+OFFICIAL_ENDPOINT = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class HubTarget:
+    """Where a submission goes: a repository of a Hub."""
+
+    endpoint: str
+    repo: str
+
+    @property
+    def url(self) -> str:
+        """Address of the repository's page."""
+        return f"{self.endpoint.rstrip('/')}/{self.repo}"
+
+
+def resolve_repo(endpoint: str, name: str) -> HubTarget:
+    """Complete ``name`` with the logged-in user's namespace when it has none.
+
+    Raises ``AuthenticationError`` when the Hub knows no login, ``ServiceUnavailableError`` when it does not answer.
+    """
+    if "/" in name:
+        return HubTarget(endpoint, name)
+    api = _api(endpoint)
+    try:
+        user = api.whoami()["name"]
+    except _client_errors() as error:
+        raise _explain(error, endpoint) from error
+    return HubTarget(endpoint, f"{user}/{name}")
+
+
+def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> str:
+    """Upload ``folder`` as ``path_in_repo`` in one go and return the sha of the commit that holds all of it.
+
+    Files that the repository already holds are not sent again, so an interrupted upload is simply repeated.
+    Raises ``AuthenticationError``, ``PermissionDeniedError`` or ``ServiceUnavailableError``.
+    """
+    api = _api(target.endpoint)
+    try:
+        api.create_repo(target.repo, repo_type="model", exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=target.repo, folder_path=folder, path_in_repo=path_in_repo, commit_message=message
+        )
+    except _client_errors() as error:
+        raise _explain(error, target.endpoint) from error
+    return str(commit.oid)
+
+
+def _api(endpoint: str) -> HfApi:
+    if endpoint.rstrip("/") == OFFICIAL_ENDPOINT:
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=endpoint)
+    # Only huggingface.co speaks Xet. The client reads the switch once, when it is imported, so both places are set.
+    os.environ["HF_HUB_DISABLE_XET"] = "1"
+    from huggingface_hub import HfApi, constants
+
+    constants.HF_HUB_DISABLE_XET = True
+    return HfApi(endpoint=endpoint)
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """What the Hub's client raises. Its transport errors are those of whichever HTTP library its version uses, and the
+    first base of its own error class is that library's root."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError, HfHubHTTPError.__bases__[0], OSError
+
+
+def _explain(error: Exception, endpoint: str) -> DataCupError:
+    """The user's error behind a failure of the Hub's client."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    login = f"Log in with `hf auth login` (or set HF_TOKEN) for {endpoint}, then run the same command again."
+    if isinstance(error, LocalTokenNotFoundError):
+        return AuthenticationError("You are not logged in to the Hub.", hint=login)
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        status = error.response.status_code
+        reason = error.server_message or f"HTTP {status}"
+        if status == HTTPStatus.UNAUTHORIZED:
+            return AuthenticationError(f"The Hub at {endpoint} does not know your token.", hint=login)
+        if status == HTTPStatus.FORBIDDEN:
+            return PermissionDeniedError(
+                f"Your Hub token may not write to this repository ({reason}).",
+                hint="Use a repository of your own namespace and a token with write access.",
+            )
+        return ServiceUnavailableError(
+            f"The Hub at {endpoint} did not take the upload ({reason}).",
+            hint="Run the same command again later; your registration and files are kept.",
+        )
+    return ServiceUnavailableError(
+        f"The Hub at {endpoint} does not answer.",
+        hint="Check HF_ENDPOINT and run the same command again; your registration and files are kept.",
+    )

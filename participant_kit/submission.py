@@ -1,0 +1,219 @@
+"""A submission: the folder that is uploaded, its manifest and card, and the way to the leaderboard.
+
+Entering is register -> assemble -> check -> upload -> announce the revision. Every step can be repeated: a
+registration is idempotent, the folder is rebuilt from the run, the Hub takes only files that it lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from competition import __version__
+from competition.canonical import digest
+from competition.client import LeaderboardClient
+from competition.data.atomic import make_folder, write_bytes
+from competition.data.digests import file_sha256
+from competition.data.uids import load_subset, multiplicities, save_subset, sort_uids
+from competition.errors import DataFormatError, UsageError
+from competition.records.evaluation import EvaluationReport
+from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
+from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
+from competition.records.training import TrainingReport
+from competition.rules import Competition, Scale, Track
+from competition.verification import check_submission
+from participant_kit import card
+from participant_kit.hub import HubTarget, upload
+
+Notify = Callable[[str], None]
+Report = TypeVar("Report", TrainingReport, EvaluationReport)
+
+_FILES: tuple[tuple[str, FileRole], ...] = (
+    ("model.safetensors", FileRole.MODEL),
+    ("training_report.json", FileRole.TRAINING_REPORT),
+    ("train_log.jsonl", FileRole.TRAINING_LOG),
+    ("evaluation_report.json", FileRole.EVALUATION_REPORT),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a participant enters: a finished run, the subset that it was trained on, and how it is called."""
+
+    competition: Competition
+    track: Track
+    scale: Scale
+    run_dir: Path
+    subset: Path
+    method_name: str
+    author: str
+    description: str
+
+    def training_report(self) -> TrainingReport:
+        """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
+        report = _read_report(TrainingReport, self.run_dir / "training_report.json", "datacup train")
+        recipe = self.competition.recipe_of(self.scale)
+        if report.recipe_digest != recipe.digest:
+            raise UsageError(
+                f"{self.run_dir} was trained with recipe {report.recipe!r}, not with that of scale {self.scale.id!r}.",
+                hint=f"Enter the scale that was trained, or train with `datacup train --scale {self.scale.id}`.",
+            )
+        return report
+
+    def evaluation_report(self) -> EvaluationReport:
+        """The run's evaluation report (raises ``UsageError`` when it is missing or of other weights or rules)."""
+        report = _read_report(EvaluationReport, self.run_dir / "evaluation_report.json", "datacup evaluate")
+        model = file_sha256(self.run_dir / "model.safetensors")
+        if report.model_sha256 != model or report.suite_digest != self.competition.suite.digest:
+            raise UsageError(
+                f"The evaluation report in {self.run_dir} is of other weights or another suite.",
+                hint=f"Run `datacup evaluate --train-output-dir {self.run_dir}` again.",
+            )
+        return report
+
+
+def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
+    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
+    training, evaluation = entry.training_report(), entry.evaluation_report()
+    ticket = client.register(_registration(entry, hub, training))
+    notify(f"Registered as {ticket.submission_id}")
+    folder = entry.run_dir / "submissions" / ticket.submission_id
+    manifest = assemble(entry, ticket, evaluation, folder)
+    check_submission(folder, entry.competition, pool_uids=None)
+    notify(f"Checked: {len(manifest.files)} files, {manifest.subset_samples} samples in the subset")
+    path = path_in_repo(manifest)
+    sha = upload(hub, folder, path, f"Submission {ticket.submission_id}: {entry.method_name}")
+    notify(f"Uploaded to {hub.url} at {sha[:12]}")
+    return client.set_revision(ticket.submission_id, SubmissionRevision(revision=sha, path=path))
+
+
+def path_in_repo(manifest: SubmissionManifest) -> str:
+    """The submission's own folder in its repository, so that nothing is ever overwritten."""
+    return f"{manifest.competition}/{manifest.track}/{manifest.scale}/{manifest.submission_id}"
+
+
+def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationReport, folder: Path) -> SubmissionManifest:
+    """Build the submission folder and its manifest from the run; the same files yield the same bytes again."""
+    make_folder(folder)
+    subset = load_subset(entry.subset)
+    if len(subset) == 0:
+        raise UsageError(f"{entry.subset} is empty.", hint="A subset needs at least one uid.")
+    save_subset(folder / "subset.npy", subset)
+    for name, _ in _FILES:
+        _place(entry.run_dir / name, folder / name)
+    write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
+    text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
+    write_bytes(folder / "README.md", text.encode())
+    made = {"subset.npy": FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
+    manifest = SubmissionManifest(
+        submission_id=ticket.submission_id,
+        nonce=ticket.nonce,
+        competition=entry.competition.id,
+        competition_version=entry.competition.version,
+        track=entry.track.id,
+        scale=entry.scale.id,
+        recipe_digest=entry.competition.recipe_of(entry.scale).digest,
+        suite=entry.competition.suite.reference,
+        suite_digest=entry.competition.suite.digest,
+        method_name=entry.method_name,
+        author=entry.author,
+        description=entry.description,
+        subset_samples=len(subset),
+        subset_unique=len(multiplicities(subset)[0]),
+        files=tuple(_manifest_file(folder, name, role) for name, role in {**made, **dict(_FILES)}.items()),
+        code_version=__version__,
+        created_at=_first_made(folder, ticket.submission_id),
+    )
+    write_bytes(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2).encode())
+    return manifest
+
+
+def merge_subsets(files: str, target: Path) -> Path:
+    """The subset of ``A.npy::B.npy``: one file is taken as it is, several are merged (sorted, repeats kept)."""
+    paths = [Path(part) for part in files.split("::")]
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"There is no subset file {path}.", hint="Make one with `datacup subset`.")
+    if len(paths) == 1:
+        return paths[0]
+    save_subset(target, sort_uids(np.concatenate([load_subset(path) for path in paths])))
+    return target
+
+
+def _registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> SubmissionRegistration:
+    fields: dict[str, str] = {
+        "competition": entry.competition.id,
+        "track": entry.track.id,
+        "scale": entry.scale.id,
+        "method_name": entry.method_name,
+        "author": entry.author,
+        "description": entry.description,
+        "hub_endpoint": hub.endpoint,
+        "repo": hub.repo,
+    }
+    key = digest({**fields, "model": training.model_sha256, "subset": file_sha256(entry.subset)})
+    try:
+        return SubmissionRegistration.model_validate({**fields, "idempotency_key": key})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])).replace("_", "-")
+        raise UsageError(f"--{field} cannot be used: {first['msg']}.") from error
+
+
+def _read_report(kind: type[Report], path: Path, command: str) -> Report:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is missing.", hint=f"Run `{command}` first, and let it finish.") from error
+    except ValidationError as error:
+        raise DataFormatError(f"{path} is not a {kind.__name__}.", hint=f"Run `{command}` again.") from error
+
+
+def _results_lines(entry: Entry, evaluation: EvaluationReport) -> str:
+    """DataComp's results.jsonl: one row a task, with its main metric."""
+    suite = entry.competition.suite
+    rows = (
+        {
+            "key": result.task,
+            "dataset": suite.task(result.task).title,
+            "metrics": {**result.metrics, "main_metric": result.value},
+        }
+        for result in evaluation.results
+    )
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _manifest_file(folder: Path, name: str, role: FileRole) -> ManifestFile:
+    path = folder / name
+    return ManifestFile(path=name, role=role, size=path.stat().st_size, sha256=file_sha256(path))
+
+
+def _first_made(folder: Path, submission_id: str) -> datetime:
+    """When this submission's manifest was first written, so that a repeated assembly yields the same bytes."""
+    path = folder / MANIFEST_NAME
+    if path.is_file():
+        try:
+            earlier = SubmissionManifest.model_validate_json(path.read_bytes())
+        except ValidationError:
+            return datetime.now(UTC)
+        if earlier.submission_id == submission_id:
+            return earlier.created_at
+    return datetime.now(UTC)
+
+
+def _place(source: Path, target: Path) -> None:
+    """Put a file of the run into the folder without copying its bytes where the file system allows it."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

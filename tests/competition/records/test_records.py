@@ -1,0 +1,90 @@
+"""Records survive a round trip, refuse what they do not know, and old files load for ever."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from competition.canonical import canonical_json
+from competition.records.evaluation import EvaluationReport, Outcomes
+from competition.records.lifecycle import GENESIS_HASH, Event, chain_is_intact
+from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
+from competition.records.training import TrainingReport
+
+KEPT = Path(__file__).resolve().parents[2] / "data" / "records"
+KINDS = {
+    "submission.json": SubmissionManifest,
+    "training_report.json": TrainingReport,
+    "evaluation_report.json": EvaluationReport,
+}
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("v*/*.json")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_records_of_every_past_version_load(path: Path) -> None:
+    kind = KINDS[path.name]
+    record = kind.model_validate_json(path.read_bytes())
+    assert kind.model_validate_json(record.model_dump_json()) == record
+
+
+def test_a_kept_file_of_every_kind_exists() -> None:
+    assert {path.name for path in KEPT.glob("v1/*.json")} == set(KINDS)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=500))
+def test_outcomes_survive_a_round_trip(values: list[float]) -> None:
+    outcomes = Outcomes.encode(np.asarray(values))
+    assert outcomes.decode().tolist() == values
+    assert Outcomes.model_validate_json(outcomes.model_dump_json()) == outcomes
+
+
+def test_outcomes_that_expand_beyond_their_count_are_refused() -> None:
+    bomb = Outcomes.encode(np.zeros(1_000_000))
+    with pytest.raises(ValueError, match="instead of 20"):
+        Outcomes(count=10, data=bomb.data).decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["../up", "/etc/passwd", "a/../b", "a//b", "a\\b", "", ".", "..", "a\nb", "a/./b", "ü" * 600]
+)
+def test_a_manifest_path_stays_inside_the_folder(path: str) -> None:
+    with pytest.raises(ValidationError):
+        ManifestFile(path=path, role=FileRole.CARD, size=1, sha256="0" * 64)
+
+
+def _chain(kinds: list[str]) -> list[Event]:
+    events: list[Event] = []
+    previous = GENESIS_HASH
+    for sequence, kind in enumerate(kinds, start=1):
+        draft = Event(
+            submission_id="s-1",
+            sequence=sequence,
+            at=datetime(2026, 1, 1, second=sequence % 60, tzinfo=UTC),
+            actor="test",
+            kind=kind,
+            previous_hash=previous,
+            hash=GENESIS_HASH,
+        )
+        events.append(draft.model_copy(update={"hash": draft.expected_hash()}))
+        previous = events[-1].hash
+    return events
+
+
+@given(st.lists(st.sampled_from(["processing", "task_result", "lease_expired"]), min_size=1, max_size=8), st.data())
+def test_any_change_of_the_event_log_breaks_its_chain(kinds: list[str], data: st.DataObject) -> None:
+    events = _chain(kinds)
+    assert chain_is_intact(events)
+    position = data.draw(st.integers(0, len(events) - 1))
+    changed = events[position].model_copy(update={"actor": "somebody else"})
+    assert not chain_is_intact([*events[:position], changed, *events[position + 1 :]])
+    if position < len(events) - 1:
+        assert not chain_is_intact([*events[:position], *events[position + 1 :]])
+
+
+def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:
+    assert canonical_json({"b": 1, "a": [1.0, "ü"]}) == canonical_json({"a": [1, "ü"], "b": 1.0})

@@ -1,0 +1,126 @@
+"""A malformed competition file is refused in one sentence that names file, line and field."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from competition.errors import RulesError
+from competition.rules import Competition, built_in, find_competition, parse_competition
+
+CATALOG = Path(__file__).resolve().parents[3] / "competition" / "catalog"
+DIGITS = (CATALOG / "digits" / "competition.yaml").read_text(encoding="utf-8")
+
+
+def _line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1
+
+
+def _refusal(text: str) -> str:
+    with pytest.raises(RulesError) as caught:
+        parse_competition(text.encode(), name="rules.yaml")
+    return caught.value.message
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str) -> None:
+    competition = find_competition(name)
+    again = Competition.model_validate_json(competition.model_dump_json())
+    assert again == competition
+    assert again.digest == competition.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "problem"),
+    [
+        ("title: Nano", "titel: Nano", "scales.0.titel", "Extra inputs are not permitted"),
+        ("global_batch: 128", "global_batch: many", "global_batch", "valid integer"),
+        ("global_batch: 128", "global_batch: -1", "global_batch", "greater than 1"),
+        (
+            "recipe: digits-nano",
+            "recipe: digits-giga",
+            "competition",
+            "'digits-giga' is not defined; defined are",
+        ),
+        ("opens: 2026-01-01T00:00:00Z", "opens: 2026-01-01T00:00:00", "phases.0.opens", "timezone"),
+        ("metric: acc1", "metric: accuracy", "suite.tasks.0.metric", "'acc1', 'acc5'"),
+        ("chance: 0.1", "chance: 1.5", "suite.tasks.0.chance", "less than or equal to 1"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, problem: str) -> None:
+    text = DIGITS.replace(old, new, 1)
+    message = _refusal(text)
+    assert field in message
+    assert problem in message
+    if field != "competition":
+        assert f"rules.yaml, line {_line_of(text, new)}: " in message
+
+
+def test_a_missing_field_names_the_line_of_its_parent() -> None:
+    text = DIGITS.replace("    title: Filtering\n", "", 1)
+    assert f"line {_line_of(text, '- id: filtering')}: tracks.0.title: Field required" in _refusal(text)
+
+
+def test_a_repeated_key_is_refused() -> None:
+    text = DIGITS.replace("version: 1\n", "version: 1\nversion: 2\n", 1)
+    assert "is given twice" in _refusal(text)
+
+
+def test_broken_yaml_names_the_line() -> None:
+    assert "rules.yaml, line 3: not valid YAML" in _refusal("schema_version: 1\nid: [digits\n: :")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &x [1]\nb: [*x, *x]\n", "anchors and aliases are not read"),
+        ("[" * 5000, "nested deeper than"),
+        ("", "the file is empty"),
+        ("- 1\n", "valid dictionary"),
+        ("a: !!python/object/apply:os.system ['true']\n", "tags (!) are not read"),
+        ("x: 1\n" * 200_001, "at most 1000000 are read"),
+        ("? [a, b]\n: 1\n", "keys must be plain words"),
+    ],
+)
+def test_hostile_yaml_is_refused_without_expanding_it(text: str, problem: str) -> None:
+    assert problem in _refusal(text)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_end_in_a_rules_error(raw: bytes) -> None:
+    with pytest.raises(RulesError):
+        parse_competition(raw, name="fuzz.yaml")
+
+
+@given(st.text(alphabet="abc:-[]{}&*!#'\"\n 01", max_size=80))
+def test_any_text_ends_in_a_rules_error(text: str) -> None:
+    with pytest.raises(RulesError):
+        parse_competition(text.encode(), name="fuzz.yaml")
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    from competition.errors import UsageError
+    from competition.rules import find_recipe, find_scale, find_track
+
+    digits = find_competition("digits")
+    for call in (
+        lambda: find_competition("digit"),
+        lambda: find_scale(digits, "giga"),
+        lambda: find_track(digits, "byod"),
+        lambda: find_recipe("digits-giga"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call()
+        assert "digits" in caught.value.hint or "nano" in caught.value.hint or "filtering" in caught.value.hint
+
+
+def test_the_digest_changes_with_any_number() -> None:
+    other = parse_competition(
+        re.sub(r"learning_rate: [0-9.e-]+", "learning_rate: 0.123", DIGITS).encode(), name="other"
+    )
+    assert other.recipes[0].digest != find_competition("digits").recipes[0].digest
+    assert other.suite.digest == find_competition("digits").suite.digest

@@ -1,0 +1,194 @@
+"""From shards to batches: decode once when memory allows, augment, tokenize, ahead of the training loop."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from competition.errors import TrainingError
+from competition.evaluation.encoders import tokenizer
+from competition.rules.models import ClipRecipe
+from participant_kit.train import ProgressCallback
+from participant_kit.train.augment import crop_and_resize, crop_boxes
+from participant_kit.train.sampling import batches
+from participant_kit.train.shards import ShardIndex
+
+DECODED_BYTES = 2 * 2**30
+"""Memory for decoded images and tokens; samples beyond it are decoded each time they are seen."""
+
+MAX_PIXELS = 64_000_000
+_AHEAD = 4
+
+Tokens = NDArray[np.int32]
+
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's input: images uint8 [B, S, S, 3] after augmentation, texts int64 [B, context]."""
+
+    step: int
+    images: torch.Tensor
+    texts: torch.Tensor
+
+
+class _UnusableError(Exception):
+    """Why a sample cannot be trained on."""
+
+
+class Samples:
+    """Decoded samples. A sample that cannot be decoded is counted and its successor takes its place."""
+
+    def __init__(self, index: ShardIndex, recipe: ClipRecipe, memory: int = DECODED_BYTES) -> None:
+        self._index = index
+        self._allowed = int(recipe.corrupt_tolerance * len(index))
+        self._tokenizer = tokenizer(int(recipe.architecture.text["context_length"]))
+        self._token_cache: dict[bytes, Tokens] = {}
+        self._decoded: dict[int, tuple[NDArray[np.uint8], Tokens]] = {}
+        self._room = memory
+        self._corrupt: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def corrupt(self) -> int:
+        """Undecodable samples met so far."""
+        return len(self._corrupt)
+
+    def decode_ahead(self, workers: int, progress: ProgressCallback) -> None:
+        """Decode samples until all are held or the memory is used up.
+
+        Raises:
+            TrainingError: more samples are corrupt than the recipe tolerates.
+        """
+        total = len(self._index)
+        with ThreadPoolExecutor(workers) as pool:
+            for position, _ in enumerate(pool.map(self.get, range(total), chunksize=64)):
+                if position % 256 == 0:
+                    progress(position, total, "decoding images")
+                if self._room <= 0:
+                    pool.shutdown(cancel_futures=True)
+                    return
+        progress(total, total, "decoding images")
+
+    def get(self, index: int) -> tuple[NDArray[np.uint8], Tokens]:
+        """RGB pixels [H, W, 3] and tokens [context] of a sample, or of the first usable one after it.
+
+        Raises:
+            TrainingError: more samples are corrupt than the recipe tolerates, or all are.
+        """
+        for place in range(index, index + len(self._index)):
+            candidate = place % len(self._index)
+            sample = self._decoded.get(candidate)
+            if sample is None and candidate not in self._corrupt:
+                sample = self._decode(candidate)
+            if sample is not None:
+                return sample
+        raise TrainingError("No sample of the training data can be decoded.", hint="Build the shards again.")
+
+    def _decode(self, index: int) -> tuple[NDArray[np.uint8], Tokens] | None:
+        image, caption = self._index.read(index)
+        try:
+            pixels = decode_image(image)
+            sample = (pixels, self._tokens(caption))
+        except _UnusableError as error:
+            self._note_corrupt(index, str(error))
+            return None
+        with self._lock:
+            if index not in self._decoded and self._room > 0:
+                self._decoded[index] = sample
+                self._room -= pixels.nbytes
+        return sample
+
+    def _note_corrupt(self, index: int, reason: str) -> None:
+        with self._lock:
+            self._corrupt.setdefault(index, reason)
+            if len(self._corrupt) <= self._allowed:
+                return
+            count = len(self._corrupt)
+        raise TrainingError(
+            f"{self._index.describe(index).capitalize()} is corrupt ({reason}); {count} of {len(self._index)} samples "
+            f"are, and the recipe tolerates {self._allowed}.",
+            hint="Leave such samples out of the subset, or build the shards again.",
+        )
+
+    def _tokens(self, caption: bytes | None) -> Tokens:
+        if caption is None:
+            raise _UnusableError("it has no caption")
+        known = self._token_cache.get(caption)
+        if known is None:
+            try:
+                text = caption.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise _UnusableError("its caption is not UTF-8") from error
+            known = self._tokenizer([text])[0].numpy().astype(np.int32)
+            if self._room > 0:
+                self._token_cache[caption] = known
+        return known
+
+
+def decode_image(data: bytes | None) -> NDArray[np.uint8]:
+    """RGB pixels [H, W, 3] of a jpeg, png or webp."""
+    if data is None:
+        raise _UnusableError("it has no image")
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
+        if image.width * image.height > MAX_PIXELS:
+            raise _UnusableError(f"its image has {image.width} x {image.height} pixels")
+        return np.asarray(image.convert("RGB"))
+    except _DECODING_ERRORS as error:
+        raise _UnusableError(f"its image cannot be decoded: {error}") from error
+
+
+def make_batch(samples: Samples, recipe: ClipRecipe, seed: int, step: int, indices: NDArray[np.int64]) -> Batch:
+    """The batch of one step: a pure function of data, recipe, seed, step and the positions of its samples."""
+    chosen = [samples.get(int(index)) for index in indices]
+    sizes = np.array([pixels.shape[:2] for pixels, _ in chosen], dtype=np.int64)
+    boxes = crop_boxes(seed, step, sizes, recipe.crop_scale)
+    side = recipe.architecture.image_size
+    images = np.stack([crop_and_resize(pixels, box, side) for (pixels, _), box in zip(chosen, boxes, strict=True)])
+    texts = np.stack([tokens for _, tokens in chosen]).astype(np.int64)
+    return Batch(step, torch.from_numpy(images), torch.from_numpy(texts))
+
+
+def training_batches(
+    samples: Samples, identities: NDArray[np.int64], recipe: ClipRecipe, seed: int, first_step: int, workers: int
+) -> Iterator[Batch]:
+    """The batches of the steps from ``first_step`` to the recipe's last, prepared ahead by ``workers`` threads."""
+    order = islice(batches(identities, recipe.global_batch, seed), first_step, recipe.steps)
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+        steps = enumerate(order, first_step)
+        yield from _ahead(
+            (pool.submit(make_batch, samples, recipe, seed, step, indices) for step, indices in steps), workers + _AHEAD
+        )
+
+
+def _ahead(futures: Iterable[Future[Batch]], depth: int) -> Iterator[Batch]:
+    """Results in order while at most ``depth`` later ones are under way."""
+    pending: deque[Future[Batch]] = deque()
+    source = iter(futures)
+    try:
+        pending.extend(islice(source, depth))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(islice(source, 1))
+    finally:
+        for future in pending:
+            future.cancel()

@@ -1,0 +1,61 @@
+"""The named checks in their order: the cheap ones first, each relying on those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from competition.records.manifest import SubmissionManifest
+from competition.rules import Competition
+from competition.verification.entry import Entry
+from competition.verification.files import check_digests, locate
+from competition.verification.manifest import check_listing, check_names, check_rules, read_manifest
+from competition.verification.model import check_model_header, check_model_weights
+from competition.verification.subset import check_subset
+from competition.verification.training import check_training
+
+if TYPE_CHECKING:
+    from competition.data.uids import UidArray
+
+Check = Callable[[Entry], None]
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("rules", check_rules),
+    ("listing", check_listing),
+    ("digests", check_digests),
+    ("training", check_training),
+    ("subset", check_subset),
+    ("model-header", check_model_header),
+    ("model-weights", check_model_weights),
+)
+
+
+def run_checks(entry: Entry, on_check: Callable[[str], None] = lambda _name: None) -> None:
+    """Run every check; ``on_check`` hears the name of each as it begins. Raises ``RejectionError``."""
+    for name, check in CHECKS:
+        on_check(name)
+        check(entry)
+
+
+def check_submission(
+    folder: Path,
+    competition: Competition,
+    pool_uids: UidArray | None,
+    on_check: Callable[[str], None] = lambda _name: None,
+) -> SubmissionManifest:
+    """Check a local submission folder as the scorer will; loads torch to know the recipe's model.
+
+    Args:
+        folder: holds ``submission.json`` and the files that it lists.
+        competition: the rules that the entry claims to follow.
+        pool_uids: the pool's uids, sorted, dtype ``u8,u8``; None skips the check that the subset is part of the pool.
+        on_check: hears the name of each check as it begins.
+
+    Raises:
+        RejectionError: the entry breaks a rule; reason and message are those that the scorer would give.
+    """
+    manifest = read_manifest(folder)
+    check_names(manifest)
+    run_checks(Entry(manifest, competition, locate(folder, manifest), pool_uids), on_check)
+    return manifest

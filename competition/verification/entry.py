@@ -1,0 +1,59 @@
+"""An entry as the checks see it: a manifest, the rules it is entered under, and where its files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from competition.errors import RejectionError, RejectionReason, UsageError
+from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
+from competition.rules import Competition, Recipe, Scale, find_scale
+
+if TYPE_CHECKING:
+    from competition.data.uids import UidArray
+
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``paths`` maps every path of the manifest to the file's place on this machine.
+
+    ``pool_uids`` holds the pool's uids, sorted; None where no pool is at hand: membership is then not checked.
+    """
+
+    manifest: SubmissionManifest
+    competition: Competition
+    paths: Mapping[str, Path]
+    pool_uids: UidArray | None
+
+    @property
+    def scale(self) -> Scale:
+        """The scale that the manifest names (raises ``RejectionError`` when the competition has no such scale)."""
+        try:
+            return find_scale(self.competition, self.manifest.scale)
+        except UsageError as error:
+            raise RejectionError(
+                RejectionReason.MANIFEST_MISMATCH, f"submission.json: {error.message} {error.hint}"
+            ) from error
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the entry must have been trained with."""
+        return self.competition.recipe_of(self.scale)
+
+    def only(self, role: FileRole) -> tuple[ManifestFile, Path]:
+        """The single file of that role and its place (raises ``RejectionError`` when there is not exactly one)."""
+        try:
+            file = self.manifest.only(role)
+        except LookupError as error:
+            raise RejectionError(RejectionReason.MANIFEST_MALFORMED, f"submission.json: {error}.") from error
+        return file, self.paths[file.path]
+
+
+def shown(text: object) -> str:
+    """A stranger's text, made safe and short enough for a message: quoted, ASCII only, at most 80 characters."""
+    quoted = ascii(str(text)[: _SHOWN + 1])
+    return quoted if len(quoted) <= _SHOWN else f"{quoted[: _SHOWN - 3]}..."

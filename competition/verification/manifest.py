@@ -1,0 +1,155 @@
+"""Reading ``submission.json``: size, schema, paths, and whether it fits the competition."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from competition.errors import RejectionError, RejectionReason, UsageError
+from competition.records.manifest import MANIFEST_NAME, FileRole, SubmissionManifest
+from competition.rules import find_track
+from competition.verification.entry import Entry, shown
+
+MAX_MANIFEST_BYTES = 1_000_000
+
+# An entry is data: a name that promises anything else (a pickle above all) is refused before the file is fetched.
+_SUFFIXES = {
+    FileRole.SUBSET: {".npy"},
+    FileRole.MODEL: {".safetensors"},
+    FileRole.TRAINING_REPORT: {".json"},
+    FileRole.TRAINING_LOG: {".jsonl"},
+    FileRole.EVALUATION_REPORT: {".json", ".jsonl"},
+    FileRole.RESULTS: {".jsonl"},
+    FileRole.CARD: {".md"},
+}
+
+
+def parse_manifest(raw: bytes) -> SubmissionManifest:
+    """The manifest from the bytes of its file.
+
+    Raises:
+        RejectionError: too large, not JSON, not the promised fields, a path that leaves the folder; the message names
+            the field.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise manifest_too_large(len(raw))
+    try:
+        return SubmissionManifest.model_validate_json(raw)
+    except ValidationError as error:
+        raise _rejection(error.errors(include_url=False, include_context=False)) from error
+
+
+def read_manifest(folder: Path) -> SubmissionManifest:
+    """The manifest of a submission folder (raises ``RejectionError``, also when there is none)."""
+    path = folder / MANIFEST_NAME
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise RejectionError(
+            RejectionReason.MANIFEST_MISSING, f"{folder} holds no readable {MANIFEST_NAME} ({error.strerror})."
+        ) from error
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise manifest_too_large(path.stat().st_size)
+    return parse_manifest(raw)
+
+
+def manifest_too_large(size: int) -> RejectionError:
+    """The rejection of a manifest of ``size`` bytes."""
+    return RejectionError(
+        RejectionReason.MANIFEST_MALFORMED,
+        f"{MANIFEST_NAME} has {size} bytes; at most {MAX_MANIFEST_BYTES} are read.",
+    )
+
+
+def check_rules(entry: Entry) -> None:
+    """The manifest names this competition and its version, a track and scale of it, and their recipe and suite."""
+    manifest, competition = entry.manifest, entry.competition
+    suite = competition.suite
+    expectations: list[tuple[str, object, object]] = [
+        ("competition", competition.id, manifest.competition),
+        ("competition_version", competition.version, manifest.competition_version),
+        ("suite", suite.reference, manifest.suite),
+        ("suite_digest", suite.digest, manifest.suite_digest),
+    ]
+    for field, expected, found in expectations:
+        if expected != found:
+            raise mismatch(field, expected, found)
+    try:
+        find_track(competition, manifest.track)
+    except UsageError as error:
+        raise RejectionError(
+            RejectionReason.MANIFEST_MISMATCH, f"{MANIFEST_NAME}: {error.message} {error.hint}"
+        ) from error
+    if manifest.recipe_digest != entry.recipe.digest:
+        raise RejectionError(
+            RejectionReason.RECIPE_MISMATCH,
+            f"{MANIFEST_NAME}: recipe_digest is {manifest.recipe_digest}, but recipe {entry.recipe.id!r} of scale "
+            f"{entry.scale.id!r} has {entry.recipe.digest}.",
+        )
+
+
+def mismatch(field: str, expected: object, found: object) -> RejectionError:
+    """The rejection of a manifest whose ``field`` is not what it must be."""
+    return RejectionError(
+        RejectionReason.MANIFEST_MISMATCH,
+        f"{MANIFEST_NAME}: {field} is {shown(found)}, but this entry's is {shown(expected)}.",
+    )
+
+
+def check_listing(entry: Entry) -> None:
+    """One subset, one model and one training report; plain names of the expected types; sizes within the limits."""
+    for role in (FileRole.SUBSET, FileRole.MODEL, FileRole.TRAINING_REPORT):
+        entry.only(role)
+    check_names(entry.manifest)
+    check_sizes(entry)
+
+
+def check_names(manifest: SubmissionManifest) -> None:
+    """No listed file hides, stands for the manifest, or has a type that its role does not have."""
+    for file in manifest.files:
+        path = PurePosixPath(file.path)
+        if any(part.startswith(".") for part in path.parts) or path.name == MANIFEST_NAME:
+            raise _not_allowed(file.path, "hidden files and the manifest itself may not be listed")
+        if path.suffix not in _SUFFIXES[file.role]:
+            allowed = " or ".join(sorted(_SUFFIXES[file.role]))
+            raise _not_allowed(file.path, f"a file of role {file.role.value!r} must end in {allowed}")
+
+
+def check_sizes(entry: Entry) -> None:
+    """The number of files, each file and their sum stay within the competition's limits."""
+    limits = entry.competition.limits
+    files = entry.manifest.files
+    if len(files) > limits.files:
+        raise _too_large(f"{MANIFEST_NAME} lists {len(files)} files; this competition takes at most {limits.files}.")
+    for file in files:
+        if file.size > limits.file_bytes:
+            raise _too_large(f"{file.path} has {file.size} bytes; a file may have at most {limits.file_bytes}.")
+    total = sum(file.size for file in files)
+    if total > limits.total_bytes:
+        raise _too_large(f"The entry has {total} bytes in all; at most {limits.total_bytes} are allowed.")
+
+
+def _rejection(errors: list[ErrorDetails]) -> RejectionError:
+    """One sentence about the first problem; a path that leaves the folder goes before any other."""
+    for error in errors:
+        if error["loc"][:1] == ("files",) and (error["loc"][2:] == ("path",) or error["type"] == "value_error"):
+            value = error["input"]
+            path = value.get("path") if isinstance(value, dict) else value
+            return _not_allowed(path, "a path is relative, without .. and of plain characters")
+    first = errors[0]
+    field = shown(".".join(str(part) for part in first["loc"])).strip("'")
+    more = f" ({len(errors) - 1} more problems follow)" if len(errors) > 1 else ""
+    problem = first["msg"].removeprefix("Value error, ").rstrip(".")[:400]
+    where = f"{MANIFEST_NAME}: {field}" if field else MANIFEST_NAME
+    return RejectionError(RejectionReason.MANIFEST_MALFORMED, f"{where}: {problem}{more}.")
+
+
+def _not_allowed(path: object, why: str) -> RejectionError:
+    return RejectionError(RejectionReason.PATH_NOT_ALLOWED, f"{MANIFEST_NAME} lists the file {shown(path)}, but {why}.")
+
+
+def _too_large(message: str) -> RejectionError:
+    return RejectionError(RejectionReason.FILE_TOO_LARGE, message)

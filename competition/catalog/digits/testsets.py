@@ -1,0 +1,169 @@
+"""The four evaluation sets of the digits suite, made from code in CLIP_benchmark's webdataset layout.
+
+A set is a folder: ``classnames.txt`` and ``zeroshot_classification_templates.txt`` (or ``dataset_type.txt`` with
+``retrieval``), ``test/nshards.txt`` and ``test/0.tar``, whose samples hold a ``jpg`` and a ``cls`` (or a ``txt`` with
+one caption a line). The same folder comes out on every run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from competition.catalog.digits.captions import DIGIT_NAMES, retrieval_captions
+from competition.catalog.digits.rendering import INKS, PAPERS, Conditions, draw_look, encode_jpeg, render, stored
+from competition.catalog.digits.split import Digits, Part, load_part
+from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
+from competition.data.shards import Sample
+from competition.data.tar import TarWriter
+
+ProgressCallback = Callable[[int, int, str], None]
+"""Called with (done, total, what is being done)."""
+
+REVISION = 1
+"""Rises with every change of the sets' content, so that sets of an older revision are built again."""
+
+TEMPLATES = ("a photo of the digit {c}", "a photo of the handwritten number {c}", "the number {c} written by hand")
+RETRIEVAL_IMAGES = 200
+
+_REVISION_FILE = "revision.txt"
+_SEED = 20_260_102
+_TEST, _SHIFT, _RETRIEVAL, _HIDDEN = range(4)
+
+Samples = Iterator[Sample]
+
+
+def build_evaluation_sets(root: Path, progress: ProgressCallback | None = None) -> None:
+    """Write ``digits-test``, ``digits-shift``, ``digits-retrieval`` and ``digits-hidden`` below ``root``.
+
+    A set appears whole or not at all; one that is already there is left as it is.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    report = progress or (lambda _done, _total, _note: None)
+    make_folder(root)
+    for done, (name, make) in enumerate(_SETS.items()):
+        report(done, len(_SETS), name)
+        if not is_complete(root / name):
+            _build(root / name, make)
+    report(len(_SETS), len(_SETS), "evaluation sets are ready")
+
+
+def is_complete(folder: Path) -> bool:
+    """The set was built by this revision."""
+    path = folder / _REVISION_FILE
+    return path.exists() and path.read_text() == str(REVISION)
+
+
+def _build(folder: Path, make: Callable[[], Samples]) -> None:
+    with storage_errors("building", folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".set-") as scratch:
+        partial = Path(scratch) / folder.name
+        make_folder(partial / "test")
+        if folder.name == "digits-retrieval":
+            write_bytes(partial / "dataset_type.txt", b"retrieval")
+        else:
+            write_bytes(partial / "classnames.txt", "\n".join(DIGIT_NAMES).encode())
+            write_bytes(partial / "zeroshot_classification_templates.txt", "\n".join(TEMPLATES).encode())
+        _write_tar(partial / "test" / "0.tar", make())
+        write_bytes(partial / "test" / "nshards.txt", b"1")
+        write_bytes(partial / _REVISION_FILE, str(REVISION).encode())
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+
+
+def _write_tar(path: Path, samples: Samples) -> None:
+    with atomic_writer(path) as stream:
+        tar = TarWriter(stream)
+        for sample in samples:
+            for extension, data in sample.members.items():
+                tar.add(f"{sample.key}.{extension}", data)
+        tar.finish()
+
+
+def rendered_test_image(part: Part, index: int) -> Image.Image:
+    """The stored image of a digit of a test part, as ``digits-test`` or ``digits-hidden`` has it."""
+    digits = load_part(part)
+    rng = np.random.default_rng([_SEED, _HIDDEN if part is Part.HIDDEN else _TEST, index])
+    return stored(render(digits.pixels[index], draw_look(rng, Conditions())))
+
+
+def _plain(part: Part) -> Samples:
+    digits = load_part(part)
+    for index in range(len(digits)):
+        yield _classified(digits, index, rendered_test_image(part, index))
+
+
+def _shifted() -> Samples:
+    """Test digits with noise, with a bar over them, or light on dark; a third each."""
+    digits = load_part(Part.TEST)
+    distortions = (_noise, _occlude, _invert)
+    for index in range(len(digits)):
+        rng = np.random.default_rng([_SEED, _SHIFT, index])
+        image = stored(render(digits.pixels[index], draw_look(rng, Conditions())))
+        yield _classified(digits, index, distortions[index % len(distortions)](rng, image))
+
+
+def _retrieval() -> Samples:
+    """Test digits whose digit and two colours no other image of the set shares."""
+    digits = load_part(Part.TEST)
+    colours = [(ink, paper) for ink in INKS for paper in PAPERS]
+    order = {digit: _generator(_RETRIEVAL, 1, digit).permutation(len(colours)) for digit in range(10)}
+    used = dict.fromkeys(order, 0)
+    for index in range(RETRIEVAL_IMAGES):
+        digit = int(digits.labels[index])
+        ink, paper = colours[order[digit][used[digit]]]
+        used[digit] += 1
+        look = draw_look(_generator(_RETRIEVAL, 0, index), Conditions(), ink, paper)
+        image = stored(render(digits.pixels[index], look))
+        captions = "\n".join(retrieval_captions(digit, ink, paper))
+        yield Sample(_key(index), {"jpg": encode_jpeg(image), "txt": captions.encode()})
+
+
+_SETS: dict[str, Callable[[], Samples]] = {
+    "digits-test": lambda: _plain(Part.TEST),
+    "digits-shift": _shifted,
+    "digits-retrieval": _retrieval,
+    "digits-hidden": lambda: _plain(Part.HIDDEN),
+}
+
+
+def _classified(digits: Digits, index: int, image: Image.Image) -> Sample:
+    return Sample(_key(index), {"cls": str(digits.labels[index]).encode(), "jpg": encode_jpeg(image)})
+
+
+def _key(index: int) -> str:
+    return f"s{index:07d}"
+
+
+def _generator(*stream: int) -> np.random.Generator:
+    return np.random.default_rng([_SEED, *stream])
+
+
+def _noise(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    pixels = np.asarray(image, dtype=np.float64)
+    noisy = pixels + rng.normal(0, rng.uniform(15, 35), pixels.shape)
+    return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+
+
+def _occlude(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Paste a bar, a tenth to a fifth of the image, over the middle half."""
+    width, height = image.size
+    colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+    thickness = rng.uniform(0.1, 0.2)
+    start = rng.uniform(0.25, 0.75 - thickness)
+    box = (0, start, 1, start + thickness) if rng.random() < 0.5 else (start, 0, start + thickness, 1)
+    bar = (round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height))
+    covered = image.copy()
+    covered.paste(colour, bar)
+    return covered
+
+
+def _invert(rng: np.random.Generator, image: Image.Image) -> Image.Image:  # noqa: ARG001 - one signature for all
+    return Image.fromarray(255 - np.asarray(image))

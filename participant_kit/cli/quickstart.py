@@ -1,0 +1,96 @@
+"""``datacup quickstart``: the whole chain in one command."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from competition.client import LeaderboardClient
+from competition.records.submission import Score
+from competition.rules import find_competition, find_scale, find_track
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import ScaleOption, SeedOption, TrackOption, WorkersOption
+from participant_kit.cli.standings import format_score
+from participant_kit.settings import KitSettings
+
+if TYPE_CHECKING:
+    from participant_kit.quickstart import Outcome
+
+
+def command(
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option("--strategy", help="Strategy to run; may be repeated. Default: clip_score."),
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where everything goes.")] = Path("quickstart"),
+    scale: ScaleOption = "nano",
+    track: TrackOption = "filtering",
+    author: Annotated[str, typer.Option("--author", help="Your name, when the entries are submitted.")] = "quickstart",
+    repo: Annotated[
+        str, typer.Option("--hf-repo-name", help="Model repository, when the entries are submitted.")
+    ] = "datacup-quickstart",
+    seed: SeedOption = 0,
+    workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole digits competition once: pool, subset, shards, training, evaluation.
+
+    With DATACUP_ENDPOINT and DATACUP_TOKEN set the entries are submitted too. Started again, it goes on where it was.
+    """
+    console = Console(as_json=as_json)
+    settings = KitSettings()
+    competition = find_competition("digits")
+    names = strategies or ["clip_score"]
+    chosen_scale, chosen_track = find_scale(competition, scale), find_track(competition, track)
+
+    from participant_kit import quickstart
+    from participant_kit.hub import resolve_repo
+
+    quickstart.check(names)
+    plan = quickstart.Plan(competition, chosen_track, chosen_scale, output_dir, author, seed, workers)
+    with ExitStack() as stack:
+        enter = None
+        if settings.endpoint:
+            client = stack.enter_context(LeaderboardClient(settings.endpoint, settings.require_token()))
+            enter = quickstart.entering(client, resolve_repo(settings.hub_endpoint, repo), console.note)
+        outcomes = []
+        for name in names:
+            outcome = quickstart.run_strategy(plan, name, settings.evaluation_root, console.progress, enter)
+            console.note(f"{name}: {_summary(outcome)}")
+            outcomes.append(outcome)
+    _show(console, outcomes)
+    if outcomes[0].submission is None:
+        console.next_step(f"datacup submit --help  (the run is {plan.entry(names[0]).run_dir})")
+    else:
+        console.next_step(f"datacup status {outcomes[-1].submission.id} --wait" if outcomes[-1].submission else "")
+
+
+def _summary(outcome: Outcome) -> str:
+    first = outcome.evaluation.results[0]
+    return (
+        f"kept {outcome.subset_samples:,} of {outcome.pool_samples:,}, trained in {outcome.training_seconds:.0f} s, "
+        f"{first.task} {first.metric} {first.value:.3f}"
+    )
+
+
+def _show(console: Console, outcomes: list[Outcome]) -> None:
+    payload = [
+        outcome.model_dump(mode="json", exclude={"evaluation": {"results": {"__all__": {"outcomes"}}}})
+        for outcome in outcomes
+    ]
+    tasks = [result.task for result in outcomes[0].evaluation.results]
+    rows = [
+        [
+            outcome.strategy,
+            f"{outcome.subset_samples:,}",
+            *(
+                format_score(Score(value=result.value, interval=result.interval))
+                for result in outcome.evaluation.results
+            ),
+        ]
+        for outcome in outcomes
+    ]
+    console.table({"entries": payload}, "Self-evaluated: value [95 % interval]", ["strategy", "samples", *tasks], rows)

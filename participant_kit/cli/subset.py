@@ -1,0 +1,42 @@
+"""``datacup subset``: choose samples of a pool with a filter strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import WorkersOption
+
+
+def command(
+    name: Annotated[
+        str,
+        typer.Argument(help="Strategy: no_filter, basic_filter, clip_score, or clip_score_diverse.", metavar="NAME"),
+    ],
+    metadata_dir: Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")],
+    save_path: Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")],
+    arch: Annotated[str | None, typer.Option("--arch", help="Whose scores and features: b32 or l14.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Share of the pool to keep by score, in (0, 1].")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Keep scores of at least this.")] = None,
+    workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose samples of a pool. Prints how many were dropped, and why."""
+    console = Console(as_json=as_json)
+
+    from participant_kit.subsets import StrategyOptions, build_subset
+
+    options = StrategyOptions(arch=arch, fraction=fraction, threshold=threshold)
+    with console.progress(f"Choosing with {name}") as progress:
+        report = build_subset(name, metadata_dir, save_path, options, workers=workers, progress=progress)
+    shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
+    shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
+    shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
+    console.pairs(report.as_json(), shown)
+    shards = metadata_dir.parent / "shards"
+    console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

@@ -1,0 +1,120 @@
+"""Every command explains itself; what the README tells people to type is understood; wrong input is one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+from participant_kit.cli import app
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = typer.main.get_command(app)
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    for child, sub in getattr(command, "commands", {}).items():
+        yield from _commands(sub, f"{name} {child}")
+
+
+ALL = dict(_commands(COMMAND, "datacup"))
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATACUP_", "HF_"))}
+    return subprocess.run(
+        [sys.executable, "-c", "from participant_kit.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        env={**kept, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_and_option_says_what_it_is_for(name: str) -> None:
+    command = ALL[name]
+    assert command.help
+    assert command.help.strip().endswith(".")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]}"
+        assert all("_" not in option for option in parameter.opts if option.startswith("--"))
+
+
+@pytest.mark.parametrize("name", [name for name, command in ALL.items() if not getattr(command, "commands", None)])
+def test_every_working_command_takes_json(name: str) -> None:
+    assert any("--json" in parameter.opts for parameter in ALL[name].params)
+
+
+def _written_commands() -> list[str]:
+    found = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        found += re.findall(r"^\$ (?:[A-Z_]+=\S+ )*(datacup .*?)(?:\s+#.*)?$", text, flags=re.MULTILINE)
+    return found
+
+
+@pytest.mark.parametrize("line", _written_commands())
+def test_commands_of_the_readme_are_understood(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command, name = COMMAND, "datacup"
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        command = command.commands[name]
+    command.make_context(name, words)
+
+
+def test_the_readme_shows_the_whole_chain() -> None:
+    shown = {shlex.split(line)[1] for line in _written_commands()}
+    assert {"pool", "subset", "reshard", "train", "evaluate", "submit", "status", "quickstart"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["subset", "best_filter", "--metadata-dir", ".", "--save-path", "s.npy"], "best_filter"),
+        (["pool", "build", "letters"], "cannot be built here"),
+        (["pool", "build", "digits", "--scale", "giga"], "has no scale 'giga'"),
+        (["train", "--scale", "giga", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "has no scale 'giga'"),
+        (["train", "--recipe", "gigantic", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "no recipe"),
+        (["train", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "either --scale or --recipe"),
+        (["train", "--scale", "nano", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "x"),
+        (["evaluate"], "either --train-output-dir or --model"),
+        (["evaluate", "--model", "nowhere"], "no run in nowhere"),
+        (["status", "s-1"], "DATACUP_ENDPOINT"),
+        (["standings"], "DATACUP_ENDPOINT"),
+        (["reshard", "-i", "in", "-o", "out", "-s", "none.npy"], "none.npy"),
+        (["quickstart", "--strategy", "magic"], "no strategy 'magic'"),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_wrong_input_ends_in_one_sentence(arguments: list[str], sentence: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.returncode not in {0, 1}
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_error_is_json_where_json_is_asked_for() -> None:
+    result = run("standings", "--json")
+    assert json.loads(result.stdout)["error"]["code"] == "usage"
+
+
+def test_a_leaderboard_that_is_down_is_said_so(monkeypatch) -> None:
+    result = run("standings", DATACUP_ENDPOINT="http://127.0.0.1:9")
+    assert result.returncode == 8
+    assert "does not answer" in result.stderr

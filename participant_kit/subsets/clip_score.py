@@ -1,0 +1,68 @@
+"""DataComp's CLIP-score filter: keep the pairs whose image and caption a reference CLIP finds most alike."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.data.metadata import column_floats, column_uids, read_columns
+from competition.errors import UsageError
+from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.strategy import ARCHITECTURES, Funnel, Strategy, StrategyOptions, SubsetResult
+
+
+def fraction_threshold(scores: NDArray[np.float32], fraction: float) -> np.float32:
+    """The least score that DataComp keeps at a fraction: the (n+1)-th largest, n = int(len(scores) * fraction).
+
+    So at least n + 1 rows are kept, and all that tie with the last one. NaN counts in n and is never kept. Where the
+    original has no (n+1)-th score (fraction 1, or more NaN than that leaves), every scored row is kept.
+
+    Args:
+        scores: of the whole pool, float32, any order.
+        fraction: in (0, 1].
+    """
+    rank = int(len(scores) * fraction)
+    valid = scores[~np.isnan(scores)]
+    if rank >= len(valid):
+        return np.float32(-np.inf)
+    position = len(valid) - 1 - rank
+    return np.float32(np.partition(valid, position)[position])
+
+
+def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
+    if options.arch is None:
+        raise UsageError("Strategy clip_score needs --arch.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
+    if (options.fraction is None) == (options.threshold is None):
+        raise UsageError("Strategy clip_score needs exactly one of --fraction and --threshold.")
+    column = f"clip_{options.arch}_similarity_score"
+    if options.fraction is not None:
+        scores = np.concatenate(pool.map(partial(_scores, column), "reading scores"))
+        threshold = fraction_threshold(scores, options.fraction)
+    else:
+        threshold = np.float32(options.threshold)
+    return pool.select(partial(_select_file, column, threshold), "filtering by score")
+
+
+def _scores(column: str, path: Path) -> NDArray[np.float32]:
+    return column_floats(read_columns(path, [column]), column)
+
+
+def _select_file(column: str, threshold: np.float32, path: Path) -> SubsetResult:
+    """The comparison is in float32: a stored float32(0.281) passes the threshold 0.281."""
+    table = read_columns(path, ["uid", column])
+    scores = column_floats(table, column)
+    funnel = Funnel(table.num_rows)
+    funnel.keep(~np.isnan(scores), "score_missing")
+    funnel.keep(scores[funnel.rows] >= threshold, "score_too_low")
+    return funnel.result(column_uids(table, path))
+
+
+CLIP_SCORE = Strategy(
+    "clip_score",
+    "The pairs whose image and caption a reference CLIP finds most alike, by fraction of the pool or by score.",
+    _select,
+    accepts=("arch", "fraction", "threshold"),
+)

@@ -1,0 +1,92 @@
+"""Building a subset file: the record beside it, the same bytes every time, and going on after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import competition
+from competition.data.engine import Progress
+from competition.errors import DataFormatError, StorageError, UsageError
+from participant_kit.subsets import StrategyOptions, build_subset
+from tests.participant_kit.subsets.synthetic import write_pool
+
+
+def test_the_file_is_the_originals_byte_for_byte_and_the_record_says_how_it_was_made(
+    golden: Path, tmp_path: Path
+) -> None:
+    folder, save_path = golden / "datacomp_filters", tmp_path / "subsets" / "basic.npy"
+    report = build_subset("basic_filter", folder / "metadata", save_path, workers=2)
+    expected = (folder / "expected" / "basic_filter.npy").read_bytes()
+    assert save_path.read_bytes() == expected
+    record = json.loads((tmp_path / "subsets" / "basic.npy.json").read_text())
+    assert record == report.as_json()
+    assert record["subset_sha256"] == hashlib.sha256(expected).hexdigest()
+    assert record["kept"] + sum(record["dropped"].values()) == record["total"] == 10500
+    assert record["assets"]["language_model"] == {
+        "file": "lid.176.ftz",
+        "sha256": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
+    }
+    assert record["code_version"] == competition.__version__
+    assert str(tmp_path) not in json.dumps(record)
+    assert sorted(path.name for path in save_path.parent.iterdir()) == ["basic.npy", "basic.npy.json"]
+
+
+def test_progress_goes_through_every_stage(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m")
+    seen: list[Progress] = []
+    options = StrategyOptions(arch="l14", fraction=0.3)
+    report = build_subset("clip_score", tmp_path / "m", tmp_path / "s.npy", options, progress=seen.append)
+    assert [(p.stage, p.done) for p in seen] == [
+        (stage, done) for stage in ("reading scores", "filtering by score") for done in range(4)
+    ]
+    assert report.options == {"arch": "l14", "fraction": 0.3}
+    assert report.kept == 181  # n + 1 of 600 rows
+
+
+def test_a_run_that_stopped_at_a_damaged_file_goes_on_after_the_repair(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m")
+    damaged = tmp_path / "m" / f"{1:032x}.parquet"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100])
+    with pytest.raises(DataFormatError, match="is damaged"):
+        build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy")
+    assert not (tmp_path / "s.npy").exists()
+    assert len(list((tmp_path / ".s.npy.parts").glob("*.npy"))) == 2
+    damaged.write_bytes(content)
+    seen: list[Progress] = []
+    build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy", progress=seen.append)
+    assert len(np.load(tmp_path / "s.npy")) == 600
+    assert not (tmp_path / ".s.npy.parts").exists()
+
+
+def test_unfinished_work_of_other_options_is_not_reused(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m")
+    (tmp_path / "reference").mkdir()
+    options = StrategyOptions(arch="l14", threshold=0.5)
+    build_subset("clip_score", tmp_path / "m", tmp_path / "reference" / "s.npy", options)
+    damaged = tmp_path / "m" / f"{2:032x}.parquet"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:100])
+    with pytest.raises(DataFormatError):
+        build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy")
+    damaged.write_bytes(content)
+    build_subset("clip_score", tmp_path / "m", tmp_path / "s.npy", options)
+    assert (tmp_path / "s.npy").read_bytes() == (tmp_path / "reference" / "s.npy").read_bytes()
+
+
+def test_wrong_paths_and_names_are_said(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m", files=1, rows=5)
+    with pytest.raises(UsageError, match=r"does not end in \.npy"):
+        build_subset("no_filter", tmp_path / "m", tmp_path / "s.txt")
+    with pytest.raises(UsageError, match="no strategy 'bset'"):
+        build_subset("bset", tmp_path / "m", tmp_path / "s.npy")
+    with pytest.raises(StorageError, match="No such file"):
+        build_subset("no_filter", tmp_path / "absent", tmp_path / "s.npy")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="creating the folder"):
+        build_subset("no_filter", tmp_path / "m", tmp_path / "file" / "s.npy")

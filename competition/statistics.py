@@ -30,6 +30,11 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
     return low, high
 
 
+def resampling_seed(suite_digest: str, task_id: str) -> str:
+    """The seed text of a task's bootstrap: every entry under one suite is resampled alike."""
+    return f"{suite_digest}/{task_id}"
+
+
 def bootstrap_replicates(
     components: Sequence[NDArray[np.floating]], *, seed_text: str, replicates: int = REPLICATES
 ) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,10 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from competition.errors import TrainingError
 from competition.evaluation.encoders import tokenizer
+from competition.evaluation.images import ImageDecodingError, decode_rgb
 from competition.rules.models import ClipRecipe
 from participant_kit.train import ProgressCallback
 from participant_kit.train.augment import crop_and_resize, crop_boxes
@@ -26,19 +25,9 @@ from participant_kit.train.shards import ShardIndex
 DECODED_BYTES = 2 * 2**30
 """Memory for decoded images and tokens; samples beyond it are decoded each time they are seen."""
 
-MAX_PIXELS = 64_000_000
 _AHEAD = 4
 
 Tokens = NDArray[np.int32]
-
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +39,8 @@ class Batch:
     texts: torch.Tensor
 
 
-class _UnusableError(Exception):
-    """Why a sample cannot be trained on."""
+class _CaptionError(Exception):
+    """Why a caption cannot be trained on."""
 
 
 class Samples:
@@ -106,9 +95,11 @@ class Samples:
     def _decode(self, index: int) -> tuple[NDArray[np.uint8], Tokens] | None:
         image, caption = self._index.read(index)
         try:
-            pixels = decode_image(image)
+            if image is None:
+                raise ImageDecodingError("it has no image")
+            pixels = np.asarray(decode_rgb(image))
             sample = (pixels, self._tokens(caption))
-        except _UnusableError as error:
+        except (ImageDecodingError, _CaptionError) as error:
             self._note_corrupt(index, str(error))
             return None
         with self._lock:
@@ -131,30 +122,17 @@ class Samples:
 
     def _tokens(self, caption: bytes | None) -> Tokens:
         if caption is None:
-            raise _UnusableError("it has no caption")
+            raise _CaptionError("it has no caption")
         known = self._token_cache.get(caption)
         if known is None:
             try:
                 text = caption.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise _UnusableError("its caption is not UTF-8") from error
+                raise _CaptionError("its caption is not UTF-8") from error
             known = self._tokenizer([text])[0].numpy().astype(np.int32)
             if self._room > 0:
                 self._token_cache[caption] = known
         return known
-
-
-def decode_image(data: bytes | None) -> NDArray[np.uint8]:
-    """RGB pixels [H, W, 3] of a jpeg, png or webp."""
-    if data is None:
-        raise _UnusableError("it has no image")
-    try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
-        if image.width * image.height > MAX_PIXELS:
-            raise _UnusableError(f"its image has {image.width} x {image.height} pixels")
-        return np.asarray(image.convert("RGB"))
-    except _DECODING_ERRORS as error:
-        raise _UnusableError(f"its image cannot be decoded: {error}") from error
 
 
 def make_batch(samples: Samples, recipe: ClipRecipe, seed: int, step: int, indices: NDArray[np.int64]) -> Batch:

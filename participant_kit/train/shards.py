@@ -17,9 +17,9 @@ from competition.data.digests import file_sha256
 from competition.data.shards import SampleSpan, list_shards, read_payload, scan_samples
 from competition.data.tar import Buffer, open_tar
 from competition.errors import DataFormatError, StorageError, TrainingError
+from competition.evaluation.images import IMAGE_EXTENSIONS
 from participant_kit.train import ProgressCallback
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 _ABSENT = (-1, 0)
 _HINT = "Give the folder of shards that `datacup reshard` (or `datacup pool build`) wrote as --data-dir."
 

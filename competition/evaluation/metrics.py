@@ -1,0 +1,59 @@
+"""Metrics as pure functions of arrays. Ties are broken by position, so every result is reproducible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.errors import EvaluationError
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+def ranks(scores: Floats, targets: Integers) -> Integers:
+    """Rank [N] (0 = best) of column ``targets[i]`` in row i of ``scores`` [N, C]; of equal scores the first leads.
+
+    Raises:
+        EvaluationError: a score is not finite (nothing compares with NaN, so it would pass for the best).
+    """
+    _require_finite(scores)
+    chosen = scores[np.arange(len(scores)), targets][:, None]
+    before = np.arange(scores.shape[1])[None, :] < targets[:, None]
+    ahead = (scores > chosen) | ((scores == chosen) & before)
+    counts: Integers = np.count_nonzero(ahead, axis=1).astype(np.int64)
+    return counts
+
+
+def per_class(correct: Flags, labels: Integers) -> list[Flags]:
+    """The outcomes of each class that occurs in ``labels``, in order of the class."""
+    return [correct[labels == label] for label in np.unique(labels)]
+
+
+def mean_of_means(components: Sequence[NDArray[np.generic]]) -> float:
+    """Mean over components of each component's mean."""
+    return float(np.mean([np.mean(component.astype(np.float64)) for component in components]))
+
+
+def recalled(scores: Floats, relevant: Sequence[Sequence[int]], k: int) -> Flags:
+    """Whether one of the columns ``relevant[i]`` is among the k best of row i of ``scores`` [N, M].
+
+    CLIP_benchmark's recall@k: an image's captions count as one, found when any of them is.
+
+    Raises:
+        EvaluationError: a score is not finite.
+    """
+    _require_finite(scores)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.array([bool(np.isin(row, wanted).any()) for row, wanted in zip(order, relevant, strict=True)])
+
+
+def _require_finite(scores: Floats) -> None:
+    if not np.isfinite(scores).all():
+        raise EvaluationError(
+            "The model yields scores that are not finite.",
+            hint="Training diverged (NaN, infinity or all zeros): check the data and train again.",
+        )

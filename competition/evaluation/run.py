@@ -1,0 +1,139 @@
+"""Running a suite: the same function for participants and for the scorer, so that their numbers agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from competition import __version__
+from competition.data.digests import file_sha256
+from competition.errors import EvaluationError, UsageError
+from competition.evaluation import retrieval, zeroshot
+from competition.evaluation.encoders import ClipEncoder, load_encoder
+from competition.evaluation.images import Preparation
+from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
+from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
+from competition.rules.models import ClipRecipe, Competition, Protocol, Suite, Task
+from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval, resampling_seed
+
+ResultCallback = Callable[[TaskResult], None]
+
+
+def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and where the results go
+    model: Path,
+    competition: Competition,
+    recipe: ClipRecipe,
+    root: Path,
+    *,
+    only: Collection[str] | None = None,
+    done: Sequence[TaskResult] = (),
+    on_result: ResultCallback | None = None,
+    device: torch.device | None = None,
+) -> EvaluationReport:
+    """Evaluate a model on the tasks of the competition's suite; the model is loaded once.
+
+    Args:
+        model: safetensors file of the recipe's model.
+        competition: whose suite is run.
+        recipe: what the model was trained with; the architecture comes from here.
+        root: folder of the evaluation sets; sets that are made from code are built when absent.
+        only: ids of the tasks to run; all when absent.
+        done: results that are taken over instead of being computed again.
+        on_result: called with every new result.
+        device: the first GPU, or the CPU, when absent.
+
+    Raises:
+        EvaluationError: the model or a set cannot be evaluated. Results so far went to ``on_result``.
+        UsageError: ``only`` names a task that the suite does not have.
+    """
+    suite = competition.suite
+    results = {result.task: result for result in done}
+    tasks = [task for task in _chosen(suite, only) if task.id not in results]
+    if tasks:
+        ensure_sets(suite.id, root)
+        encoder = load_encoder(recipe, model, device)
+        for task in tasks:
+            results[task.id] = evaluate_task(encoder, task, suite, root)
+            if on_result is not None:
+                on_result(results[task.id])
+    return EvaluationReport(
+        competition=competition.id,
+        suite=suite.reference,
+        suite_digest=suite.digest,
+        recipe=recipe.id,
+        recipe_digest=recipe.digest,
+        model_sha256=file_sha256(model),
+        results=tuple(results[task.id] for task in suite.tasks if task.id in results),
+        code_version=f"datacup {__version__}",
+        finished_at=datetime.now(UTC),
+    )
+
+
+def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) -> TaskResult:
+    """Evaluate one task whose set lies below ``root``; decoded images are kept in ``root/.decoded``.
+
+    Raises:
+        EvaluationError: the set is absent, damaged, or not the one that the task names.
+    """
+    start = time.perf_counter()
+    outcome = _run_protocol(encoder, task, root)
+    if outcome.samples != task.samples:
+        raise EvaluationError(
+            f"The evaluation set {task.dataset!r} has {outcome.samples} images instead of {task.samples}.",
+            hint="Get or build the evaluation sets again.",
+        )
+    value = outcome.metrics.get(task.metric)
+    if value is None:
+        raise EvaluationError(f"The metric {task.metric!r} of task {task.id!r} is not defined on its evaluation set.")
+    components = outcome.components[task.metric]
+    return TaskResult(
+        task=task.id,
+        metric=task.metric,
+        value=value,
+        interval=_interval(outcome, task, suite),
+        metrics=dict(outcome.metrics),
+        samples=outcome.samples,
+        seconds=time.perf_counter() - start,
+        outcomes=tuple(Outcomes.encode(component.astype("<f2")) for component in components),
+    )
+
+
+def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutcome:
+    folder, cache = root / task.dataset, root / CACHE_FOLDER
+    if not folder.is_dir():
+        raise EvaluationError(
+            f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
+            hint="Point to the folder of the evaluation sets with --data-dir.",
+        )
+    prepare = Preparation(encoder.image_size)
+    match task.protocol:
+        case Protocol.ZEROSHOT_CLASSIFICATION:
+            return zeroshot.evaluate(encoder, load_classification(folder, prepare, cache))
+        case Protocol.IMAGE_TEXT_RETRIEVAL:
+            return retrieval.evaluate(encoder, load_retrieval(folder, prepare, cache))
+
+
+def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:
+    components = outcome.components[task.metric]
+    if len(components) == 1:
+        low, high = clopper_pearson(int(components[0].sum()), len(components[0]))
+        return Interval(low=low, high=high, method="clopper-pearson")
+    seed_text = resampling_seed(suite.digest, task.id)
+    replicates = bootstrap_replicates([component.astype(float) for component in components], seed_text=seed_text)
+    low, high = percentile_interval(replicates)
+    return Interval(low=low, high=high, method="bootstrap")
+
+
+def _chosen(suite: Suite, only: Collection[str] | None) -> list[Task]:
+    known = {task.id for task in suite.tasks}
+    unknown = sorted(set(only or ()) - known)
+    if unknown:
+        raise UsageError(
+            f"Suite {suite.reference} has no task {unknown[0]!r}.", hint=f"Its tasks are: {', '.join(sorted(known))}."
+        )
+    return [task for task in suite.tasks if only is None or task.id in only]

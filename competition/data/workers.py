@@ -136,7 +136,7 @@ def _work(channel: connection.Connection, function: Callable[[Any], Any]) -> Non
             answer = ("error", (type(error).__name__, str(error), traceback.format_exc()))
         try:
             channel.send(answer)
-        except BrokenPipeError:
+        except OSError:  # the parent is gone
             return
         except Exception as error:  # noqa: BLE001 - the result cannot be pickled, which the parent must hear
             channel.send(("error", (type(error).__name__, str(error), traceback.format_exc())))

@@ -1,0 +1,78 @@
+"""What a reshard did, as a record."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import competition
+from competition.data.shards import SHARD_FORMAT, STATS_FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class ReshardReport:
+    """What a reshard did; also the content of ``meta.json``. The same inputs always give the same report.
+
+    ``output_count + not_found == subset_size + repeated_count``.
+
+    Args:
+        processed_count: pool samples that have a uid.
+        output_count: samples written, copies included.
+        output_shard_count: shards written.
+        output_shard_format: their names, from their number.
+        output_shard_stats_format: names of their stats files.
+        shard_size: samples in every shard but the last.
+        subset_size: entries of the subset, copies included.
+        subset_sha256: digest of the subset's file.
+        not_found: entries of the subset (copies included) whose uid no pool sample has.
+        not_found_examples: the first five such uids.
+        repeated_count: samples written beyond the subset's entries, because several pool samples share a uid.
+        skipped: pool samples that could not be looked up, by reason.
+        gaps: (first, last) runs of shard numbers that the pool lacks.
+        miscounted_shards: pool shards whose stats file promises another number of samples than the tar has.
+        input_digest: sha256 over names and sizes of the pool's shards.
+        code_version: of DataCup.
+    """
+
+    processed_count: int
+    output_count: int
+    output_shard_count: int
+    shard_size: int
+    subset_size: int
+    subset_sha256: str
+    not_found: int
+    not_found_examples: list[str]
+    repeated_count: int
+    skipped: dict[str, int]
+    gaps: list[list[int]]
+    miscounted_shards: list[str]
+    input_digest: str
+    output_shard_format: str = SHARD_FORMAT
+    output_shard_stats_format: str = STATS_FORMAT
+    code_version: str = competition.__version__
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return asdict(self)
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for everything that a participant should look at; empty when all is as expected."""
+        notes: list[str] = []
+        if self.not_found:
+            examples = ", ".join(self.not_found_examples)
+            notes.append(
+                f"{self.not_found} of {self.subset_size} uids are not in the pool's shards (first: {examples})."
+            )
+        if self.repeated_count:
+            notes.append(f"{self.repeated_count} more samples than uids were written: some pool samples share a uid.")
+        notes += [f"{count} samples of the pool were skipped: {reason}." for reason, count in self.skipped.items()]
+        if self.gaps:
+            runs = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.gaps[:5])
+            notes.append(f"Shard numbers are missing in the pool: {runs}{', ...' if len(self.gaps) > 5 else ''}.")
+        if self.miscounted_shards:
+            names = ", ".join(self.miscounted_shards[:5])
+            notes.append(
+                f"{len(self.miscounted_shards)} shards hold another number of samples than their stats: {names}."
+            )
+        return notes

@@ -1,0 +1,180 @@
+"""Processes that touch entries: forked from one preloaded server that never held a credential.
+
+Imports are dear (torch 4 s, open_clip 10 s) and a fork of them is cheap, so one server process imports everything once.
+It is started with a scrubbed environment and by exec, so neither its environment nor its memory ever held the token of
+this process, and neither do the processes that are forked from it. They answer in JSON over a pipe; nothing that they
+send is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from competition.errors import DataCupError, EngineError, RejectionError
+from scorer import messages, sandbox
+
+Send = Callable[[messages.Message], None]
+Chore = Callable[[str, Send], None]
+"""Runs in a process of its own: takes a JSON request, sends messages, may raise ``DataCupError``."""
+
+# Without "__main__" every single process would import the command line again.
+_PRELOAD = ["__main__", "scorer.preload"]
+_MAX_MESSAGE_BYTES = 256 * 2**20
+_POLL_S = 0.1
+_EXIT_S = 10.0
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits of one process. Durations in seconds: ``start`` until it is ready, ``step`` from message to message."""
+
+    start: float
+    step: float
+    memory_bytes: int
+    file_bytes: int
+
+
+class Children:
+    """Starts processes and listens to them; may be used from several threads."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOAD)
+        self._starting = threading.Lock()
+
+    def warm_up(self) -> None:
+        """Start the server that imports everything, without waiting for it."""
+        from multiprocessing import forkserver
+
+        with self._starting, sandbox.scrubbed_environment():
+            forkserver.ensure_running()
+
+    def run(
+        self,
+        chore: Chore,
+        request: str,
+        bounds: Bounds,
+        *,
+        on_message: Callable[[messages.Message], None],
+        guard: Callable[[], None],
+    ) -> None:
+        """Run ``chore(request)`` in a process and hand its messages to ``on_message`` until it is done.
+
+        ``guard`` is called about ten times a second; what it raises ends the process and is passed on.
+
+        Raises:
+            RejectionError: the process found the entry at fault.
+            EngineError: the process failed, died, or ran over one of its limits.
+        """
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_main, args=(chore, request, bounds.file_bytes, sender))
+        # The environment is scrubbed at every start, because a server that died is started anew.
+        with self._starting, sandbox.scrubbed_environment():
+            process.start()
+        sender.close()
+        try:
+            with receiver:
+                self._listen(process, receiver, bounds, on_message, guard)
+        finally:
+            _end(process)
+
+    def _listen(
+        self,
+        process: ForkServerProcess,
+        receiver: Connection,
+        bounds: Bounds,
+        on_message: Callable[[messages.Message], None],
+        guard: Callable[[], None],
+    ) -> None:
+        deadline = time.monotonic() + bounds.start
+        while True:
+            guard()
+            if receiver.poll(_POLL_S):
+                message = _receive(process, receiver)
+                if isinstance(message, messages.FINAL):
+                    _conclude(message)
+                    return
+                on_message(message)
+                deadline = time.monotonic() + bounds.step
+            elif time.monotonic() > deadline:
+                raise EngineError(f"A process of the scorer was ended after {bounds.step:.0f} s without progress.")
+            elif _resident_bytes(process) > bounds.memory_bytes:
+                raise EngineError(
+                    f"A process of the scorer was ended because it used over {bounds.memory_bytes} bytes."
+                )
+
+
+def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -> None:
+    """The life of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sandbox.confine(file_bytes)
+
+    def send(message: messages.Message) -> None:
+        connection.send_bytes(message.model_dump_json().encode())
+
+    send(messages.Ready())
+    try:
+        chore(request, send)
+    except RejectionError as error:
+        send(messages.Rejected(reason=error.reason, message=error.message))
+    except DataCupError as error:
+        send(messages.Failed(message=error.message, hint=error.hint))
+    else:
+        send(messages.Done())
+
+
+def _receive(process: ForkServerProcess, receiver: Connection) -> messages.Message:
+    try:
+        return messages.parse(receiver.recv_bytes(_MAX_MESSAGE_BYTES))
+    except (EOFError, OSError):
+        process.join(_EXIT_S)
+        raise EngineError(f"A process of the scorer {_ending(process.exitcode)} before it was done.") from None
+    except ValidationError as error:
+        raise EngineError("A process of the scorer sent something that is no message.") from error
+
+
+def _conclude(message: messages.Message) -> None:
+    if isinstance(message, messages.Rejected):
+        raise RejectionError(message.reason, message.message)
+    if isinstance(message, messages.Failed):
+        raise EngineError(message.message, hint=message.hint)
+
+
+def _ending(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "closed its connection"
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended with status {exit_code} (its traceback is in the scorer's log)"
+
+
+def _end(process: ForkServerProcess) -> None:
+    """Kill the process with everything that it started, if it does not end by itself."""
+    if process.exitcode is None and process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+    process.join(_EXIT_S)
+
+
+def _resident_bytes(process: ForkServerProcess) -> int:
+    """Resident memory, 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,97 @@
+"""``datacup-scorer run``: claim jobs and do them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from competition.client import LeaderboardClient
+from competition.errors import UsageError
+from competition.records.lifecycle import JobKind
+from scorer import logs
+from scorer.children import Children
+from scorer.mirror import Mirror
+from scorer.settings import ScorerSettings
+from scorer.work import Mode, Observer, Service
+
+
+def command(
+    once: Annotated[bool, typer.Option("--once", help="Do at most one job, then exit.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="Exit when there is nothing left to claim.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Jobs at a time.")] = 1,
+    kinds: Annotated[str, typer.Option("--kinds", help="Which jobs to take: intake, scoring, or both.")] = (
+        "intake,scoring"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print every event as one line of JSON on stdout.")] = False,
+) -> None:
+    """Work for the leaderboard: fetch, mirror and verify entries, then evaluate them task by task.
+
+    Reads DATACUP_ENDPOINT, DATACUP_TOKEN (scope score) and the folders DATACUP_MIRROR, DATACUP_POOLS and
+    DATACUP_EVALUATION. Runs until SIGTERM or Ctrl-C, unless --once or --drain is given: then no more jobs are claimed
+    and the running one is handed back, at the latest after DATACUP_STOP_SECONDS. May be killed at any time: finished
+    tasks are kept, and the job is given to the next worker when its lease has ended.
+    """
+    if once and drain:
+        raise UsageError("--once and --drain exclude each other.")
+    mode = Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER
+    settings = ScorerSettings.read()
+    logs.configure(settings.log_level)
+    Mirror(settings.mirror_root).sweep()
+    with LeaderboardClient(settings.require_endpoint(), settings.require_token()) as client:
+        service = Service(settings, client, Children(), kinds=_kinds(kinds), observe=_observer(as_json))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: service.stop.request())
+        service.run(mode, jobs)
+
+
+def _kinds(text: str) -> tuple[JobKind, ...]:
+    try:
+        return tuple(dict.fromkeys(JobKind(word.strip()) for word in text.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"--kinds {text!r} is not known.", hint="Give intake, scoring, or both with a comma between them."
+        ) from None
+
+
+def _observer(as_json: bool) -> Observer:
+    def print_json(event: dict[str, Any]) -> None:
+        typer.echo(json.dumps(event, allow_nan=False))
+
+    def print_line(event: dict[str, Any]) -> None:
+        sentence = _sentence(event)
+        if sentence:
+            typer.echo(f"{event['submission']}  {event['kind']:<7}  {sentence}")
+
+    return print_json if as_json else print_line
+
+
+def _sentence(event: dict[str, Any]) -> str | None:
+    """An event in words; None for those that only machines want."""
+    words = _SENTENCES.get(event["event"])
+    return words(event) if words is not None else None
+
+
+def _claimed(event: dict[str, Any]) -> str:
+    done = event["finished_tasks"]
+    return f"claimed (attempt {event['attempt']}" + (f", {done} tasks are already scored)" if done else ")")
+
+
+def _printable(text: str) -> str:
+    """Terminal control characters of a stranger's text are shown, not obeyed."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "claimed": _claimed,
+    "mirrored": lambda event: f"mirrored: {event['files']} files, {event['bytes'] / 1e6:.1f} MB",
+    "verified": lambda _event: "verified: all checks passed",
+    "task": lambda event: f"{event['task']}: {event['metric']} {event['value']:.4f} ({event['seconds']:.1f} s)",
+    "scored": lambda _event: "scored: every task has a result",
+    "invalid": lambda event: f"invalid ({event['reason']}): {_printable(event['message'])}",
+    "failed": lambda event: f"failed, to be tried again: {_printable(event['message'])}",
+    "abandoned": lambda event: f"abandoned: {_printable(event['message'])}",
+}

@@ -1,0 +1,48 @@
+"""Evaluation of an entry with the official code, task by task, in a process without credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from competition.records.base import Identifier, Record, Sha256
+from competition.rules import Competition, find_scale
+from scorer.children import Send
+from scorer.messages import TaskFinished, TaskStarted
+from scorer.mirror import Mirror
+
+
+class EvaluateRequest(Record):
+    """``evaluate_entry``'s request."""
+
+    competition: Competition
+    scale: Identifier
+    tasks: tuple[Identifier, ...]
+    model_sha256: Sha256
+    mirror: Path
+    evaluation: Path
+    threads: int = Field(ge=1)
+
+
+def evaluate_entry(raw: str, send: Send) -> None:
+    """Evaluate the mirrored model on each task and send each result as soon as it is there.
+
+    Raises ``EvaluationError`` or ``StorageError`` when model or evaluation set cannot be used.
+    """
+    import torch
+
+    from competition.evaluation.encoders import load_encoder
+    from competition.evaluation.run import evaluate_task
+    from competition.evaluation.sets import ensure_sets
+
+    request = EvaluateRequest.model_validate_json(raw)
+    torch.set_num_threads(request.threads)
+    competition = request.competition
+    recipe = competition.recipe_of(find_scale(competition, request.scale))
+    suite = competition.suite
+    ensure_sets(suite.id, request.evaluation)
+    encoder = load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256))
+    for task_id in request.tasks:
+        send(TaskStarted(task=task_id))
+        send(TaskFinished(result=evaluate_task(encoder, suite.task(task_id), suite, request.evaluation)))

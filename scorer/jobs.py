@@ -1,0 +1,167 @@
+"""The two jobs of a submission: intake (fetch, mirror, verify) and scoring (evaluate, task by task)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from competition.client import LeaderboardClient
+from competition.errors import EngineError
+from competition.records.lifecycle import JobKind
+from competition.records.manifest import FileRole, SubmissionManifest
+from competition.records.scoring import (
+    IntakeVerified,
+    JobGrant,
+    JobOutcome,
+    ResultReport,
+    ScoringComplete,
+    StageReport,
+)
+from competition.rules import Competition
+from scorer import messages
+from scorer.children import Bounds, Children, Chore
+from scorer.evaluation import EvaluateRequest, evaluate_entry
+from scorer.guard import Guard
+from scorer.mirror import Mirror, Source
+from scorer.rulebook import competition_of
+from scorer.settings import ScorerSettings
+from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
+
+Notify = Callable[..., None]
+"""``notify(event, **detail)``: something worth a line happened."""
+
+_MARGIN_BYTES = 16 * 2**20
+# Indexes of pools and decoded evaluation sets are written too, and may be far larger than any file of an entry.
+_CACHE_FILE_BYTES = 2**40
+
+
+class Job:
+    """One leased job. ``guard`` is asked often whether the work may go on."""
+
+    def __init__(
+        self,
+        grant: JobGrant,
+        client: LeaderboardClient,
+        children: Children,
+        settings: ScorerSettings,
+        guard: Guard,
+        notify: Notify,
+    ) -> None:
+        self.grant = grant
+        self._client = client
+        self._children = children
+        self._settings = settings
+        self._guard = guard
+        self._notify = notify
+
+    def run(self) -> JobOutcome:
+        """Do the work and say how it ended.
+
+        Raises ``RejectionError`` (the entry is at fault), ``ConflictError`` (the attempt is over), any other
+        ``DataCupError`` (the platform is at fault).
+        """
+        competition = competition_of(self.grant, self._settings.competitions)
+        if self.grant.kind is JobKind.INTAKE:
+            return self._intake(competition)
+        return self._score(competition)
+
+    def _intake(self, competition: Competition) -> IntakeVerified:
+        manifest = self._fetch(competition)
+        self._stage("mirrored")
+        self._stage("validating")
+        request = VerifyRequest(
+            manifest=manifest,
+            registration=Registration.of(self.grant),
+            competition=competition,
+            mirror=self._settings.mirror_root,
+            pools=self._settings.pools_root,
+        )
+
+        def listen(message: messages.Message) -> None:
+            if isinstance(message, messages.Checking):
+                self._notify("checking", check=message.check)
+
+        self._child(verify_entry, request.model_dump_json(), listen, self._settings.intake_seconds)
+        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
+
+    def _fetch(self, competition: Competition) -> SubmissionManifest:
+        grant, settings = self.grant, self._settings
+        request = FetchRequest(
+            source=Source(endpoint=grant.hub_endpoint, repo=grant.repo, revision=grant.revision, path=grant.path),
+            registration=Registration.of(grant),
+            competition=competition,
+            mirror=settings.mirror_root,
+            hub_token=settings.hub_token_for(grant.hub_endpoint),
+        )
+        found: list[SubmissionManifest] = []
+
+        def listen(message: messages.Message) -> None:
+            if isinstance(message, messages.Mirrored):
+                found.append(message.manifest)
+
+        limit = competition.limits.file_bytes + _MARGIN_BYTES
+        self._child(fetch_entry, request.model_dump_json(), listen, settings.intake_seconds, limit)
+        if len(found) != 1:
+            raise EngineError("The fetching process ended without saying what it had fetched.")
+        size = sum(file.size for file in found[0].files)
+        self._notify("mirrored", files=len(found[0].files), bytes=size)
+        return found[0]
+
+    def _score(self, competition: Competition) -> ScoringComplete:
+        manifest = self.grant.manifest
+        if manifest is None:
+            raise EngineError(f"Scoring job {self.grant.job_id} came without a manifest.")
+        model = manifest.only(FileRole.MODEL)
+        mirror = Mirror(self._settings.mirror_root)
+        if not mirror.holds(model.sha256, model.size):
+            # Intake ran where the mirror is another one.
+            self._fetch(competition)
+        pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
+        if pending:
+            self._evaluate(competition, model.sha256, pending)
+        return ScoringComplete(attempt=self.grant.attempt)
+
+    def _evaluate(self, competition: Competition, model_sha256: str, pending: list[str]) -> None:
+        """Have the tasks evaluated; every result is handed in before the next one is waited for."""
+        settings = self._settings
+        left = list(pending)
+        request = EvaluateRequest(
+            competition=competition,
+            scale=self.grant.scale,
+            tasks=tuple(pending),
+            model_sha256=model_sha256,
+            mirror=settings.mirror_root,
+            evaluation=settings.evaluation_root,
+            threads=settings.threads,
+        )
+
+        def listen(message: messages.Message) -> None:
+            if isinstance(message, messages.TaskStarted) and left:
+                self._stage(left[0])
+            elif isinstance(message, messages.TaskFinished):
+                result = message.result
+                if not left or result.task != left[0]:
+                    raise EngineError(f"The evaluating process sent a result of {result.task!r} out of turn.")
+                self._client.report_result(self.grant.job_id, ResultReport(attempt=self.grant.attempt, result=result))
+                left.pop(0)
+                self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
+                if left:
+                    self._guard.check_between_tasks()
+
+        self._child(evaluate_entry, request.model_dump_json(), listen, settings.task_seconds)
+        if left:
+            raise EngineError(f"The evaluating process ended without a result of {left[0]!r}.")
+
+    def _child(
+        self,
+        chore: Chore,
+        request: str,
+        listen: Callable[[messages.Message], None],
+        seconds: float,
+        file_bytes: int = _CACHE_FILE_BYTES,
+    ) -> None:
+        bounds = Bounds(self._settings.start_seconds, seconds, self._settings.memory_bytes, file_bytes)
+        self._children.run(chore, request, bounds, on_message=listen, guard=self._guard.check)
+
+    def _stage(self, stage: str) -> None:
+        self._client.report_stage(self.grant.job_id, StageReport(attempt=self.grant.attempt, stage=stage))
+        self._notify("stage", stage=stage)

@@ -1,0 +1,58 @@
+"""Keeping a lease alive while its job runs."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from competition.client import LeaderboardClient
+from competition.errors import ConflictError, DataCupError, StaleAttemptError
+from competition.records.scoring import Heartbeat, JobGrant
+
+_BEATS_PER_LEASE = 3.0
+
+log = structlog.get_logger()
+
+
+class Lease:
+    """Sends heartbeats from a thread for as long as the block runs.
+
+    A leaderboard that does not answer is no reason to stop: the lease may well outlive the fault, and if it does not,
+    the next message is refused. Only the leaderboard's word ends the work.
+    """
+
+    def __init__(self, client: LeaderboardClient, grant: JobGrant, interval: float) -> None:
+        self._client = client
+        self._grant = grant
+        self._interval = min(interval, grant.lease_seconds / _BEATS_PER_LEASE)
+        self._over = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name=f"heartbeat-{grant.job_id}")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+
+    def check(self) -> None:
+        """Raises ``StaleAttemptError`` once the leaderboard has said that the attempt is no longer the live one."""
+        if self._lost.is_set():
+            raise StaleAttemptError(f"The lease of job {self._grant.job_id} has ended.")
+
+    def _beat(self) -> None:
+        message = Heartbeat(attempt=self._grant.attempt)
+        while not self._over.wait(self._interval):
+            try:
+                self._client.heartbeat(self._grant.job_id, message)
+            except ConflictError:
+                self._lost.set()
+                return
+            except DataCupError as error:
+                log.warning("heartbeat_failed", job=self._grant.job_id, error=error.message)

@@ -1,0 +1,83 @@
+"""What a process without credentials tells the scorer's main process, one JSON document a message.
+
+The main process trusts nothing here: every message is parsed as one of these, whatever a hostile entry may have made of
+the process that sent it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from competition.errors import RejectionReason
+from competition.records.base import Record
+from competition.records.evaluation import TaskResult
+from competition.records.manifest import SubmissionManifest
+
+
+class Ready(Record):
+    """The process has started; its time limit begins."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Checking(Record):
+    """A named check begins."""
+
+    kind: Literal["checking"] = "checking"
+    check: str
+
+
+class Mirrored(Record):
+    """The entry's files are in the mirror."""
+
+    kind: Literal["mirrored"] = "mirrored"
+    manifest: SubmissionManifest
+
+
+class TaskStarted(Record):
+    """A task's evaluation begins."""
+
+    kind: Literal["task_started"] = "task_started"
+    task: str
+
+
+class TaskFinished(Record):
+    """A task's result."""
+
+    kind: Literal["task_finished"] = "task_finished"
+    result: TaskResult
+
+
+class Done(Record):
+    """The process did all that was asked; its last message."""
+
+    kind: Literal["done"] = "done"
+
+
+class Rejected(Record):
+    """The entry is at fault; the process' last message."""
+
+    kind: Literal["rejected"] = "rejected"
+    reason: RejectionReason
+    message: str
+
+
+class Failed(Record):
+    """The platform is at fault; the process' last message."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+    hint: str = ""
+
+
+Message = Ready | Checking | Mirrored | TaskStarted | TaskFinished | Done | Rejected | Failed
+FINAL = (Done, Rejected, Failed)
+
+_MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def parse(raw: bytes) -> Message:
+    """Raises ``pydantic.ValidationError`` when ``raw`` is none of the messages."""
+    return _MESSAGES.validate_json(raw)

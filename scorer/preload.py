@@ -1,0 +1,11 @@
+"""What the server imports from which processes are forked (``scorer.children``).
+
+Imports only: a computation with torch would start OpenMP's threads, and those do not survive a fork.
+"""
+
+import competition.evaluation.run
+import competition.verification.model
+import scorer.evaluation
+import scorer.verify
+
+__all__ = ["competition", "scorer"]

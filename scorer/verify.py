@@ -1,0 +1,90 @@
+"""Verification of an entry: the checks that anyone can run (``competition.verification``), and those only a scorer can.
+
+These functions run in processes without credentials (``scorer.children``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from competition.records.base import Identifier, Record, Sha256
+from competition.records.manifest import SubmissionManifest
+from competition.records.scoring import JobGrant
+from competition.rules import Competition
+from competition.verification import Entry, run_checks
+from competition.verification.manifest import check_listing, check_rules, mismatch
+from scorer.children import Send
+from scorer.fetch import fetch
+from scorer.messages import Checking, Mirrored
+from scorer.mirror import Mirror, Source
+
+
+class Registration(Record):
+    """What the leaderboard knows about an entry; its manifest must say the same."""
+
+    submission_id: Identifier
+    nonce: Sha256
+    competition: Identifier
+    track: Identifier
+    scale: Identifier
+
+    @classmethod
+    def of(cls, grant: JobGrant) -> Registration:
+        """The registration behind a job."""
+        return cls(**{name: getattr(grant, name) for name in cls.model_fields})
+
+
+class FetchRequest(Record):
+    """``fetch_entry``'s request."""
+
+    source: Source
+    registration: Registration
+    competition: Competition
+    mirror: Path
+    hub_token: str | None
+
+
+class VerifyRequest(Record):
+    """``verify_entry``'s request."""
+
+    manifest: SubmissionManifest
+    registration: Registration
+    competition: Competition
+    mirror: Path
+    pools: Path
+
+
+def fetch_entry(raw: str, send: Send) -> None:
+    """Bring an entry into the mirror."""
+    request = FetchRequest.model_validate_json(raw)
+
+    def admit(manifest: SubmissionManifest) -> None:
+        check_registration(manifest, request.registration)
+        entry = Entry(manifest, request.competition, {file.path: Path() for file in manifest.files}, pool_uids=None)
+        check_rules(entry)
+        check_listing(entry)
+
+    mirror = Mirror(request.mirror)
+    manifest = fetch(request.registration.submission_id, request.source, mirror, admit, request.hub_token)
+    send(Mirrored(manifest=manifest))
+
+
+def verify_entry(raw: str, send: Send) -> None:
+    """Check a mirrored entry. The mirror's files are made sure of first: its faults are not the entry's."""
+    from scorer.pool_index import indexed_uids
+
+    request = VerifyRequest.model_validate_json(raw)
+    manifest, mirror = request.manifest, Mirror(request.mirror)
+    check_registration(manifest, request.registration)
+    paths = {file.path: mirror.verified(file.sha256) for file in manifest.files}
+    entry = Entry(manifest, request.competition, paths, pool_uids=None)
+    pool = indexed_uids(entry.scale.pool, request.pools, request.mirror / "pool-index")
+    run_checks(Entry(manifest, request.competition, paths, pool), lambda name: send(Checking(check=name)))
+
+
+def check_registration(manifest: SubmissionManifest, registration: Registration) -> None:
+    """The manifest belongs to this registration: its nonce shows that the registrant wrote the repository."""
+    for field, expected in registration.model_dump().items():
+        found = getattr(manifest, field)
+        if found != expected:
+            raise mismatch(field, "the registered one" if field == "nonce" else expected, found)

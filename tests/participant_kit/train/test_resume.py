@@ -1,0 +1,52 @@
+"""A run that is killed again and again ends with the weights of an unbroken one, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from participant_kit.train.launcher import train
+from tests.participant_kit.train.conftest import MakeShards, make_recipe
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# Imports once, then forks a trainer for every kill: each one kills itself with SIGKILL after the given step.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from participant_kit.train.launcher import train
+from tests.participant_kit.train.conftest import make_recipe
+
+data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+for kill in map(int, sys.argv[4:]):
+    def progress(done, total, note):
+        if note.startswith("loss") and done == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+    child = os.fork()
+    if not child:
+        train(make_recipe(steps=steps), "digits", [data], out, "killed", threads=2, progress=progress)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_step(shards: MakeShards, tmp_path: Path) -> None:
+    data, out, steps = shards(), tmp_path / "out", 11
+    kills = ["1", "2", "3", "4", "7", "9", "10", "11"]
+    subprocess.run(
+        [sys.executable, "-c", KILLER, str(data), str(out), str(steps), *kills], cwd=ROOT, check=True, timeout=120
+    )
+    recipe = make_recipe(steps=steps)
+    resumed = train(recipe, "digits", [data], out, "killed", threads=2)
+    unbroken = train(recipe, "digits", [data], out, "unbroken", threads=2)
+    assert resumed.model_sha256 == unbroken.model_sha256
+    assert (resumed.steps, resumed.final_loss) == (unbroken.steps, unbroken.final_loss)
+    lines = [json.loads(line) for line in (out / "killed/train_log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+    assert sorted(path.name for path in (out / "killed/checkpoints").iterdir()) == ["step-00000006", "step-00000009"]

@@ -30,6 +30,12 @@ class WorkerError(Exception):
     """An exception of another process, with its traceback as text, since tracebacks do not travel."""
 
 
+_DEATH_ADVICE = {
+    -signal.SIGKILL: "; signal 9 often means that memory ran out",
+    1: "; in a script of your own, make the call under `if __name__ == '__main__':`",
+}
+
+
 @dataclass
 class _Worker:
     process: Any
@@ -116,8 +122,7 @@ class WorkerPool:
         worker.process.join()
         code = worker.process.exitcode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        hint = "; signal 9 often means that memory ran out" if code == -signal.SIGKILL else ""
-        return WorkerDiedError(f"the worker process {how}{hint}")
+        return WorkerDiedError(f"the worker process {how}{_DEATH_ADVICE.get(code, '')}")
 
 
 def _work(channel: connection.Connection, function: Callable[[Any], Any]) -> None:

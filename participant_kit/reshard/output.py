@@ -14,7 +14,7 @@ from competition.errors import UsageError
 from participant_kit.reshard.passes import WORK_FOLDER, Job, digest_of
 from participant_kit.reshard.report import ReshardReport
 
-META, SIZES, SAMPLE_IDS = "meta.json", "sizes.json", "sample_ids.npy"
+META, SIZES, SAMPLE_IDS, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "job"
 
 
 def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: bool) -> ReshardReport | None:
@@ -23,16 +23,18 @@ def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: b
     make_folder(output_dir)
     if output_dir.resolve() == input_dir.resolve():
         raise UsageError(f"Input and output are the same folder {input_dir}.", hint="Choose another output folder.")
-    marker = job.work_dir / "job"
-    ours = marker.exists() or (output_dir / META).exists()
+    marker, meta = job.work_dir / MARKER, output_dir / META
+    found = marker.read_text() if marker.exists() else None
+    ours = job.work_dir.exists() or meta.exists()
     if overwrite and ours:
-        _clear(output_dir)
-    elif marker.exists() and marker.read_text() != job.digest:
-        raise UsageError(
-            f"The folder {output_dir} holds an unfinished reshard of another subset, shard size or version.",
-            hint="Choose another output folder, or pass --overwrite.",
-        )
-    elif not marker.exists() and any(output_dir.iterdir()):
+        _clear(output_dir, marker)
+    elif job.work_dir.exists() and (found is not None or not meta.exists()):  # unfinished
+        if found not in {None, job.digest}:
+            raise UsageError(
+                f"The folder {output_dir} holds an unfinished reshard of another subset, shard size or version.",
+                hint="Choose another output folder, or pass --overwrite.",
+            )
+    elif any(output_dir.iterdir()):
         finished = _finished(output_dir, job.digest, input_digest)
         if finished is None:
             raise UsageError(
@@ -61,14 +63,15 @@ def _finished(output_dir: Path, digest: str, input_digest: str) -> ReshardReport
     return report if same and complete and report.input_digest == input_digest else None
 
 
-def _clear(output_dir: Path) -> None:
-    """Remove what a reshard writes, and nothing else."""
+def _clear(output_dir: Path, marker: Path) -> None:
+    """Remove what a reshard writes, and nothing else. The marker stays, so that a kill here leaves the folder ours."""
+    make_folder(marker.parent)
+    write_bytes(marker, b"being removed")
     with storage_errors("removing an earlier reshard from", output_dir):
-        # First meta.json: without it a half-removed output is not taken for a finished one.
-        for pattern in (META, SIZES, SAMPLE_IDS, "*.tar", "*_stats.json"):
+        for pattern in (META, SIZES, SAMPLE_IDS, "*.tar", "*_stats.json", f"{WORK_FOLDER}/*"):
             for path in output_dir.glob(pattern):
-                path.unlink()
-        shutil.rmtree(output_dir / WORK_FOLDER, ignore_errors=True)
+                if path != marker:
+                    path.unlink()
 
 
 def finish(job: Job, report: ReshardReport, subset: UidArray, sizes: dict[str, int]) -> None:

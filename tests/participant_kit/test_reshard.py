@@ -284,6 +284,17 @@ def test_an_unfinished_run_of_another_subset_is_not_mixed_in(tmp_path: Path) -> 
     assert len(output_samples(tmp_path / "out")) == 9
 
 
+def test_a_kill_while_the_work_folder_is_removed_or_made_leaves_the_output_usable(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, few = write_subset(tmp_path / "s.npy", uids), write_subset(tmp_path / "few.npy", uids[:9])
+    (tmp_path / "out" / ".reshard").mkdir(parents=True)  # made, nothing in it yet
+    first = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    (tmp_path / "out" / ".reshard").mkdir()  # half removed
+    assert reshard(tmp_path / "pool", tmp_path / "out", subset) == first
+    with pytest.raises(UsageError, match="not empty"):
+        reshard(tmp_path / "pool", tmp_path / "out", few)
+
+
 def test_shards_of_an_earlier_state_of_the_pool_are_rewritten(tmp_path: Path) -> None:
     uids = write_pool(tmp_path / "pool")
     subset = write_subset(tmp_path / "s.npy", uids)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -48,6 +49,11 @@ def call(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     if done.returncode != 0:
         raise ServiceUnavailableError(f"`{' '.join(arguments[:3])}` ended with exit code {done.returncode}.")
     return done.stdout
+
+
+def stay(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become the given command: it owns the terminal from here on."""
+    os.execve(command(arguments[0]), list(arguments), {**os.environ, **environment})  # noqa: S606 - no shell is wanted
 
 
 class Service:

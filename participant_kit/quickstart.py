@@ -12,6 +12,7 @@ from pathlib import Path
 
 from competition.client import LeaderboardClient
 from competition.errors import UsageError
+from competition.progress import ProgressHook
 from competition.records.base import Record
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import SubmissionView
@@ -24,8 +25,7 @@ from participant_kit.submission import Entry, submit
 from participant_kit.subsets import STRATEGIES, StrategyOptions, build_subset
 from participant_kit.train.launcher import train
 
-Progress = Callable[[int, int, str], None]
-Stage = Callable[[str], AbstractContextManager[Progress]]
+Stage = Callable[[str], AbstractContextManager[ProgressHook]]
 
 # What each strategy is run with here: the choices that its authors report as best, or that it was tuned to.
 OPTIONS: dict[str, StrategyOptions] = {

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -32,16 +31,16 @@ from competition.records.training import TrainingReport
 from competition.rules import Competition, Scale, Track
 from competition.verification import check_submission
 from participant_kit import card
+from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget, upload
 
 Notify = Callable[[str], None]
-Report = TypeVar("Report", TrainingReport, EvaluationReport)
 
 _FILES: tuple[tuple[str, FileRole], ...] = (
     ("model.safetensors", FileRole.MODEL),
     ("training_report.json", FileRole.TRAINING_REPORT),
     ("train_log.jsonl", FileRole.TRAINING_LOG),
-    ("evaluation_report.json", FileRole.EVALUATION_REPORT),
+    (REPORT_FILE, FileRole.EVALUATION_REPORT),
 )
 
 
@@ -60,7 +59,7 @@ class Entry:
 
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
-        report = _read_report(TrainingReport, self.run_dir / "training_report.json", "datacup train")
+        report = read_training_report(self.run_dir)
         recipe = self.competition.recipe_of(self.scale)
         if report.recipe_digest != recipe.digest:
             raise UsageError(
@@ -71,7 +70,7 @@ class Entry:
 
     def evaluation_report(self) -> EvaluationReport:
         """The run's evaluation report (raises ``UsageError`` when it is missing or of other weights or rules)."""
-        report = _read_report(EvaluationReport, self.run_dir / "evaluation_report.json", "datacup evaluate")
+        report = _evaluation_report(self.run_dir)
         model = file_sha256(self.run_dir / "model.safetensors")
         if report.model_sha256 != model or report.suite_digest != self.competition.suite.digest:
             raise UsageError(
@@ -84,7 +83,7 @@ class Entry:
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
     """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
     training, evaluation = entry.training_report(), entry.evaluation_report()
-    ticket = client.register(_registration(entry, hub, training))
+    ticket = client.register(registration(entry, hub, training))
     notify(f"Registered as {ticket.submission_id}")
     folder = entry.run_dir / "submissions" / ticket.submission_id
     manifest = assemble(entry, ticket, evaluation, folder)
@@ -149,7 +148,8 @@ def merge_subsets(files: str, target: Path) -> Path:
     return target
 
 
-def _registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> SubmissionRegistration:
+def registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> SubmissionRegistration:
+    """The announcement of an entry; its key is made from the content, so that repeating it yields the same ticket."""
     fields: dict[str, str] = {
         "competition": entry.competition.id,
         "track": entry.track.id,
@@ -169,13 +169,15 @@ def _registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> Sub
         raise UsageError(f"--{field} cannot be used: {first['msg']}.") from error
 
 
-def _read_report(kind: type[Report], path: Path, command: str) -> Report:
+def _evaluation_report(run_dir: Path) -> EvaluationReport:
+    path = run_dir / REPORT_FILE
+    again = f"Run `datacup evaluate --train-output-dir {run_dir}`."
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return EvaluationReport.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(f"{path} is missing.", hint=f"Run `{command}` first, and let it finish.") from error
+        raise UsageError(f"{run_dir} was not evaluated yet.", hint=again) from error
     except ValidationError as error:
-        raise DataFormatError(f"{path} is not a {kind.__name__}.", hint=f"Run `{command}` again.") from error
+        raise DataFormatError(f"{path} is not an evaluation report.", hint=again) from error
 
 
 def _results_lines(entry: Entry, evaluation: EvaluationReport) -> str:

@@ -16,26 +16,13 @@ from typing import Any, Protocol, TypeVar
 from competition.data.journal import Journal
 from competition.data.workers import Failure, WorkerPool
 from competition.errors import DataCupError, EngineError, StorageError, UsageError
+from competition.progress import Progress, ProgressHook
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 FAILURE_LIMIT = 16
 """Failed tasks after which no further task is started: more of them would say nothing new."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """``done`` of ``total`` tasks of a stage, ``resumed`` of them by an earlier run; ``task`` is the latest."""
-
-    stage: str
-    done: int
-    total: int
-    resumed: int = 0
-    task: str = ""
-
-
-ProgressHook = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBars
 from rich.table import Table
 
-ProgressCallback = Callable[[int, int, str], None]
+from competition.progress import Progress, ProgressHook
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
@@ -56,11 +58,11 @@ class Console:
         self._out.print_json(data=payload, indent=2)
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[ProgressCallback]:
-        """A progress bar on stderr; quiet lines when stderr is no terminal. Yields ``report(done, total, note)``."""
+    def progress(self, title: str) -> Iterator[ProgressHook]:
+        """A progress bar on stderr (one line when stderr is no terminal); yields the hook that moves it."""
         if not self._notes.is_terminal:
             self.note(f"{title} ...")
-            yield lambda _done, _total, _note: None
+            yield lambda _progress: None
             return
         columns = (
             TextColumn("{task.description}"),
@@ -70,11 +72,13 @@ class Console:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=self._notes, transient=True) as bars:
+        with ProgressBars(*columns, console=self._notes, transient=True) as bars:
             task = bars.add_task(title, total=None, note="")
 
-            def report(done: int, total: int, note: str) -> None:
-                bars.update(task, completed=done, total=total, note=note)
+            def report(progress: Progress) -> None:
+                bars.update(
+                    task, completed=progress.done, total=progress.total, note=f"{progress.stage} {progress.task}"
+                )
 
             yield report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -42,9 +43,9 @@ def command(
         "subset uids not found": f"{report.not_found:,}",
         "folder": output_dir,
     }
-    console.pairs(report.as_json(), shown)
-    if report.not_found:
-        console.note(f"{report.not_found:,} uids of {subset} are not in {input_dir}; they were not written.")
+    console.pairs(asdict(report), shown)
+    for warning in report.warnings:
+        console.note(f"Warning: {warning}")
     console.next_step(
         f"datacup train --scale nano --data-dir {output_dir} --output-dir runs --exp-name {output_dir.name}"
     )

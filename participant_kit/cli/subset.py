@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ def command(
         float | None, typer.Option("--fraction", help="Share of the pool to keep by score, in (0, 1].")
     ] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Keep scores of at least this.")] = None,
+    language_model: Annotated[
+        Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
+    ] = None,
     workers: WorkersOption = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,12 +35,12 @@ def command(
 
     from participant_kit.subsets import StrategyOptions, build_subset
 
-    options = StrategyOptions(arch=arch, fraction=fraction, threshold=threshold)
+    options = StrategyOptions(arch=arch, fraction=fraction, threshold=threshold, language_model=language_model)
     with console.progress(f"Choosing with {name}") as progress:
         report = build_subset(name, metadata_dir, save_path, options, workers=workers, progress=progress)
     shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
     shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
-    console.pairs(report.as_json(), shown)
+    console.pairs(asdict(report), shown)
     shards = metadata_dir.parent / "shards"
     console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

@@ -13,11 +13,12 @@ import numpy as np
 
 import competition
 from competition.data.digests import file_sha256
-from competition.data.engine import Engine, LocalEngine, ProgressHook
+from competition.data.engine import Engine, LocalEngine
 from competition.data.journal import Journal
 from competition.data.shards import SHARD_FORMAT, ShardListing, list_shards
 from competition.data.uids import UidArray, contained_in, load_subset, multiplicities, uids_to_hex
 from competition.errors import DataFormatError, UsageError
+from competition.progress import ProgressHook
 from participant_kit.reshard.output import finish, prepare_output
 from participant_kit.reshard.passes import (
     Job,

@@ -14,9 +14,9 @@ from typing import Any
 import competition
 from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
-from competition.data.engine import ProgressHook
 from competition.data.uids import save_subset
 from competition.errors import UsageError
+from competition.progress import ProgressHook
 from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE

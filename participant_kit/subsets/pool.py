@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from competition.data.atomic import make_folder
-from competition.data.engine import Engine, LocalEngine, ProgressHook
+from competition.data.engine import Engine, LocalEngine
 from competition.data.journal import Journal
 from competition.data.metadata import list_metadata
 from competition.data.uids import load_subset, save_subset, sort_uids
+from competition.progress import ProgressHook
 from participant_kit.subsets.strategy import SubsetResult, sum_dropped
 
 R = TypeVar("R")

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from competition.data.engine import Progress
 from competition.data.shards import Sample, list_shards, read_samples, write_shard
 from competition.data.uids import parse_uids, save_subset, sort_uids
 from competition.errors import DataFormatError, EngineError, StorageError, UsageError
+from competition.progress import Progress
 from participant_kit.reshard import ReshardReport, reshard
 
 ROOT = Path(__file__).resolve().parents[2]

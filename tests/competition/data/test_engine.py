@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from competition.data.engine import LocalEngine, Needs, Progress
+from competition.data.engine import LocalEngine, Needs
 from competition.data.journal import Journal
 from competition.errors import DataFormatError, EngineError, RejectionError, RejectionReason, StorageError, UsageError
+from competition.progress import Progress
 from tests.competition.data import engine_tasks
 
 NUMBERS = {f"shard {i}": i for i in range(5)}

@@ -87,7 +87,10 @@ def test_the_readme_shows_the_whole_chain() -> None:
         (["subset", "best_filter", "--metadata-dir", ".", "--save-path", "s.npy"], "best_filter"),
         (["pool", "build", "letters"], "cannot be built here"),
         (["pool", "build", "digits", "--scale", "giga"], "has no scale 'giga'"),
-        (["train", "--scale", "giga", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "has no scale 'giga'"),
+        (
+            ["train", "--scale", "giga", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"],
+            "has no scale 'giga'",
+        ),
         (["train", "--recipe", "gigantic", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "no recipe"),
         (["train", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "either --scale or --recipe"),
         (["train", "--scale", "nano", "--data-dir", "x", "--output-dir", "y", "--exp-name", "z"], "x"),

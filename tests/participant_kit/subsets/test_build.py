@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import competition
-from competition.data.engine import Progress
 from competition.errors import DataFormatError, StorageError, UsageError
+from competition.progress import Progress
 from participant_kit.subsets import StrategyOptions, build_subset
 from tests.participant_kit.subsets.synthetic import write_pool
 

@@ -1,0 +1,89 @@
+"""The official evaluation of a run, task by task: what is finished is kept, so a killed evaluation goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.digests import file_sha256
+from competition.errors import DataFormatError, EvaluationError, UsageError
+from competition.progress import Progress, ProgressHook
+from competition.records.evaluation import EvaluationReport, TaskResult
+from competition.records.training import TrainingReport
+from competition.rules import Competition, Recipe, find_competition
+
+REPORT_FILE = "evaluation_report.json"
+_PARTS = "evaluation"
+
+
+def evaluate_run(
+    run_dir: Path, competition: Competition | None, evaluation_root: Path, progress: ProgressHook
+) -> EvaluationReport:
+    """Evaluate a finished run under its competition's suite (or that of ``competition``), and write its report.
+
+    Raises ``UsageError`` when the folder holds no finished run, ``EvaluationError`` when the model cannot be evaluated.
+    """
+    training = read_training_report(run_dir)
+    rules = competition or find_competition(training.competition)
+    model = run_dir / "model.safetensors"
+    if not model.is_file():
+        raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
+    parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
+    done = _finished_tasks(parts, rules)
+    total = len(rules.suite.tasks)
+    progress(Progress("evaluating", len(done), total, resumed=len(done)))
+
+    def keep(result: TaskResult) -> None:
+        write_bytes(parts / f"{result.task}.json", result.model_dump_json().encode())
+        done.append(result)
+        progress(Progress("evaluating", len(done), total, task=f"{result.task} {result.value:.3f}"))
+
+    from competition.evaluation.run import evaluate_suite
+
+    make_folder(parts)
+    recipe = _recipe(training, rules)
+    report = evaluate_suite(model, rules, recipe, evaluation_root, done=tuple(done), on_result=keep)
+    write_bytes(run_dir / REPORT_FILE, report.model_dump_json(indent=2).encode())
+    with storage_errors("removing", parts):
+        shutil.rmtree(run_dir / _PARTS)
+    return report
+
+
+def read_training_report(run_dir: Path) -> TrainingReport:
+    """The report of a finished run (raises ``UsageError`` when there is none)."""
+    path = run_dir / "training_report.json"
+    try:
+        return TrainingReport.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{run_dir} holds no finished run.", hint="Train one with `datacup train`, and let it finish."
+        ) from error
+    except ValidationError as error:
+        raise DataFormatError(f"{path} is not a training report.", hint="Train the run again.") from error
+
+
+def _recipe(training: TrainingReport, rules: Competition) -> Recipe:
+    for recipe in rules.recipes:
+        if recipe.digest == training.recipe_digest:
+            return recipe
+    raise EvaluationError(
+        f"The run's recipe {training.recipe!r} is not one of competition {rules.id!r} as it is now.",
+        hint="Train the run again with today's recipe.",
+    )
+
+
+def _finished_tasks(parts: Path, rules: Competition) -> list[TaskResult]:
+    """Results that an interrupted evaluation of the same weights and suite left behind."""
+    known = {task.id for task in rules.suite.tasks}
+    results = []
+    for path in sorted(parts.glob("*.json")):
+        try:
+            result = TaskResult.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise DataFormatError(f"{path} is not a task's result.", hint=f"Delete {path} and run again.") from error
+        if result.task in known:
+            results.append(result)
+    return results

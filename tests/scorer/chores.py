@@ -1,0 +1,69 @@
+"""What ``test_children`` lets run in processes of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import time
+from multiprocessing import parent_process
+from pathlib import Path
+
+from competition.errors import EvaluationError, RejectionError, RejectionReason
+from scorer.children import Send
+from scorer.messages import Checking
+
+
+def environment(_raw: str, send: Send) -> None:
+    """Names and values of the environment of this process and of the server that it was forked from."""
+    server = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode()
+    send(Checking(check=json.dumps([dict(os.environ), server])))
+
+
+def reject(raw: str, _send: Send) -> None:
+    raise RejectionError(RejectionReason.SUBSET_UNSORTED, raw)
+
+
+def fail(_raw: str, _send: Send) -> None:
+    raise EvaluationError("The set is absent.", hint="Get it.")
+
+
+def crash(_raw: str, _send: Send) -> None:
+    ctypes.string_at(0)
+
+
+def leave(_raw: str, _send: Send) -> None:
+    os._exit(3)
+
+
+def sleep(raw: str, send: Send) -> None:
+    """Start a process of its own, say which, and sleep."""
+    child = subprocess.Popen(["sleep", raw])
+    send(Checking(check=f"{os.getpid()} {child.pid}"))
+    time.sleep(float(raw))
+
+
+def eat(_raw: str, send: Send) -> None:
+    memory = bytearray(400 * 2**20)
+    memory[::4096] = b"x" * len(memory[::4096])
+    send(Checking(check="full"))
+    time.sleep(60)
+
+
+def write_much(raw: str, _send: Send) -> None:
+    Path(raw).write_bytes(bytes(2**20))
+
+
+def has_parent(_raw: str, send: Send) -> None:
+    parent = parent_process()
+    send(Checking(check=str(parent.pid if parent else None)))
+
+
+def work(raw: str, send: Send) -> None:
+    """Use torch in the fork: its threads must start here."""
+    import torch
+
+    torch.set_num_threads(2)
+    total = float((torch.ones(300, 300) @ torch.ones(300, 300)).sum())
+    send(Checking(check=f"{raw} {total}"))

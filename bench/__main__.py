@@ -1,0 +1,26 @@
+"""``python -m bench [NAME ...]``: run all benchmarks, or the named ones."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import reshard, strategies
+
+BENCHES = {"reshard": reshard.main, "strategies": strategies.main}
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks of these names, all when there are none. Returns the exit code."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        print(f"There is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHES)}.", file=sys.stderr)
+        return 2
+    for name in names or BENCHES:
+        print(f"## {name}\n")
+        BENCHES[name]()
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

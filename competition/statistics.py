@@ -20,10 +20,12 @@ _CHUNK_ELEMENTS = 20_000_000
 def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Exact (conservative) two-sided interval of a proportion (Clopper and Pearson 1934).
 
-    Raises ``ValueError`` unless 0 <= successes <= trials and trials >= 1.
+    Raises ``ValueError`` unless 0 <= successes <= trials, trials >= 1 and 0 < confidence < 1.
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials is not a proportion")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"{confidence} is not a confidence level between 0 and 1")
     tail = (1.0 - confidence) / 2.0
     low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
     high = 1.0 if successes == trials else float(beta.ppf(1.0 - tail, successes + 1, trials - successes))
@@ -40,12 +42,12 @@ def bootstrap_replicates(
 ) -> NDArray[np.float64]:
     """Bootstrap replicates [replicates] of the mean over components of each component's mean.
 
-    ``components`` are 1-D arrays of per-query outcomes. Resampling indices depend only on ``seed_text`` and the
-    lengths: entries evaluated on the same queries share them, so that the difference of two entries' replicates is
-    a paired bootstrap.
+    ``components`` are 1-D arrays of outcomes of independent units. Resampling indices depend only on ``seed_text``
+    and the lengths: entries evaluated on the same units share them, so that the difference of two entries'
+    replicates is a paired bootstrap. Raises ``ValueError`` when there is no component or an empty one.
     """
     if not components or any(len(component) == 0 for component in components):
-        raise ValueError("bootstrap needs at least one query in every component")
+        raise ValueError("bootstrap needs at least one unit in every component")
     seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "big")
     total = np.zeros(replicates)
     for position, component in enumerate(components):
@@ -78,15 +80,21 @@ def rank_ranges(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lowest and highest rank [N] (1 = best) that the data allow each of N entries, higher scores being better.
 
-    ``replicates`` is [N, R] with common random numbers. Entry i is clearly better than j when the paired interval of
-    their difference lies above zero; then rank_low = 1 + number clearly better, rank_high = N - number clearly worse.
+    ``replicates`` is [N, R] with common random numbers. Entry i is clearly better than j when the paired percentile
+    interval of their difference lies above zero; then rank_low = 1 + number clearly better, rank_high = N - number
+    clearly worse. Every pair is judged at ``confidence`` on its own: with many entries some ranges will miss.
     """
     entries = len(replicates)
     tail = 50.0 * (1.0 - confidence)
     better = np.zeros(entries, dtype=np.int64)
     worse = np.zeros(entries, dtype=np.int64)
-    for i in range(entries):
-        differences = replicates[i] - replicates
-        better[i] = int(np.sum(np.percentile(differences, 100.0 - tail, axis=1) < 0.0))
-        worse[i] = int(np.sum(np.percentile(differences, tail, axis=1) > 0.0))
+    for i in range(entries - 1):
+        rivals = slice(i + 1, entries)
+        low, high = np.percentile(
+            replicates[i] - replicates[rivals], [tail, 100.0 - tail], axis=1, overwrite_input=True
+        )
+        worse[i] += np.count_nonzero(low > 0.0)
+        better[rivals] += low > 0.0
+        better[i] += np.count_nonzero(high < 0.0)
+        worse[rivals] += high < 0.0
     return 1 + better, entries - worse

@@ -28,14 +28,14 @@ def ranks(scores: Floats, targets: Integers) -> Integers:
     return counts
 
 
-def per_class(correct: Flags, labels: Integers) -> list[Flags]:
+def per_class(correct: NDArray[np.float64], labels: Integers) -> list[NDArray[np.float64]]:
     """The outcomes of each class that occurs in ``labels``, in order of the class."""
     return [correct[labels == label] for label in np.unique(labels)]
 
 
-def mean_of_means(components: Sequence[NDArray[np.generic]]) -> float:
-    """Mean over components of each component's mean."""
-    return float(np.mean([np.mean(component.astype(np.float64)) for component in components]))
+def mean_of_means(components: Sequence[NDArray[np.float64]]) -> float:
+    """Mean over components of each component's mean: a share of 1, which rounding must not exceed."""
+    return min(1.0, float(np.mean([component.mean() for component in components])))
 
 
 def recalled(scores: Floats, relevant: Sequence[Sequence[int]], k: int) -> Flags:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 class ProtocolOutcome:
     """All metrics of a protocol (``None`` = not defined on this set) and the outcomes behind each that can be a score.
 
-    ``components[metric]`` are the 1-D arrays of per-query outcomes whose mean of means is ``metrics[metric]``.
+    ``components[metric]`` are 1-D arrays of the outcomes of independent units, whose mean of means is
+    ``metrics[metric]``. Those of a metric in ``proportions`` are a single array of right (1) and wrong (0).
     """
 
     samples: int
     metrics: Mapping[str, float | None]
-    components: Mapping[str, tuple[NDArray[np.bool_], ...]]
+    components: Mapping[str, tuple[NDArray[np.float64], ...]]
+    proportions: frozenset[str] = frozenset()

@@ -99,7 +99,7 @@ def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) ->
         metrics=dict(outcome.metrics),
         samples=outcome.samples,
         seconds=time.perf_counter() - start,
-        outcomes=tuple(Outcomes.encode(component.astype("<f2")) for component in components),
+        outcomes=tuple(Outcomes.encode(component) for component in components),
     )
 
 
@@ -120,13 +120,13 @@ def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutco
 
 def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:
     components = outcome.components[task.metric]
-    if len(components) == 1:
+    if task.metric in outcome.proportions:
         low, high = clopper_pearson(int(components[0].sum()), len(components[0]))
         return Interval(low=low, high=high, method="clopper-pearson")
     seed_text = resampling_seed(suite.digest, task.id)
-    replicates = bootstrap_replicates([component.astype(float) for component in components], seed_text=seed_text)
-    low, high = percentile_interval(replicates)
-    return Interval(low=low, high=high, method="bootstrap")
+    low, high = percentile_interval(bootstrap_replicates(components, seed_text=seed_text))
+    # Images with more captions than others weigh more, so a resample may hold more than the whole.
+    return Interval(low=max(0.0, low), high=min(1.0, high), method="bootstrap")
 
 
 def _chosen(suite: Suite, only: Collection[str] | None) -> list[Task]:

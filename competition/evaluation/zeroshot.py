@@ -13,6 +13,7 @@ from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import ClassificationSet
 
 LOGIT_SCALE = 100.0
+_METRICS = ("acc1", "acc5", "mean_per_class_recall")
 _SMALLEST_LENGTH = np.float32(1e-12)
 
 
@@ -40,11 +41,9 @@ def evaluate(encoder: ClipEncoder, data: ClassificationSet) -> ProtocolOutcome:
         EvaluationError: the model yields features that are not finite.
     """
     ranks = metrics.ranks(class_logits(encoder, data), data.labels)
-    components = {"acc1": (ranks < 1,), "mean_per_class_recall": tuple(metrics.per_class(ranks < 1, data.labels))}
+    right = (ranks < 1).astype(np.float64)
+    components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, data.labels))}
     if len(data.class_names) >= 5:
-        components["acc5"] = (ranks < 5,)
+        components["acc5"] = ((ranks < 5).astype(np.float64),)
     values = {name: metrics.mean_of_means(components[name]) if name in components else None for name in _METRICS}
-    return ProtocolOutcome(len(data.labels), values, components)
-
-
-_METRICS = ("acc1", "acc5", "mean_per_class_recall")
+    return ProtocolOutcome(len(data.labels), values, components, proportions=frozenset({"acc1", "acc5"}))

@@ -28,11 +28,12 @@ class Interval(Record):
 
 
 class Outcomes(Record):
-    """The outcome of every query of one kind, in the evaluation set's order (1 = right, 0 = wrong).
+    """The outcome of every independent unit of one kind, in the evaluation set's order (1 = right, 0 = wrong).
 
     ``data`` is base64 of zlib-compressed little-endian float16. The score of a task is the mean over its components
-    of each component's mean: one component for an accuracy, two (image and text queries) for a mean recall, one a
-    class for a mean per-class recall. Kept so that entries can be compared query by query (paired bootstrap).
+    of each component's mean: one component of images for an accuracy or a mean recall (the queries of an image and
+    of its captions depend on each other, so they make one unit, whose outcome may be a fraction), one component a
+    class for a mean per-class recall. Kept so that entries can be compared unit by unit (paired bootstrap).
     """
 
     count: int = Field(ge=1, le=MAX_OUTCOMES)
@@ -40,7 +41,7 @@ class Outcomes(Record):
 
     @classmethod
     def encode(cls, values: NDArray[np.floating]) -> Outcomes:
-        """From a 1-D array of values in [0, 1]."""
+        """From a 1-D array of values, in [0, 1] where every unit has equally many queries."""
         packed = zlib.compress(values.astype("<f2").tobytes(), 9)
         return cls(count=len(values), data=base64.b64encode(packed).decode("ascii"))
 

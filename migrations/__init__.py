@@ -1,0 +1,1 @@
+"""Alembic migrations of the leaderboard's database; ``leaderboard.migration`` runs them."""

@@ -1,0 +1,115 @@
+"""The one shape of errors, the one place that makes them, and their documentation in OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from competition.errors import (
+    DataCupError,
+    NotFoundError,
+    ServiceUnavailableError,
+    UsageError,
+    ValidationFailedError,
+)
+
+log = structlog.get_logger()
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, in one sentence, and what to do about it."""
+
+    code: str = Field(description="a word for programs", examples=["not_found"])
+    message: str = Field(examples=["There is no submission 'sub-0'."])
+    hint: str = Field(description="what to do about it; may be empty", examples=["Check the id; drafts are private."])
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+_MEANINGS = {
+    400: "The request asks for something that does not fit together.",
+    401: "No token, an unknown one, or one that has expired.",
+    403: "The token's scopes or account do not allow this.",
+    404: "There is no such thing, or you may not know of it.",
+    409: "The state does not allow this (code `conflict`), or the lease has ended (code `stale_attempt`).",
+    413: "The body is too large.",
+    422: "A field is malformed; the message names it.",
+    503: "The database is busy or away; the same request may be sent again.",
+}
+Responses = dict[int | str, dict[str, Any]]
+
+
+def documented(*statuses: int) -> Responses:
+    """OpenAPI's description of the errors that a route can answer."""
+    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in (*statuses, 422, 503)}
+
+
+def error_response(code: str, message: str, hint: str, status: int) -> JSONResponse:
+    """An error as the API says it."""
+    body = ErrorBody(error=ErrorDetail(code=code, message=message, hint=hint))
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status)
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
+
+
+# How a browser is told: request, status, message, hint.
+ErrorPage = Callable[[Request, int, str, str], Response]
+
+
+def install(app: FastAPI, page: ErrorPage) -> None:
+    """Make every error of this application answer in the one shape; ``page`` answers outside of /api."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        meant = _meant(request, error)
+        if meant is None:
+            log.error("unhandled_error", method=request.method, path=request.url.path, exc_info=error)
+            code, message, hint, status = "internal", "Something went wrong on our side.", "It was logged.", 500
+        else:
+            code, message, hint, status = meant.code, meant.message, meant.hint, meant.http_status
+        headers = {}
+        if isinstance(error, HTTPException):
+            status, headers = error.status_code, dict(error.headers or {})
+        api = request.url.path.startswith("/api/")
+        response = error_response(code, message, hint, status) if api else page(request, status, message, hint)
+        response.headers.update(headers)
+        return response
+
+    for kind in (DataCupError, RequestValidationError, HTTPException, OperationalError, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def _meant(request: Request, error: Exception) -> DataCupError | None:
+    """The error that a request should be told of; None for a bug."""
+    if isinstance(error, DataCupError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return ValidationFailedError(_problems(error.errors()), hint="/docs describes every field.")
+    if isinstance(error, HTTPException):
+        sentence = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}."
+        kind = NotFoundError if error.status_code == HTTPStatus.NOT_FOUND else UsageError
+        return kind(sentence, hint="/docs lists the routes.")
+    if isinstance(error, OperationalError):
+        log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
+        return ServiceUnavailableError("The database is busy or away.", hint="Send the same request again.")
+    return None
+
+
+def _problems(errors: Sequence[Any]) -> str:
+    sentences = []
+    for error in errors[:5]:
+        field = ".".join(str(part) for part in error["loc"] if part != "body") or "body"
+        sentences.append(f"{field}: {error['msg'].removeprefix('Value error, ')}")
+    more = len(errors) - len(sentences)
+    return "; ".join(sentences) + (f"; and {more} more." if more else ".")

@@ -1,0 +1,91 @@
+"""Publishing competitions and finding them. A published version never changes; a new one stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from competition.errors import ConflictError, NotFoundError
+from competition.rules import Competition, find_competition
+from leaderboard.clock import Clock, utc_now
+from leaderboard.competitions import repository
+from leaderboard.competitions.schemas import CompetitionView
+from leaderboard.models import PublishedCompetition
+
+
+def publish(session: Session, competition: Competition, now: datetime) -> bool:
+    """Publish a competition; False when exactly this one is published already.
+
+    Raises ``ConflictError`` when its version is published with another content, or a higher version is.
+    """
+    known = repository.version(session, competition.id, competition.version)
+    if known is not None:
+        if known.digest == competition.digest:
+            return False
+        raise ConflictError(
+            f"Version {competition.version} of competition {competition.id!r} is published with another content.",
+            hint="A published version never changes: raise `version` in the competition's file.",
+        )
+    newest = repository.newest(session, competition.id)
+    if newest is not None and newest.version > competition.version:
+        raise ConflictError(
+            f"Competition {competition.id!r} is published in version {newest.version} already.",
+            hint=f"Raise `version` in the competition's file above {newest.version}.",
+        )
+    row = PublishedCompetition(
+        id=competition.id,
+        version=competition.version,
+        digest=competition.digest,
+        document=competition.model_dump_json(),
+        published_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return True
+
+
+def publish_all(session: Session, names: Iterable[str], now: datetime) -> list[str]:
+    """Publish competitions by name or file; the ids of those that are new or changed."""
+    competitions = [find_competition(name) for name in names]
+    return [competition.id for competition in competitions if publish(session, competition, now)]
+
+
+def list_(session: Session, *, clock: Clock = utc_now) -> list[CompetitionView]:
+    """The newest version of every competition, by name."""
+    return [_view(row, clock()) for row in repository.all_newest(session)]
+
+
+def get(session: Session, competition: str, *, clock: Clock = utc_now) -> CompetitionView:
+    """The newest version of a competition (raises ``NotFoundError``)."""
+    row = repository.newest(session, competition)
+    if row is None:
+        raise NotFoundError(
+            f"There is no competition {competition!r}.", hint="GET /api/v1/competitions lists those there are."
+        )
+    return _view(row, clock())
+
+
+def document(session: Session, competition: str, version: int) -> Competition:
+    """The document of a version that is known to be published."""
+    row = repository.version(session, competition, version)
+    assert row is not None, "a submission refers to its competition by a foreign key"
+    return Competition.model_validate_json(row.document)
+
+
+def is_open(competition: Competition, now: datetime) -> bool:
+    """Whether a phase takes entries at that moment: from its opening second on, until before its closing one."""
+    return any(phase.opens <= now and (phase.closes is None or now < phase.closes) for phase in competition.phases)
+
+
+def _view(row: PublishedCompetition, now: datetime) -> CompetitionView:
+    document = Competition.model_validate_json(row.document)
+    return CompetitionView(
+        id=row.id,
+        version=row.version,
+        digest=row.digest,
+        published_at=row.published_at,
+        open=is_open(document, now),
+        document=document,
+    )

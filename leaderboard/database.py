@@ -1,0 +1,102 @@
+"""The database: SQLite in one file (WAL, one writer at a time) or PostgreSQL, behind two kinds of transaction.
+
+``reading`` sees one consistent snapshot and never waits for a writer; ``writing`` commits when its block ends well and
+rolls back otherwise. Nothing else commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session, sessionmaker
+
+from competition.errors import UsageError
+
+SQLITE_BUSY_MS = 30_000
+# As many connections as the web server has threads: a request that waits for one would keep a thread from the others.
+_POOL_SIZE = 40
+
+
+class Database:
+    """An engine with its two kinds of session. Raises ``UsageError`` for an address that is neither of the two."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _parse(url)
+        self.engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
+        self._writers = sessionmaker(self.engine.execution_options(datacup_writer=True), expire_on_commit=False)
+        self._readers = sessionmaker(self._reader_engine(), expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite rather than PostgreSQL."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that may change rows. On SQLite it takes the writer's lock with its first statement."""
+        with self._writers() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that sees one snapshot."""
+        with self._readers() as session, session.begin():
+            yield session
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A connection in a transaction that may change tables; it commits when the block ends well."""
+        with self.engine.execution_options(datacup_writer=True).begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _reader_engine(self) -> Engine:
+        if self.is_sqlite:
+            return self.engine
+        return self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UsageError("The database's address cannot be read.", hint=_ADDRESS_HINT) from error
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return parsed
+    raise UsageError(f"A database of kind {parsed.drivername!r} is not supported.", hint=_ADDRESS_HINT)
+
+
+_ADDRESS_HINT = "Set DATACUP_DATABASE_URL to sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(url, pool_size=_POOL_SIZE // 4, max_overflow=_POOL_SIZE, pool_pre_ping=True)
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, pool_size=_POOL_SIZE // 4, max_overflow=_POOL_SIZE)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not open transactions by itself: BEGIN IMMEDIATE is what makes claims safe.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", f"busy_timeout={SQLITE_BUSY_MS}", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writer = connection.get_execution_options().get("datacup_writer", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")

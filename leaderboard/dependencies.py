@@ -1,0 +1,93 @@
+"""What endpoints ask for: a session, the viewer, the time, the settings.
+
+A write commits when its endpoint has returned and before the answer is sent, so that no answer promises what a failed
+commit breaks. No connection is taken before the endpoint's first query: a thread that waits for one could
+otherwise keep its holder from going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.orm import Session
+
+from leaderboard.accounts import service as accounts
+from leaderboard.accounts.viewer import ANONYMOUS, Scope, Viewer
+from leaderboard.clock import Clock
+from leaderboard.database import Database
+from leaderboard.scoring.queue import Patience
+from leaderboard.settings import Settings
+
+_bearer = HTTPBearer(auto_error=False, description="A token made by `datacup-leaderboard token create`.")
+
+
+def get_database(request: Request) -> Database:
+    """The application's database."""
+    database = request.app.state.database
+    assert isinstance(database, Database)
+    return database
+
+
+def get_settings(request: Request) -> Settings:
+    """The application's settings."""
+    settings = request.app.state.settings
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def get_clock(request: Request) -> Clock:
+    """The application's clock."""
+    clock: Clock = request.app.state.clock
+    return clock
+
+
+def patience_of(settings: Settings) -> Patience:
+    """How long leases last and how often work is tried again."""
+    return Patience(lease=settings.lease_seconds, tries=settings.max_attempts, backoff=settings.backoff_seconds)
+
+
+def get_patience(request: Request) -> Patience:
+    """The application's patience."""
+    return patience_of(get_settings(request))
+
+
+def _read(database: Annotated[Database, Depends(get_database)]) -> Iterator[Session]:
+    with database.reading() as session:
+        yield session
+
+
+def _write(database: Annotated[Database, Depends(get_database)]) -> Iterator[Session]:
+    with database.writing() as session:
+        yield session
+
+
+def get_viewer(
+    database: Annotated[Database, Depends(get_database)],
+    clock: Annotated[Clock, Depends(get_clock)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Viewer:
+    """Who is asking: the public, or the account of the token. A bad token is refused even where none is needed."""
+    if credentials is None:
+        return ANONYMOUS
+    with database.reading() as session:
+        return accounts.authenticate(session, credentials.credentials, clock())
+
+
+def _requires(scope: Scope) -> Callable[[Viewer], Viewer]:
+    def check(viewer: Annotated[Viewer, Depends(get_viewer)]) -> Viewer:
+        viewer.require(scope)
+        return viewer
+
+    return check
+
+
+ReadSession = Annotated[Session, Depends(_read, scope="function")]
+WriteSession = Annotated[Session, Depends(_write, scope="function")]
+AnyViewer = Annotated[Viewer, Depends(get_viewer)]
+Submitter = Annotated[Viewer, Depends(_requires(Scope.SUBMIT))]
+Scorer = Annotated[Viewer, Depends(_requires(Scope.SCORE))]
+Now = Annotated[Clock, Depends(get_clock)]
+WorkPatience = Annotated[Patience, Depends(get_patience)]

@@ -1,0 +1,56 @@
+"""Writing and reading the log. An event is appended in the transaction of the change that it tells of."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from competition.errors import NotFoundError
+from competition.records.lifecycle import GENESIS_HASH, Event
+from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
+from leaderboard.events import repository
+from leaderboard.models import EventRow
+
+
+def append(
+    session: Session,
+    submission_id: str,
+    act: Act,
+    kind: str,
+    *,
+    change: tuple[str | None, str | None] = (None, None),
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Append an event; ``change`` is what the value was and what it is now.
+
+    The caller holds the submission's lock. The log is public: ``detail`` never holds a score or a secret.
+    """
+    last = repository.last(session, submission_id)
+    fields = {
+        "submission_id": submission_id,
+        "sequence": 1 if last is None else last.sequence + 1,
+        "at": act.at.astimezone(UTC),
+        "actor": act.actor,
+        "kind": kind,
+        "before": change[0],
+        "after": change[1],
+        "detail": detail or {},
+        "previous_hash": GENESIS_HASH if last is None else last.hash,
+    }
+    draft = Event.model_validate({**fields, "hash": GENESIS_HASH})
+    session.add(EventRow(**fields, hash=draft.expected_hash()))
+    session.flush()
+
+
+def story(session: Session, submission_id: str, viewer: Viewer = ANONYMOUS) -> list[Event]:
+    """The events of a submission, oldest first (raises ``NotFoundError`` when the viewer may not know of it)."""
+    if not repository.may_read(session, submission_id, viewer):
+        raise NotFoundError(f"There is no submission {submission_id!r}.", hint="Check the id; drafts are private.")
+    return [_event(row) for row in repository.all_of(session, submission_id)]
+
+
+def _event(row: EventRow) -> Event:
+    names = ("submission_id", "sequence", "at", "actor", "kind", "before", "after", "detail", "previous_hash", "hash")
+    return Event.model_validate({name: getattr(row, name) for name in names})

@@ -1,0 +1,132 @@
+"""The queue of jobs in the database: waiting, leased, lost, given up.
+
+A claim is a lease with a fencing number. On SQLite the writer's lock makes claims one at a time; on PostgreSQL rows
+that another claimer has locked are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from competition.records.lifecycle import JobKind, Processing
+from leaderboard.accounts.viewer import SYSTEM, Act
+from leaderboard.events import service as events
+from leaderboard.models import Job, JobState, Submission
+from leaderboard.scoring import repository
+from leaderboard.submissions import lifecycle
+from leaderboard.submissions import repository as submissions
+
+_MAX_BACKOFF_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the platform waits and how often it tries. Times in seconds; ``tries`` are those without progress."""
+
+    lease: int
+    tries: int
+    backoff: float
+
+    def delay(self, failures: int) -> timedelta:
+        """The wait before the next try after that many failures: doubles each time, at most an hour."""
+        return timedelta(seconds=min(self.backoff * 2.0 ** min(failures - 1, 20), _MAX_BACKOFF_SECONDS))
+
+
+def enqueue(
+    session: Session, submission: Submission, kind: JobKind, now: datetime, *, evaluation_id: int | None = None
+) -> None:
+    """A new job that anybody may claim at once."""
+    job = Job(
+        submission_id=submission.id,
+        evaluation_id=evaluation_id,
+        kind=kind,
+        state=JobState.READY,
+        available_at=now,
+        created_at=now,
+    )
+    session.add(job)
+    session.flush()
+
+
+def cancel(session: Session, submission_id: str, now: datetime) -> None:
+    """End the live job of a submission, if any: its worker is told at its next message."""
+    job = repository.live_job(session, submission_id)
+    if job is not None:
+        repository.update_job(session, job, {"state": JobState.CANCELLED, "ended_at": now})
+
+
+def lease(
+    session: Session, kinds: Sequence[JobKind], holder_id: int, worker: str, act: Act, patience: Patience
+) -> tuple[Job, Submission] | None:
+    """Lease the oldest waiting job, under a new attempt number."""
+    found = repository.next_ready(session, kinds, act.at)
+    if found is None:
+        return None
+    job, submission = found
+    values = {
+        "state": JobState.LEASED,
+        "attempt": job.attempt + 1,
+        "holder_id": holder_id,
+        "worker": worker,
+        "lease_expires_at": act.at + timedelta(seconds=patience.lease),
+    }
+    repository.update_job(session, job, values)
+    detail = {"job": job.kind.value, "attempt": job.attempt}
+    if job.kind is JobKind.SCORING:
+        lifecycle.move(session, submission, Processing.LEASED, act, kind="claimed", detail=detail)
+    else:
+        events.append(session, submission.id, act, "claimed", detail=detail)
+    return job, submission
+
+
+def give_back(
+    session: Session, job: Job, submission: Submission, act: Act, patience: Patience, *, kind: str, message: str
+) -> None:
+    """A try has failed through no fault of the entry: wait and try again, or give up and say so."""
+    failures = job.failures + 1
+    detail: dict[str, Any] = {"job": job.kind.value, "attempt": job.attempt, "failures": failures, "message": message}
+    if failures >= patience.tries:
+        values = {"state": JobState.DEAD, "failures": failures, "ended_at": act.at, "lease_expires_at": None}
+        repository.update_job(session, job, values)
+        events.append(session, submission.id, act, kind, detail=detail)
+        given_up = {"failure": f"Given up after {failures} tries without progress. {message}"}
+        lifecycle.move(session, submission, Processing.FAILED, act, kind="dead_lettered", values=given_up)
+        return
+    wait = patience.delay(failures)
+    values = {
+        "state": JobState.READY,
+        "failures": failures,
+        "available_at": act.at + wait,
+        "lease_expires_at": None,
+    }
+    repository.update_job(session, job, values)
+    detail["retry_in_seconds"] = round(wait.total_seconds(), 3)
+    lifecycle.move(session, submission, lifecycle.WAITING[job.kind], act, kind=kind, detail=detail)
+
+
+def reap(session: Session, now: datetime, patience: Patience) -> int:
+    """Take back every job whose lease has ended, and give a job to every submission that lacks one; how many."""
+    act = Act(SYSTEM, now)
+    lapsed = repository.lapsed(session, now)
+    for job, submission in lapsed:
+        message = "The worker was not heard of until its lease ended."
+        give_back(session, job, submission, act, patience, kind="lease_expired", message=message)
+    orphans = [_adopt(session, submission_id, act) for submission_id in repository.without_job(session)]
+    return len(lapsed) + sum(orphans)
+
+
+def _adopt(session: Session, submission_id: str, act: Act) -> bool:
+    submission = submissions.lock(session, submission_id)
+    gone = submission is None or submission.processing.terminal or repository.live_job(session, submission_id)
+    if gone or submission is None:
+        return False
+    evaluation = repository.evaluation_under(session, submission_id, submission.suite_digest)
+    kind = JobKind.INTAKE if evaluation is None else JobKind.SCORING
+    lifecycle.move(session, submission, lifecycle.WAITING[kind], act, kind="requeued", detail={"job": kind.value})
+    enqueue(session, submission, kind, act.at, evaluation_id=evaluation.id if evaluation else None)
+    return True

@@ -1,0 +1,327 @@
+"""What a worker may say about its job, and what becomes of the submission.
+
+Every message is checked against the live attempt (fencing) under the submission's lock: a worker that slept past its
+lease changes nothing. A result is accepted once; ``scored`` and the aggregate are committed together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from competition.errors import ConflictError, NotFoundError, StaleAttemptError, ValidationFailedError
+from competition.records.evaluation import TaskResult
+from competition.records.lifecycle import JobKind, Processing, Trust
+from competition.records.manifest import SubmissionManifest
+from competition.records.scoring import (
+    AttemptMessage,
+    ClaimRequest,
+    EntryInvalid,
+    Heartbeat,
+    IntakeVerified,
+    JobFinish,
+    JobGrant,
+    PlatformFailure,
+    ResultReport,
+    StageReport,
+)
+from competition.rules import Suite
+from leaderboard.accounts.viewer import Act, Viewer
+from leaderboard.competitions import service as competitions
+from leaderboard.events import service as events
+from leaderboard.models import Evaluation, Job, JobState, Submission, TaskOutcome
+from leaderboard.scoring import queue, repository, results
+from leaderboard.scoring.queue import Patience
+from leaderboard.submissions import lifecycle
+from leaderboard.submissions import repository as submissions
+
+_INTAKE_STAGES = {"mirrored": Processing.MIRRORED, "validating": Processing.VALIDATING}
+_MAX_COUNT = 2**53
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A result whose numbers were checked, with its bootstrap replicates: made before the writer's lock is taken."""
+
+    message: ResultReport
+    replicates: NDArray[np.float64]
+
+    @property
+    def digest(self) -> str:
+        """Identity of the result."""
+        return _digest(self.message.result)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A live job in the hands of the worker that speaks, with its submission locked."""
+
+    job: Job
+    submission: Submission
+    act: Act
+
+
+def claim(
+    session: Session, request: ClaimRequest, viewer: Viewer, now: datetime, patience: Patience
+) -> JobGrant | None:
+    """Lease the oldest waiting job of the wanted kinds; None when there is none. Lost jobs are taken back first."""
+    assert viewer.account_id is not None
+    queue.reap(session, now, patience)
+    act = Act(viewer.account or "", now)
+    found = queue.lease(session, request.kinds, viewer.account_id, request.worker, act, patience)
+    return None if found is None else _grant(session, *found, patience)
+
+
+def heartbeat(session: Session, job_id: int, message: Heartbeat, viewer: Viewer, now: datetime, lease: int) -> None:
+    """Extend the lease."""
+    _extend(session, _hold(session, job_id, message, viewer, now), lease)
+
+
+def report_stage(
+    session: Session, job_id: int, message: StageReport, viewer: Viewer, now: datetime, lease: int
+) -> None:
+    """Note where the work has come to; repeating it changes nothing but the lease."""
+    held = _hold(session, job_id, message, viewer, now)
+    _extend(session, held, lease)
+    if held.job.kind is JobKind.INTAKE:
+        to, stage = _INTAKE_STAGES.get(message.stage), None
+        allowed = ", ".join(_INTAKE_STAGES)
+    else:
+        tasks = [task.id for task in _suite(session, held.submission).tasks]
+        to, stage = (Processing.RUNNING if message.stage in tasks else None), message.stage
+        allowed = ", ".join(tasks)
+    if to is None:
+        raise ValidationFailedError(
+            f"stage: {message.stage!r} is no stage of this job.", hint=f"Stages are: {allowed}."
+        )
+    if (held.submission.processing, held.submission.stage) != (to, stage):
+        detail = {"attempt": held.job.attempt} if stage is None else {"task": stage, "attempt": held.job.attempt}
+        lifecycle.move(session, held.submission, to, held.act, values={"stage": stage}, detail=detail)
+
+
+def weigh(session: Session, job_id: int, message: ResultReport) -> Weighed:
+    """Check a result's numbers and make its replicates. Reads only; ``accept_result`` decides whether it counts.
+
+    Raises ``NotFoundError`` for an unknown job and ``ValidationFailedError`` for a result that cannot be.
+    """
+    job = repository.job(session, job_id)
+    if job is None or job.evaluation_id is None:
+        raise _no_scoring_job(job_id)
+    submission = session.get_one(Submission, job.submission_id)
+    suite = _suite(session, submission)
+    results.check(message.result, suite)
+    return Weighed(message, results.replicates_of(message.result, suite.digest))
+
+
+def accept_result(session: Session, job_id: int, weighed: Weighed, viewer: Viewer, now: datetime, lease: int) -> None:
+    """Store a task's result under the live attempt; repeating it changes nothing.
+
+    Raises ``StaleAttemptError``, or ``ConflictError`` when the task has another accepted result: it is never replaced.
+    """
+    held = _hold(session, job_id, weighed.message, viewer, now)
+    if held.job.evaluation_id is None:
+        raise _no_scoring_job(job_id)
+    result = weighed.message.result
+    known = repository.accepted_task(session, held.job.evaluation_id, result.task)
+    if known is not None and known.digest != weighed.digest:
+        raise ConflictError(
+            f"Task {result.task!r} has another accepted result already.", hint="It need not be run again."
+        )
+    _extend(session, held, lease)
+    if known is not None:
+        return
+    session.add(_outcome(held.job, weighed, now))
+    repository.update_job(session, held.job, {"failures": 0})
+    # The log is public, a hidden task's value is not: the digest is enough to prove later what was accepted.
+    detail = {"task": result.task, "attempt": held.job.attempt, "result_sha256": weighed.digest}
+    if held.submission.processing is Processing.LEASED:
+        lifecycle.move(session, held.submission, Processing.RUNNING, held.act, values={"stage": result.task})
+    events.append(session, held.submission.id, held.act, "task_result", detail=detail)
+
+
+def finish(
+    session: Session, job_id: int, message: JobFinish, viewer: Viewer, now: datetime, patience: Patience
+) -> None:
+    """The last word about a job; repeating it within the attempt changes nothing."""
+    report = message.report
+    job = repository.job(session, job_id)
+    if job is not None and (job.finish_attempt, job.finish_digest) == (report.attempt, _digest(message)):
+        return
+    held = _hold(session, job_id, report, viewer, now)
+    _note_finish(session, held, message)
+    if isinstance(report, PlatformFailure):
+        message_text = _printable(report.message)
+        queue.give_back(
+            session, held.job, held.submission, held.act, patience, kind="platform_failure", message=message_text
+        )
+    elif isinstance(report, EntryInvalid):
+        _end_invalid(session, held, report)
+    elif isinstance(report, IntakeVerified):
+        _end_intake(session, held, report.manifest)
+    else:
+        _end_scoring(session, held)
+
+
+def _hold(session: Session, job_id: int, message: AttemptMessage, viewer: Viewer, now: datetime) -> Held:
+    """The job, if the message comes from its live attempt; its submission is locked until the transaction ends."""
+    job = repository.job(session, job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    submission = submissions.lock(session, job.submission_id)
+    job = repository.job(session, job_id)
+    assert submission is not None
+    assert job is not None, "jobs are never deleted"
+    live = job.state is JobState.LEASED and job.attempt == message.attempt and job.holder_id == viewer.account_id
+    if not live or job.lease_expires_at is None or job.lease_expires_at <= now:
+        raise StaleAttemptError(
+            f"Attempt {message.attempt} of job {job_id} is not the live one: its lease has ended.",
+            hint="Drop this job and claim another; what was accepted before is kept.",
+        )
+    return Held(job, submission, Act(viewer.account or "", now))
+
+
+def _extend(session: Session, held: Held, lease: int) -> None:
+    repository.update_job(session, held.job, {"lease_expires_at": held.act.at + timedelta(seconds=lease)})
+
+
+def _note_finish(session: Session, held: Held, message: JobFinish) -> None:
+    values = {"finish_attempt": held.job.attempt, "finish_digest": _digest(message)}
+    repository.update_job(session, held.job, values)
+
+
+def _end(session: Session, held: Held) -> None:
+    values = {"state": JobState.DONE, "ended_at": held.act.at, "lease_expires_at": None}
+    repository.update_job(session, held.job, values)
+
+
+def _end_invalid(session: Session, held: Held, report: EntryInvalid) -> None:
+    _end(session, held)
+    message = _printable(report.message)
+    values = {"rejection_reason": report.reason, "rejection_message": message}
+    detail = {"reason": report.reason.value, "message": message, "attempt": held.job.attempt}
+    lifecycle.move(session, held.submission, Processing.INVALID, held.act, values=values, detail=detail)
+
+
+def _end_intake(session: Session, held: Held, manifest: SubmissionManifest) -> None:
+    if held.job.kind is not JobKind.INTAKE:
+        raise ConflictError(f"Job {held.job.id} is a scoring job; it cannot end 'verified'.")
+    _check_manifest(manifest, held.submission)
+    _end(session, held)
+    evaluation = Evaluation(
+        submission_id=held.submission.id,
+        suite=held.submission.suite,
+        suite_digest=held.submission.suite_digest,
+        created_at=held.act.at,
+    )
+    session.add(evaluation)
+    session.flush()
+    values = {
+        "manifest": manifest.model_dump_json(),
+        "subset_samples": manifest.subset_samples,
+        "subset_unique": manifest.subset_unique,
+    }
+    detail = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
+    lifecycle.move(session, held.submission, Processing.QUEUED, held.act, values=values, detail=detail)
+    queue.enqueue(session, held.submission, JobKind.SCORING, held.act.at, evaluation_id=evaluation.id)
+
+
+def _end_scoring(session: Session, held: Held) -> None:
+    """Aggregate, publish and say ``scored``, all in this transaction."""
+    if held.job.evaluation_id is None:
+        raise ConflictError(f"Job {held.job.id} is an intake job; it cannot end 'scored'.")
+    suite = _suite(session, held.submission)
+    accepted = {outcome.task: outcome for outcome in repository.accepted(session, held.job.evaluation_id)}
+    missing = [task.id for task in suite.tasks if task.id not in accepted]
+    if missing:
+        raise ConflictError(f"Tasks without a result: {', '.join(missing)}.", hint="Report each task, then finish.")
+    counted = [accepted[task] for task in suite.primary_aggregate.tasks]
+    total = results.aggregate([row.value for row in counted], [results.unpack(row.replicates) for row in counted])
+    evaluation = repository.evaluation(session, held.job.evaluation_id)
+    evaluation.published_at = held.act.at
+    evaluation.score, evaluation.score_low, evaluation.score_high = total.value, total.low, total.high
+    evaluation.replicates = results.pack(total.replicates)
+    session.flush()
+    _end(session, held)
+    values = {"trust": Trust.RE_EVALUATED, "failure": None}
+    detail = {"suite": suite.reference, "attempt": held.job.attempt}
+    lifecycle.move(session, held.submission, Processing.SCORED, held.act, values=values, detail=detail)
+
+
+def _check_manifest(manifest: SubmissionManifest, submission: Submission) -> None:
+    expected = {
+        "submission_id": submission.id,
+        "nonce": submission.nonce,
+        "competition": submission.competition,
+        "track": submission.track,
+        "scale": submission.scale,
+        "recipe_digest": submission.recipe_digest,
+        "suite_digest": submission.suite_digest,
+    }
+    for field, value in expected.items():
+        if getattr(manifest, field) != value:
+            raise ValidationFailedError(f"report.manifest.{field}: not that of submission {submission.id}.")
+    if max(manifest.subset_samples, manifest.subset_unique) > _MAX_COUNT:
+        raise ValidationFailedError("report.manifest.subset_samples: more than any pool holds.")
+
+
+def _grant(session: Session, job: Job, submission: Submission, patience: Patience) -> JobGrant:
+    scoring = job.evaluation_id is not None
+    manifest = SubmissionManifest.model_validate_json(submission.manifest) if scoring and submission.manifest else None
+    finished = repository.finished_tasks(session, job.evaluation_id) if job.evaluation_id is not None else []
+    fields = ("nonce", "competition", "competition_digest", "track", "scale", "recipe_digest", "suite", "suite_digest")
+    copied = {name: getattr(submission, name) for name in (*fields, "hub_endpoint", "repo", "revision", "path")}
+    return JobGrant(
+        job_id=job.id,
+        kind=job.kind,
+        attempt=job.attempt,
+        lease_seconds=patience.lease,
+        submission_id=submission.id,
+        manifest=manifest,
+        finished_tasks=tuple(finished),
+        **copied,
+    )
+
+
+def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:
+    result = weighed.message.result
+    return TaskOutcome(
+        evaluation_id=job.evaluation_id,
+        task=result.task,
+        job_id=job.id,
+        attempt=job.attempt,
+        digest=weighed.digest,
+        value=result.value,
+        low=result.interval.low,
+        high=result.interval.high,
+        confidence=result.interval.confidence,
+        method=result.interval.method,
+        metric=result.metric,
+        metrics=result.metrics,
+        samples=result.samples,
+        seconds=result.seconds,
+        outcomes=[part.model_dump(mode="json") for part in result.outcomes],
+        replicates=results.pack(weighed.replicates),
+        accepted_at=now,
+    )
+
+
+def _suite(session: Session, submission: Submission) -> Suite:
+    return competitions.document(session, submission.competition, submission.competition_version).suite
+
+
+def _digest(record: TaskResult | JobFinish | SubmissionManifest) -> str:
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+
+
+def _printable(message: str) -> str:
+    """A worker's sentence may quote a hostile entry: no control characters reach the log, the pages or a terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in message)
+
+
+def _no_scoring_job(job_id: int) -> NotFoundError:
+    return NotFoundError(f"There is no scoring job {job_id}.", hint="Results belong to scoring jobs.")

@@ -1,0 +1,62 @@
+"""What the leaderboard reads from the environment, all in one place: variables with the prefix ``DATACUP_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from competition.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """An operator's choices. Times are in seconds, sizes in bytes.
+
+    ``data_dir`` holds what this machine keeps: the SQLite file and the local Hub. ``database_url`` replaces the file,
+    as in ``postgresql://user@host/name``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DATACUP_", extra="ignore", frozen=True)
+
+    data_dir: Path = Path("datacup-data")
+    database_url: str = Field(default="", repr=False)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    competitions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("digits",), description="published at migration: names or paths of competition files, comma-separated"
+    )
+    lease_seconds: int = Field(default=60, gt=0, le=86_400)
+    max_attempts: int = Field(default=3, ge=1, description="tries without progress before a job is given up")
+    backoff_seconds: float = Field(default=10.0, ge=0, description="wait before the second try; doubles each time")
+    reaper_seconds: float = Field(default=15.0, ge=0, description="between two looks for lost jobs; 0 = only at claims")
+    draft_days: int = Field(default=30, ge=1, description="a registration without an upload is cancelled after these")
+    max_body_bytes: int = Field(default=32 * 2**20, gt=0)
+
+    @field_validator("competitions", mode="before")
+    @classmethod
+    def _from_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @property
+    def url(self) -> str:
+        """The database's address; a file in ``data_dir`` unless one is given."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'leaderboard.db'}"
+
+    @property
+    def hub_root(self) -> Path:
+        """Folder of the local Hub."""
+        return self.data_dir / "hub"
+
+
+def read_settings() -> Settings:
+    """The settings of this process' environment (raises ``UsageError`` naming the variable that does not fit)."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise UsageError(
+            f"The environment variable DATACUP_{name} does not fit: {first['msg']}.", hint="Correct or unset it."
+        ) from error

@@ -1,0 +1,1 @@
+"""Entries: registering, revising, withdrawing, showing them; and the one table of their transitions."""

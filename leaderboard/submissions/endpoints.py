@@ -1,0 +1,72 @@
+"""Routes about submissions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from competition.records.lifecycle import Processing
+from competition.records.submission import (
+    SubmissionPage,
+    SubmissionRegistration,
+    SubmissionRevision,
+    SubmissionTicket,
+    SubmissionView,
+)
+from leaderboard.answers import documented
+from leaderboard.dependencies import AnyViewer, Now, ReadSession, Submitter, WriteSession
+from leaderboard.parameters import OptionalId, SubmissionId
+from leaderboard.submissions import service
+from leaderboard.submissions.repository import Filter
+
+router = APIRouter(prefix="/submissions", tags=["submissions"])
+
+
+@router.post("", summary="Announce an entry", responses=documented(400, 401, 403, 404, 409, 413))
+def register(request: SubmissionRegistration, session: WriteSession, viewer: Submitter, clock: Now) -> SubmissionTicket:
+    """First step of entering, before anything is uploaded. Repeating it with the same key yields the same ticket.
+
+    The ticket's nonce goes into the manifest, so that nobody can enter another team's repository as their own.
+    """
+    return service.register(session, request, viewer, clock())
+
+
+@router.put(
+    "/{submission_id}/revision", summary="Say that the upload is complete", responses=documented(401, 403, 404, 409)
+)
+def set_revision(
+    submission_id: SubmissionId, revision: SubmissionRevision, session: WriteSession, viewer: Submitter, clock: Now
+) -> SubmissionView:
+    """Second step of entering: this commit and folder are the entry. Repeating it changes nothing."""
+    return service.set_revision(session, submission_id, revision, viewer, clock())
+
+
+@router.post("/{submission_id}/withdraw", summary="Take an entry back", responses=documented(401, 403, 404, 409))
+def withdraw(submission_id: SubmissionId, session: WriteSession, viewer: Submitter, clock: Now) -> SubmissionView:
+    """Work on the entry stops; a tombstone stays, and the attempt still counts."""
+    return service.withdraw(session, submission_id, viewer, clock())
+
+
+@router.get("/{submission_id}", summary="One submission", responses=documented(401, 404))
+def submission(submission_id: SubmissionId, session: ReadSession, viewer: AnyViewer) -> SubmissionView:
+    """A submission with its results so far. Drafts are seen by their account only."""
+    return service.view(session, submission_id, viewer)
+
+
+@router.get("", summary="Submissions, newest first", responses=documented(401))
+def submissions(
+    session: ReadSession,
+    viewer: AnyViewer,
+    competition: OptionalId = None,
+    track: OptionalId = None,
+    scale: OptionalId = None,
+    account: OptionalId = None,
+    processing: Annotated[Processing | None, Query()] = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="next_cursor of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> SubmissionPage:
+    """A page of the submissions that you may see. Follow `next_cursor` until it is null."""
+    after = None if cursor is None else service.cursor_position(cursor)
+    wanted = Filter(competition, track, scale, account, processing, after, limit)
+    return service.page(session, wanted, viewer)

@@ -1,0 +1,108 @@
+"""Queries about submissions and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from competition.records.lifecycle import Processing
+from leaderboard.accounts.viewer import Viewer
+from leaderboard.models import Account, Evaluation, Submission, TaskOutcome
+from leaderboard.visibility import visible_to
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a list of submissions is narrowed to; None = everything. ``after`` is the last item of the page before."""
+
+    competition: str | None = None
+    track: str | None = None
+    scale: str | None = None
+    account: str | None = None
+    processing: Processing | None = None
+    after: tuple[datetime, str] | None = None
+    limit: int = 50
+
+
+def find(session: Session, submission_id: str, viewer: Viewer) -> Submission | None:
+    """A submission that the viewer may know of, with its account."""
+    query = select(Submission).options(joinedload(Submission.account))
+    return session.scalar(query.where(Submission.id == submission_id, visible_to(viewer)))
+
+
+def lock(session: Session, submission_id: str) -> Submission | None:
+    """A submission, locked until the transaction ends. Whoever changes it, its jobs or its log locks it first."""
+    query = select(Submission).where(Submission.id == submission_id).with_for_update()
+    return session.scalar(query.execution_options(populate_existing=True))
+
+
+def by_idempotency_key(session: Session, account_id: int, key: str) -> Submission | None:
+    """The submission that this account registered with that key."""
+    query = select(Submission).where(Submission.account_id == account_id, Submission.idempotency_key == key)
+    return session.scalar(query)
+
+
+def page(session: Session, wanted: Filter, viewer: Viewer) -> Sequence[Submission]:
+    """Submissions that the viewer may know of, newest first, one more than the limit if there are more."""
+    query = select(Submission).options(joinedload(Submission.account)).where(visible_to(viewer))
+    for column, value in (
+        (Submission.competition, wanted.competition),
+        (Submission.track, wanted.track),
+        (Submission.scale, wanted.scale),
+        (Submission.processing, wanted.processing),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.account is not None:
+        query = query.where(Submission.account_id.in_(select(Account.id).where(Account.name == wanted.account)))
+    if wanted.after is not None:
+        at, last = wanted.after
+        older = and_(Submission.created_at == at, Submission.id < last)
+        query = query.where(or_(Submission.created_at < at, older))
+    query = query.order_by(Submission.created_at.desc(), Submission.id.desc()).limit(wanted.limit + 1)
+    return session.scalars(query).all()
+
+
+def old_drafts(session: Session, before: datetime) -> Sequence[str]:
+    """Ids of registrations older than that, to which nothing was uploaded."""
+    query = select(Submission.id).where(Submission.processing == Processing.DRAFT, Submission.created_at < before)
+    return session.scalars(query.order_by(Submission.created_at).limit(100)).all()
+
+
+def results(session: Session, submissions: Sequence[Submission]) -> Mapping[str, list[TaskOutcome]]:
+    """The accepted results of each submission under the suite that it entered."""
+    found: dict[str, list[TaskOutcome]] = {submission.id: [] for submission in submissions}
+    query = (
+        select(Submission.id, TaskOutcome)
+        .join(
+            Evaluation,
+            (Evaluation.submission_id == Submission.id) & (Evaluation.suite_digest == Submission.suite_digest),
+        )
+        .join(TaskOutcome, TaskOutcome.evaluation_id == Evaluation.id)
+        .where(Submission.id.in_(list(found)))
+    )
+    for submission_id, outcome in session.execute(query):
+        found[submission_id].append(outcome)
+    return found
+
+
+def compare_and_set(session: Session, submission: Submission, values: Mapping[str, Any]) -> bool:
+    """Set columns if the submission is as it was read; False when it is not. ``submission`` is read anew."""
+    query = update(Submission).where(
+        Submission.id == submission.id,
+        Submission.processing == submission.processing,
+        Submission.version == submission.version,
+    )
+    done = session.execute(
+        query.values({**values, "version": submission.version + 1}).returning(Submission.id),
+        execution_options={"synchronize_session": False},
+    )
+    if done.scalar() is None:
+        return False
+    session.refresh(submission)
+    return True

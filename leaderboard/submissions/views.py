@@ -1,0 +1,88 @@
+"""Submissions as the API and the pages show them: what this viewer may see, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from competition.records.evaluation import Interval
+from competition.records.submission import Rejection, Score, SubmissionView, TaskScore
+from competition.rules import Competition, Task
+from leaderboard.accounts.viewer import Viewer
+from leaderboard.competitions import service as competitions
+from leaderboard.models import Submission, TaskOutcome
+from leaderboard.submissions import repository
+from leaderboard.visibility import is_tombstone, open_tasks
+
+
+def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) -> list[SubmissionView]:
+    """The views of submissions whose accounts are loaded; three queries however many there are of one competition."""
+    versions = {(submission.competition, submission.competition_version) for submission in submissions}
+    documents = {version: competitions.document(session, *version) for version in sorted(versions)}
+    results = repository.results(session, submissions)
+    return [
+        _view(submission, documents[submission.competition, submission.competition_version], results, viewer)
+        for submission in submissions
+    ]
+
+
+def score_of(outcome: TaskOutcome) -> Score:
+    """A task's value with its interval."""
+    interval = {"low": outcome.low, "high": outcome.high, "confidence": outcome.confidence, "method": outcome.method}
+    return Score(value=outcome.value, interval=Interval.model_validate(interval))
+
+
+def _view(
+    row: Submission, competition: Competition, results: Mapping[str, list[TaskOutcome]], viewer: Viewer
+) -> SubmissionView:
+    hide = is_tombstone(row, viewer)
+    tasks = open_tasks(competition.suite, viewer)
+    outcomes = {} if hide else {outcome.task: outcome for outcome in results[row.id]}
+    return SubmissionView(
+        id=row.id,
+        competition=row.competition,
+        track=row.track,
+        scale=row.scale,
+        method_name=row.method_name,
+        author=row.author,
+        description="" if hide else row.description,
+        account=row.account.name,
+        hub_endpoint=row.hub_endpoint,
+        repo=row.repo,
+        revision=None if hide else row.revision,
+        path=None if hide else row.path,
+        processing=row.processing,
+        stage=row.stage,
+        visibility=row.visibility,
+        eligibility=row.eligibility,
+        trust=row.trust,
+        rejection=None if hide else _rejection(row),
+        failure=None if hide else row.failure,
+        subset_samples=None if hide else row.subset_samples,
+        subset_unique=None if hide else row.subset_unique,
+        suite=row.suite,
+        tasks_total=len(tasks),
+        results=[_task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _rejection(row: Submission) -> Rejection | None:
+    if row.rejection_reason is None:
+        return None
+    reason = row.rejection_reason
+    return Rejection(reason=reason, message=row.rejection_message or "", hint=reason.hint)
+
+
+def _task_score(task: Task, outcome: TaskOutcome) -> TaskScore:
+    return TaskScore(
+        task=task.id,
+        title=task.title,
+        metric=outcome.metric,
+        score=score_of(outcome),
+        metrics=outcome.metrics,
+        samples=outcome.samples,
+        seconds=outcome.seconds,
+    )

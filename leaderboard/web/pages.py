@@ -1,14 +1,116 @@
-"""The pages' router, and the page that says what went wrong."""
+"""The website's routes: what the services say to the public, rendered. A page never shows more than the API does."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from competition.errors import NotFoundError
+from competition.records.standings import StandingsView
+from competition.rules import Competition
+from leaderboard.accounts.viewer import ANONYMOUS
+from leaderboard.competitions import service as competitions
+from leaderboard.dependencies import ReadSession
+from leaderboard.events import service as events
+from leaderboard.standings import service as standings
+from leaderboard.submissions import service as submissions
+from leaderboard.submissions import views
+from leaderboard.web import rendering, repository
+from leaderboard.web.rendering import Board, CompetitionCard, Entry, Place
+from leaderboard.web.responses import page
 
 router = APIRouter()
 
+_RECENT = 20
+_READ = ["GET", "HEAD"]
+_TITLES = {
+    404: "Nothing here",
+    405: "That cannot be done here",
+    413: "Too large",
+    422: "The address does not fit",
+    500: "Something went wrong",
+    503: "Busy, or away",
+}
 
-def error_page(request: Request, status: int, message: str, hint: str) -> Response:  # noqa: ARG001
-    """The answer to a browser whose request failed; ``leaderboard.app`` calls it for every path outside /api."""
-    return PlainTextResponse(f"{message} {hint}".strip(), status_code=status)
+
+@router.api_route("/", methods=_READ)
+def home(request: Request, session: ReadSession) -> Response:
+    """The front page."""
+    cards = [_card(session, found.document) for found in competitions.list_(session)]
+    return page(request, rendering.home(cards, _place(request)))
+
+
+@router.api_route("/competitions/{competition}", methods=_READ)
+def board(
+    request: Request, session: ReadSession, competition: str, track: str | None = None, scale: str | None = None
+) -> Response:
+    """The standings of one track and scale; the competition's first ones unless the query says otherwise."""
+    rules = _rules(session, competition)
+    wanted_track, wanted_scale = track or rules.tracks[0].id, scale or rules.scales[0].id
+    view = standings.view(session, rules.id, wanted_track, wanted_scale)
+    recent = repository.unscored(session, rules.id, view.track, view.scale, _RECENT)
+    shown = Board(
+        competition=rules,
+        track={each.id: each for each in rules.tracks}[view.track],
+        scale={each.id: each for each in rules.scales}[view.scale],
+        standings=view,
+        counts=repository.counts(session, rules.id, view.track, view.scale),
+        recent=views.show(session, recent, ANONYMOUS),
+    )
+    return page(request, rendering.standings(shown, _place(request)))
+
+
+@router.api_route("/competitions/{competition}/take-part", methods=_READ)
+def take_part(request: Request, session: ReadSession, competition: str) -> Response:
+    """How to enter."""
+    return page(request, rendering.take_part(_rules(session, competition), _place(request)))
+
+
+@router.api_route("/submissions/{submission}", methods=_READ)
+def entry(request: Request, session: ReadSession, submission: str) -> Response:
+    """One submission."""
+    view = submissions.view(session, submission)
+    shown = Entry(
+        competition=_rules(session, view.competition),
+        submission=view,
+        events=events.story(session, submission),
+        standings=_standings(session, view.competition, view.track, view.scale),
+    )
+    return page(request, rendering.entry(shown, _place(request)))
+
+
+def error_page(request: Request, status: int, message: str, hint: str) -> Response:
+    """An error outside of the API, for people."""
+    title = _TITLES.get(status) or HTTPStatus(status).phrase
+    if status == HTTPStatus.NOT_FOUND and "endpoint" not in request.scope:
+        message, hint = "There is no page at this address.", "Check the address, or start from the competitions."
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        hint = "Try again in a moment. It was noted; tell the organisers if it stays."
+    return page(request, rendering.error(status, title, message, hint, _place(request)), status)
+
+
+def _place(request: Request) -> Place:
+    return Place(site=str(request.base_url).rstrip("/"), path=request.url.path)
+
+
+def _rules(session: Session, competition: str) -> Competition:
+    try:
+        return competitions.get(session, competition).document
+    except NotFoundError as error:
+        raise NotFoundError(error.message, hint="Start from the list of competitions.") from error
+
+
+def _card(session: Session, rules: Competition) -> CompetitionCard:
+    view = standings.view(session, rules.id, rules.tracks[0].id, rules.scales[0].id)
+    return CompetitionCard(rules, view, repository.counts(session, rules.id))
+
+
+def _standings(session: Session, competition: str, track: str, scale: str) -> StandingsView | None:
+    """The board that the entry was made for; None when the newest rules no longer have it."""
+    try:
+        return standings.view(session, competition, track, scale)
+    except NotFoundError:
+        return None

@@ -1,0 +1,171 @@
+"""Records in, HTML out. No database and no request: every page can be made from constructed records.
+
+Autoescape is on for every template and a variable that is not given is an error, so that neither a hostile name nor
+a forgotten field reaches a reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from competition.errors import RejectionReason
+from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
+from competition.records.standings import StandingsView
+from competition.records.submission import SubmissionView
+from competition.rules.models import Competition, Scale, Track
+from leaderboard.web import assets, charts, formatting, timeline
+from leaderboard.web.table import build_table, neighbours
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page lives: the site's public address without a slash at its end, and the page's own path."""
+
+    site: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        """The page's full address."""
+        return self.site + self.path
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many public entries of a competition are where; they sum to all of them."""
+
+    scored: int = 0
+    in_progress: int = 0
+    invalid: int = 0
+    failed: int = 0
+    withdrawn: int = 0
+
+    @property
+    def total(self) -> int:
+        """All entries."""
+        return self.scored + self.in_progress + self.invalid + self.failed + self.withdrawn
+
+    @classmethod
+    def of(cls, groups: Sequence[tuple[Processing, Visibility, int]]) -> Counts:
+        """Sum up (processing, visibility, number of entries)."""
+        kinds = [(_kind(processing, visibility), number) for processing, visibility, number in groups]
+        return cls(**{kind: sum(number for other, number in kinds if other == kind) for kind, _ in kinds})
+
+
+def _kind(processing: Processing, visibility: Visibility) -> str:
+    """The count that an entry belongs to; a cancelled one was withdrawn before it was scored."""
+    if visibility is Visibility.WITHDRAWN or processing is Processing.CANCELLED:
+        return "withdrawn"
+    return processing.value if processing.terminal else "in_progress"
+
+
+@dataclass(frozen=True)
+class CompetitionCard:
+    """What the home page shows of one competition."""
+
+    competition: Competition
+    standings: StandingsView
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the standings page shows: one track and scale of a competition, and what is not (yet) in the table."""
+
+    competition: Competition
+    track: Track
+    scale: Scale
+    standings: StandingsView
+    counts: Counts
+    recent: Sequence[SubmissionView]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an entry's page shows. ``standings`` is its track's and scale's; None when the newest rules lack them."""
+
+    competition: Competition
+    submission: SubmissionView
+    events: Sequence[Event]
+    standings: StandingsView | None
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with the filters of ``formatting``."""
+    jinja = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (
+        formatting.score, formatting.half_width, formatting.bounds, formatting.count, formatting.seconds,
+        formatting.size, formatting.day, formatting.instant, formatting.exact, formatting.iso, formatting.short,
+        formatting.words, formatting.code_spans,
+    ):  # fmt: skip
+        jinja.filters[function.__name__] = function
+    jinja.globals["share"] = formatting.share
+    jinja.globals["static"] = assets.url
+    jinja.globals["unit_axis"] = charts.UNIT
+    return jinja
+
+
+def _render(template: str, place: Place, **values: object) -> str:
+    return environment().get_template(template).render(place=place, **values)
+
+
+def home(cards: Sequence[CompetitionCard], place: Place) -> str:
+    """The front page: what this is, and the competitions with their best entries."""
+    shown = [(card, build_table(card.standings)) for card in cards]
+    return _render("home.html", place, cards=shown)
+
+
+def standings(board: Board, place: Place) -> str:
+    """The standings of one track and scale."""
+    return _render(
+        "standings.html", place, board=board, competition=board.competition, table=build_table(board.standings)
+    )
+
+
+def entry(page: Entry, place: Place) -> str:
+    """One submission: what it is, what it scored, and everything that happened to it."""
+    view, competition = page.submission, page.competition
+    rows = page.standings.rows if page.standings else []
+    around = neighbours(rows, view.id)
+    titles = {task.id: task.title for task in competition.suite.tasks}
+    return _render(
+        "entry.html",
+        place,
+        competition=competition,
+        submission=view,
+        row=next((row for row in rows if row.submission_id == view.id), None),
+        around=around,
+        ranked=sum(row.rank is not None for row in rows),
+        axis=charts.axis_for(row.score.interval for row in around if row.score is not None),
+        aggregate=competition.suite.primary_aggregate.title,
+        suite=competition.suite,
+        steps=timeline.steps(view, page.events),
+        moments=timeline.moments(page.events, titles),
+        chain_intact=chain_is_intact(list(page.events)),
+        track=next((track for track in competition.tracks if track.id == view.track), None),
+        scale=next((scale for scale in competition.scales if scale.id == view.scale), None),
+    )
+
+
+def take_part(competition: Competition, place: Place) -> str:
+    """How to enter: the rules, the fixed recipe and the commands."""
+    return _render("take_part.html", place, competition=competition, reasons=list(RejectionReason))
+
+
+def error(status: int, title: str, message: str, hint: str, place: Place) -> str:
+    """An error page; it says what to do next, like every error."""
+    return _render("error.html", place, status=status, title=title, message=message, hint=hint)

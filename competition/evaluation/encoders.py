@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class ClipEncoder:
             EvaluationError: a feature is not finite.
         """
         parts = []
-        with torch.inference_mode():
+        with _exact():
             for start in range(0, len(pixels), batch):
                 chunk = torch.from_numpy(np.array(pixels[start : start + batch])).to(self._device)
                 parts.append(self._model.encode_image(normalise_pixels(chunk), normalize=True).float().cpu())
@@ -103,7 +104,7 @@ class ClipEncoder:
         """
         tokens = self._tokenizer(list(texts))
         parts = []
-        with torch.inference_mode():
+        with _exact():
             for start in range(0, len(tokens), _TEXT_BATCH):
                 chunk = tokens[start : start + _TEXT_BATCH].to(self._device)
                 parts.append(self._model.encode_text(chunk, normalize=True).float().cpu())
@@ -120,6 +121,13 @@ def load_encoder(recipe: ClipRecipe, path: Path, device: torch.device | None = N
 def default_device() -> torch.device:
     """The first GPU when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """No gradients, and true float32: by default a GPU's convolutions would round to TF32."""
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        yield
 
 
 def _checked(features: torch.Tensor, kind: str) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from competition.data.digests import file_sha256
 from competition.data.shards import Sample, read_samples
 from competition.errors import DataFormatError, EvaluationError, StorageError
 from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
+from competition.progress import Progress, ProgressHook
 
 CACHE_FOLDER = ".decoded"
 MAX_SHARDS = 100_000
@@ -189,17 +190,19 @@ def _text(path: Path, what: str) -> str:
         raise EvaluationError(f"The {what} of an evaluation set cannot be read from {path}.", hint=_HINT) from error
 
 
-def _build_digits(root: Path, progress: Callable[[int, int, str], None] | None) -> None:
+def _build_digits(root: Path, progress: ProgressHook) -> None:
     from competition.catalog.digits.testsets import build_evaluation_sets
 
-    build_evaluation_sets(root, progress)
+    build_evaluation_sets(
+        root, lambda done, total, name: progress(Progress("building evaluation sets", done, total, task=name))
+    )
 
 
 # Suites whose sets are made from code instead of downloaded.
 _BUILDERS = {"digits": _build_digits}
 
 
-def ensure_sets(suite_id: str, root: Path, progress: Callable[[int, int, str], None] | None = None) -> None:
+def ensure_sets(suite_id: str, root: Path, progress: ProgressHook | None = None) -> None:
     """Build the sets of a suite below ``root`` when they are made from code and not there yet."""
     if suite_id in _BUILDERS:
-        _BUILDERS[suite_id](root, progress)
+        _BUILDERS[suite_id](root, progress or (lambda _progress: None))

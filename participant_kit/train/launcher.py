@@ -21,9 +21,9 @@ from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.errors import TrainingError, UsageError
 from competition.evaluation.encoders import default_device
+from competition.progress import Progress, ProgressHook
 from competition.records.training import Hardware, TrainingData, TrainingReport
 from competition.rules.models import ClipRecipe
-from participant_kit.train import ProgressCallback
 from participant_kit.train.checkpoint import RunState, newest_checkpoint, restore, save_checkpoint, save_model
 from participant_kit.train.clip import ClipTrainer, learning_rate
 from participant_kit.train.pipeline import Batch, Samples, training_batches
@@ -52,7 +52,7 @@ class _Run:
     trainer: ClipTrainer
     state: RunState
     threads: int
-    progress: ProgressCallback
+    progress: ProgressHook
     resumed_at: float = field(default_factory=time.monotonic)
     waited: float = 0.0
 
@@ -70,7 +70,7 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
     *,
     seed: int = 0,
     threads: int | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressHook | None = None,
 ) -> TrainingReport:
     """Train ``recipe`` on the shards of ``data_dirs`` into ``output_dir/exp_name`` and report.
 
@@ -85,7 +85,7 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
         exp_name: name of the run's folder.
         seed: of initial weights, order and crops.
         threads: of the CPU; all when absent.
-        progress: called with (done, total, note).
+        progress: told where the run stands.
 
     Raises:
         TrainingError: no usable data, too many corrupt samples, a diverging loss, a checkpoint of another run.
@@ -93,7 +93,7 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
         DataFormatError: a shard is damaged.
         StorageError: the disk is full; the newest checkpoint is intact.
     """
-    report = progress or (lambda _done, _total, _note: None)
+    report = progress or (lambda _progress: None)
     folder = output_dir / exp_name
     make_folder(folder)
     with _locked(folder), _thread_count(threads):
@@ -106,7 +106,7 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
         return _finish(run, competition_id, losses)
 
 
-def _prepare(recipe: ClipRecipe, folder: Path, index: ShardIndex, seed: int, progress: ProgressCallback) -> _Run:
+def _prepare(recipe: ClipRecipe, folder: Path, index: ShardIndex, seed: int, progress: ProgressHook) -> _Run:
     if recipe.steps < 1:
         raise TrainingError(f"Recipe {recipe.id!r} has fewer samples than one batch.")
     trainer = ClipTrainer(recipe, seed, default_device())
@@ -155,7 +155,7 @@ def _train(run: _Run) -> float:
         saves = done < steps and (done % quarter == 0 or time.monotonic() - saved_at > _CHECKPOINT_SECONDS)
         if logs or saves or done % check_every == 0:
             loss = _checked_loss(tensor, done, run)
-            run.progress(done, steps, f"loss {loss:.3f}")
+            run.progress(Progress("training", done, steps, resumed=first, task=f"loss {loss:.3f}"))
         if logs:
             log.write(_log_line(run, done, done - first, loss))
         if saves:
@@ -166,7 +166,9 @@ def _train(run: _Run) -> float:
 
 def _timed(run: _Run, first: int) -> Iterator[Batch]:
     """The batches; time spent waiting for them is summed in ``run.waited``."""
-    source = training_batches(run.samples, run.index.identities, run.recipe, run.state.seed, first, workers=1)
+    # Held samples need little work, and one thread leaves the cores to the model; decoding needs them all.
+    workers = 1 if run.samples.all_held else run.threads
+    source = training_batches(run.samples, run.index.identities, run.recipe, run.state.seed, first, workers)
     while True:
         start = time.monotonic()
         batch = next(source, None)

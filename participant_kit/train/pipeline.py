@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,16 +17,19 @@ from numpy.typing import NDArray
 from competition.errors import TrainingError
 from competition.evaluation.encoders import tokenizer
 from competition.evaluation.images import ImageDecodingError, decode_rgb
+from competition.progress import Progress, ProgressHook
 from competition.rules.models import ClipRecipe
-from participant_kit.train import ProgressCallback
 from participant_kit.train.augment import crop_and_resize, crop_boxes
 from participant_kit.train.sampling import batches
 from participant_kit.train.shards import ShardIndex
 
 DECODED_BYTES = 2 * 2**30
-"""Memory for decoded images and tokens; samples beyond it are decoded each time they are seen."""
+"""Memory for decoded images; samples beyond it are decoded each time they are seen."""
 
 _AHEAD = 4
+_DECODED_AT_ONCE = 256
+
+T = TypeVar("T")
 
 Tokens = NDArray[np.int32]
 
@@ -61,21 +65,30 @@ class Samples:
         """Undecodable samples met so far."""
         return len(self._corrupt)
 
-    def decode_ahead(self, workers: int, progress: ProgressCallback) -> None:
+    @property
+    def all_held(self) -> bool:
+        """Whether every usable sample is in memory."""
+        return len(self._decoded) + len(self._corrupt) == len(self._index)
+
+    def decode_ahead(self, workers: int, progress: ProgressHook) -> None:
         """Decode samples until all are held or the memory is used up.
 
         Raises:
             TrainingError: more samples are corrupt than the recipe tolerates.
         """
         total = len(self._index)
-        with ThreadPoolExecutor(workers) as pool:
-            for position, _ in enumerate(pool.map(self.get, range(total), chunksize=64)):
-                if position % 256 == 0:
-                    progress(position, total, "decoding images")
+        starts = range(0, total, _DECODED_AT_ONCE)
+        with ThreadPoolExecutor(workers, thread_name_prefix="decoding") as pool:
+            futures = (pool.submit(self._decode_range, start, min(start + _DECODED_AT_ONCE, total)) for start in starts)
+            for stop in in_order(futures, workers + 1):
+                progress(Progress("decoding images", stop, total))
                 if self._room <= 0:
-                    pool.shutdown(cancel_futures=True)
                     return
-        progress(total, total, "decoding images")
+
+    def _decode_range(self, start: int, stop: int) -> int:
+        for index in range(start, stop):
+            self.get(index)
+        return stop
 
     def get(self, index: int) -> tuple[NDArray[np.uint8], Tokens]:
         """RGB pixels [H, W, 3] and tokens [context] of a sample, or of the first usable one after it.
@@ -153,14 +166,14 @@ def training_batches(
     order = islice(batches(identities, recipe.global_batch, seed), first_step, recipe.steps)
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         steps = enumerate(order, first_step)
-        yield from _ahead(
+        yield from in_order(
             (pool.submit(make_batch, samples, recipe, seed, step, indices) for step, indices in steps), workers + _AHEAD
         )
 
 
-def _ahead(futures: Iterable[Future[Batch]], depth: int) -> Iterator[Batch]:
-    """Results in order while at most ``depth`` later ones are under way."""
-    pending: deque[Future[Batch]] = deque()
+def in_order(futures: Iterable[Future[T]], depth: int) -> Iterator[T]:
+    """Results in order while at most ``depth`` later ones are under way; a reader that stops cancels those."""
+    pending: deque[Future[T]] = deque()
     source = iter(futures)
     try:
         pending.extend(islice(source, depth))

@@ -18,7 +18,7 @@ from competition.data.shards import SampleSpan, list_shards, read_payload, scan_
 from competition.data.tar import Buffer, open_tar
 from competition.errors import DataFormatError, StorageError, TrainingError
 from competition.evaluation.images import IMAGE_EXTENSIONS
-from participant_kit.train import ProgressCallback
+from competition.progress import Progress, ProgressHook
 
 _ABSENT = (-1, 0)
 _HINT = "Give the folder of shards that `datacup reshard` (or `datacup pool build`) wrote as --data-dir."
@@ -61,7 +61,7 @@ class ShardIndex:
         return f"sample {key!r} of shard {path}"
 
 
-def open_shards(data_dirs: Sequence[Path], progress: ProgressCallback) -> ShardIndex:
+def open_shards(data_dirs: Sequence[Path], progress: ProgressHook) -> ShardIndex:
     """Index all shards of the given folders.
 
     Raises:
@@ -71,7 +71,7 @@ def open_shards(data_dirs: Sequence[Path], progress: ProgressCallback) -> ShardI
     paths = [path for folder in data_dirs for path in _shards_of(folder)]
     shards = []
     for position, path in enumerate(paths):
-        progress(position, len(paths), "reading shards")
+        progress(Progress("reading shards", position, len(paths), task=path.name))
         shards.append(_digested(path))
     shards.sort(key=lambda shard: (shard[0].name, shard[1]))
     builder = _Builder()
@@ -79,7 +79,7 @@ def open_shards(data_dirs: Sequence[Path], progress: ProgressCallback) -> ShardI
         builder.add(path)
     if not builder.shard:
         raise TrainingError(f"The {len(paths)} shards of {_names(data_dirs)} hold no sample.", hint=_HINT)
-    progress(len(paths), len(paths), "reading shards")
+    progress(Progress("reading shards", len(paths), len(paths)))
     return builder.finish(digest([[path.name, sha256] for path, sha256 in shards]))
 
 

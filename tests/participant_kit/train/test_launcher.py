@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample
 from competition.errors import DataFormatError, StorageError, TrainingError, UsageError
+from competition.progress import Progress, ProgressHook
 from competition.records.training import TrainingReport
-from participant_kit.train import ProgressCallback
 from participant_kit.train.launcher import train
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample
 
@@ -24,9 +24,9 @@ class InterruptedRunError(Exception):
     """Ends a run from inside."""
 
 
-def interrupt_at(step: int) -> ProgressCallback:
-    def progress(done: int, total: int, note: str) -> None:
-        if note.startswith("loss") and done == step:
+def interrupt_at(step: int) -> ProgressHook:
+    def progress(at: Progress) -> None:
+        if at.stage == "training" and at.done == step:
             raise InterruptedRunError
 
     return progress
@@ -186,8 +186,8 @@ def test_no_room_while_saving_leaves_the_previous_checkpoint(shards: MakeShards,
     data = shards()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill_disk(done: int, total: int, note: str) -> None:
-        if note.startswith("loss") and done == 3:
+    def fill_disk(at: Progress) -> None:
+        if at.stage == "training" and at.done == 3:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
 
     try:

@@ -23,8 +23,8 @@ from tests.participant_kit.train.conftest import make_recipe
 
 data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 for kill in map(int, sys.argv[4:]):
-    def progress(done, total, note):
-        if note.startswith("loss") and done == kill:
+    def progress(at):
+        if at.stage == "training" and at.done == kill:
             os.kill(os.getpid(), signal.SIGKILL)
     child = os.fork()
     if not child:

@@ -124,7 +124,11 @@ def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -
     sandbox.confine(file_bytes)
 
     def send(message: messages.Message) -> None:
-        connection.send_bytes(message.model_dump_json().encode())
+        try:
+            connection.send_bytes(message.model_dump_json().encode())
+        except BrokenPipeError:
+            # The scorer is gone, and with it everybody who could want to know more.
+            os._exit(1)
 
     send(messages.Ready())
     try:

@@ -66,7 +66,6 @@ class ClipRecipe(Rule):
     global_batch: int = Field(gt=1)
     crop_scale: tuple[Probability, Probability] = (0.9, 1.0)
     precision: Literal["fp32", "amp_bf16"] = "fp32"
-    shuffle_buffer: int = Field(default=5000, gt=0, description="samples held in memory for shuffling")
     corrupt_tolerance: Probability = Field(default=0.0, description="share of undecodable samples that stops training")
     sources: dict[str, str] = Field(default_factory=dict, description="where each number comes from")
 

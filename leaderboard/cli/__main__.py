@@ -1,0 +1,5 @@
+"""``python -m leaderboard.cli``, the same as ``datacup-leaderboard``."""
+
+from leaderboard.cli import main
+
+main()

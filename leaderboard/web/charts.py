@@ -67,13 +67,17 @@ def axis_for(intervals: Iterable[Interval]) -> Axis:
     high = max(interval.high for interval in known)
     typical = median(interval.high - interval.low for interval in known)
     reach = high - _REACH * typical
-    low = min(interval.low for interval in known if interval.high >= reach)
-    return _round_axis(low, high)
+    axis = _round_axis(min(interval.low for interval in known if interval.high >= reach), high)
+    # Rounding may let the end of another interval onto the axis: whatever is drawn at all is drawn whole.
+    while cut := [interval.low for interval in known if interval.low < axis.low <= interval.high]:
+        axis = _round_axis(min(cut), high)
+    return axis
 
 
 def _round_axis(low: float, high: float) -> Axis:
     for step in _STEPS:
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        first = min(first, round(1 / step) - 1)
         last = max(last, first + 1)
         if last - first <= _MOST_INTERVALS:
             ticks = tuple(round(index * step, 3) for index in range(first, last + 1))

@@ -23,8 +23,8 @@ def counts(session: Session, competition: str, track: str | None = None, scale: 
         query = query.where(Submission.track == track)
     if scale is not None:
         query = query.where(Submission.scale == scale)
-    groups = session.execute(query.group_by(Submission.processing, Submission.visibility)).tuples()
-    return Counts.of(list(groups))
+    groups = session.execute(query.group_by(Submission.processing, Submission.visibility)).all()
+    return Counts.of([(processing, visibility, number) for processing, visibility, number in groups])
 
 
 def unscored(session: Session, competition: str, track: str, scale: str, limit: int) -> Sequence[Submission]:

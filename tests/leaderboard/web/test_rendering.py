@@ -1,0 +1,197 @@
+"""Every page is well-formed, usable without seeing it, and shows names as they are, whatever they hold."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
+
+from competition.errors import RejectionReason
+from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
+from competition.records.submission import Rejection
+from leaderboard.web import rendering
+from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
+from tests.leaderboard.web import records
+from tests.leaderboard.web.markup import check
+
+COUNTS = Counts(scored=5, in_progress=1, invalid=1)
+
+
+def board(view=None, recent=()) -> Board:
+    competition = records.DIGITS
+    view = records.sample_standings() if view is None else view
+    return Board(competition, competition.tracks[0], competition.scales[0], view, COUNTS, recent)
+
+
+def entry_page(submission, events=None, view=None) -> str:
+    page = Entry(records.DIGITS, submission, events or [], records.sample_standings() if view is None else view)
+    return rendering.entry(page, records.PLACE)
+
+
+def test_the_home_page_lists_competitions_with_their_leaders():
+    page = check(rendering.home([CompetitionCard(records.DIGITS, records.sample_standings(), COUNTS)], records.PLACE))
+    assert "Handwritten digits" in page.one("main").text
+    assert "Dedup + agreement" in page.one("table").text
+
+
+def test_the_home_page_without_competitions_and_without_entries():
+    check(rendering.home([], records.PLACE))
+    check(rendering.home([CompetitionCard(records.DIGITS, records.standings([]), Counts())], records.PLACE))
+
+
+def test_the_standings_say_value_interval_rank_range_and_trust():
+    page = check(rendering.standings(board(), records.PLACE))
+    text = " ".join(page.one("table").text.split())
+    for expected in ("0.805 ±plus or minus 0.019", "1–2", "Re-evaluated", "Re-trained", "Baseline", "unscored"):
+        assert expected in text
+    assert "Ranks 1–2: not separable" in text
+    labels = [svg.attributes.get("aria-label") for svg in page.all("svg")]
+    assert "Dedup + agreement: 0.805, 95 % interval 0.786 to 0.825" in labels
+
+
+def test_the_best_of_a_column_is_marked_in_words():
+    page = check(rendering.standings(board(), records.PLACE))
+    marked = [cell for cell in page.all("td") if "best in this column" in cell.text]
+    assert len(marked) == 1 + len(records.DIGITS.suite.tasks)
+
+
+def test_an_empty_board_invites():
+    page = check(rendering.standings(board(records.standings([])), records.PLACE))
+    assert not page.all("table")
+    assert "Nobody is ranked here yet" in page.one("main").text
+
+
+def test_the_notice_of_the_competition_is_shown():
+    for html in (
+        rendering.standings(board(), records.PLACE),
+        rendering.take_part(records.DIGITS, records.PLACE),
+    ):
+        assert records.DIGITS.notice.strip() in check(html).one("main").text
+
+
+def test_a_refused_entry_shows_its_reason_and_what_to_do_on_the_board():
+    refused = records.refused()
+    assert refused.rejection is not None
+    text = check(rendering.standings(board(recent=[refused]), records.PLACE)).one("main").text
+    assert refused.rejection.message in text
+    assert refused.rejection.hint.replace("`", "") in text
+
+
+@pytest.mark.parametrize("processing", list(Processing))
+def test_an_entry_in_every_state(processing):
+    reason = RejectionReason.FILE_MISSING
+    rejection = Rejection(reason=reason, message="No model.", hint=reason.hint) if processing == "invalid" else None
+    failure = "The disk broke." if processing == "failed" else None
+    submission = records.submission(1, processing, rejection=rejection, failure=failure)
+    page = check(entry_page(submission, records.scored_events()))
+    check(rendering.standings(board(recent=[submission]), records.PLACE))
+    if rejection:
+        assert "Refused: file missing" in page.one("main").text
+    if failure:
+        assert "The platform failed, not the entry" in page.one("main").text
+
+
+def test_every_rejection_reason_is_explained():
+    text = check(rendering.take_part(records.DIGITS, records.PLACE)).one("main").text
+    for reason in RejectionReason:
+        assert reason.value in text
+        assert reason.hint.replace("`", "") in text
+
+
+def test_an_entry_that_is_only_announced():
+    nothing = {"revision": None, "path": None, "subset_samples": None, "subset_unique": None, "description": ""}
+    check(entry_page(records.submission(1, Processing.DRAFT, **nothing), view=records.standings([])))
+
+
+def test_an_entry_of_a_board_that_the_newest_rules_no_longer_have():
+    page = Entry(records.DIGITS, records.submission(1, scale="gone", track="gone"), [], None)
+    check(rendering.entry(page, records.PLACE))
+
+
+def test_a_withdrawn_entry_leaves_a_tombstone():
+    page = check(entry_page(records.submission(1, visibility=Visibility.WITHDRAWN, results=[])))
+    assert "Withdrawn by its author" in page.one("main").text
+
+
+def test_every_eligibility_and_trust_has_words():
+    rows = [
+        records.row(number, (0.5,) * 4, (None, None, None), eligibility=kind, trust=list(Trust)[number % 3])
+        for number, kind in enumerate(Eligibility)
+    ]
+    text = check(rendering.standings(board(records.standings(rows)), records.PLACE)).one("table").text
+    for word in ("Baseline", "Late", "Flagged", "Disqualified", "Superseded", "Self-reported", "Re-trained"):
+        assert word in text
+
+
+def test_the_hash_chain_is_checked_and_a_changed_event_is_told():
+    events = records.scored_events()
+    assert "Unbroken." in entry_page(records.submission(1), events)
+    events[3] = events[3].model_copy(update={"actor": "somebody else"})
+    html = entry_page(records.submission(1), events)
+    assert "The hash chain of this log is broken." in html
+    assert "Unbroken." not in html
+
+
+def test_a_forgotten_value_is_an_error():
+    with pytest.raises(UndefinedError):
+        rendering.environment().get_template("error.html").render(place=records.PLACE)
+
+
+def test_counts_sum_to_all_entries():
+    groups = [
+        (Processing.SCORED, Visibility.PUBLIC, 3),
+        (Processing.SCORED, Visibility.WITHDRAWN, 1),
+        (Processing.CANCELLED, Visibility.WITHDRAWN, 2),
+        (Processing.QUEUED, Visibility.PUBLIC, 1),
+        (Processing.RUNNING, Visibility.PUBLIC, 4),
+        (Processing.INVALID, Visibility.PUBLIC, 2),
+        (Processing.FAILED, Visibility.PUBLIC, 1),
+    ]
+    counts = Counts.of(groups)
+    assert counts == Counts(scored=3, in_progress=5, invalid=2, failed=1, withdrawn=3)
+    assert counts.total == sum(number for _, _, number in groups)
+
+
+# What a Line allows: anything but control characters; markup, templates and right-to-left marks among it.
+lines = st.one_of(
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            '"><img src=x onerror=alert(1)>',
+            "{{ 7 * 7 }}{% raw %}",
+            "</title><h1>x</h1>",
+            "`a` ` b",
+            "javascript:alert(1)",
+            "&lt;b&gt;",
+            "\u202eevil",
+        ]
+    ),
+    st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=120),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(method=lines, author=lines, prose=st.text(st.characters(exclude_categories=("Cs",)), max_size=200))
+def test_hostile_names_are_shown_and_never_obeyed(method, author, prose):
+    hostile = {"method_name": method, "author": author, "description": prose}
+    reason = RejectionReason.MANIFEST_MALFORMED
+    rejection = Rejection(reason=reason, message=prose, hint=reason.hint)
+    refused = records.submission(9, Processing.INVALID, rejection=rejection, **hostile)
+    row = records.row(1, (0.9, 0.8, 0.7, 0.6), (1, 1, 1), method_name=method, author=author)
+    events = records.events([(method, author, prose, {"message": prose, method: author, "stage": prose})])
+    view = records.standings([row])
+    pages = [
+        rendering.home([CompetitionCard(records.DIGITS, view, COUNTS)], records.PLACE),
+        rendering.standings(board(view, [refused]), records.PLACE),
+        entry_page(refused, events, view),
+        entry_page(records.submission(1, **hostile), events, view),
+        rendering.error(404, "Nothing here", method, prose, Place("http://x", "/" + prose)),
+    ]
+    for html in pages:
+        page = check(html)
+        assert len(page.all("script")) == 1
+        assert not page.all("img")
+        assert len(page.all("h1")) == 1
+    shown = check(pages[1]).one("table")
+    assert method in shown.text

@@ -78,6 +78,10 @@ class EvaluationError(DataCupError):
     exit_code = 7
 
 
+class ModelOutputError(EvaluationError):
+    """A model of sound, finite weights yields something that is not finite: the model is at fault, not the set."""
+
+
 class ServiceUnavailableError(DataCupError):
     """The leaderboard or the Hub cannot be reached; trying again later can work."""
 

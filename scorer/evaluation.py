@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from competition.errors import ModelOutputError, RejectionError, RejectionReason
 from competition.records.base import Identifier, Record, Sha256
 from competition.rules import Competition, find_scale
 from scorer.children import Send
@@ -28,7 +29,8 @@ class EvaluateRequest(Record):
 def evaluate_entry(raw: str, send: Send) -> None:
     """Evaluate the mirrored model on each task and send each result as soon as it is there.
 
-    Raises ``EvaluationError`` or ``StorageError`` when model or evaluation set cannot be used.
+    Raises ``RejectionError`` when the model yields something that is not finite, ``EvaluationError`` or
+    ``StorageError`` when an evaluation set or the mirror cannot be used.
     """
     import torch
 
@@ -45,4 +47,9 @@ def evaluate_entry(raw: str, send: Send) -> None:
     encoder = load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256))
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
-        send(TaskFinished(result=evaluate_task(encoder, suite.task(task_id), suite, request.evaluation)))
+        try:
+            result = evaluate_task(encoder, suite.task(task_id), suite, request.evaluation)
+        except ModelOutputError as error:
+            # Finite weights can still overflow: no other attempt would end differently.
+            raise RejectionError(RejectionReason.MODEL_NOT_FINITE, f"Task {task_id!r}: {error.message}") from error
+        send(TaskFinished(result=result))

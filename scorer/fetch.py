@@ -54,6 +54,11 @@ def fetch(
         ServiceUnavailableError: the Hub does not answer, or answers something else than what it announced.
         StorageError: the mirror's disk is full or cannot be written.
     """
+    if any(part.startswith(".") for part in source.path.split("/")):
+        raise RejectionError(
+            RejectionReason.PATH_NOT_ALLOWED,
+            f"The submission's folder {source.path!r} is hidden or leaves the repository.",
+        )
     known = mirror.recall(submission_id, source)
     if known is not None:
         return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from competition.client import LeaderboardClient
-from competition.errors import EngineError
+from competition.errors import EngineError, RejectionError, RejectionReason
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import (
@@ -85,6 +85,11 @@ class Job:
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
         grant, settings = self.grant, self._settings
+        if not settings.fetches_from(grant.hub_endpoint):
+            raise RejectionError(
+                RejectionReason.REPOSITORY_NOT_FOUND,
+                f"Entries are not fetched from {grant.hub_endpoint}, only from {', '.join(settings.hubs)}.",
+            )
         request = FetchRequest(
             source=Source(endpoint=grant.hub_endpoint, repo=grant.repo, revision=grant.revision, path=grant.path),
             registration=Registration.of(grant),

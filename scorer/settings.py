@@ -15,6 +15,8 @@ from competition.records.base import Line
 
 _GIB = 2**30
 
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
 
 class ScorerSettings(BaseSettings):
     """Every field is read from the environment variable ``DATACUP_<NAME>``. Durations are in seconds."""
@@ -29,10 +31,13 @@ class ScorerSettings(BaseSettings):
     mirror: Path | None = Field(default=None, description="content-addressed store of entries; keep it for ever")
     pools: Path | None = Field(default=None, description="pools: <pools>/<pool id>/metadata/*.parquet")
     evaluation: Path | None = Field(default=None, description="evaluation sets: <evaluation>/<data set>")
-    competitions: Annotated[tuple[str, ...], NoDecode] = Field(
+    competitions: CommaSeparated = Field(
         default=(), description="competition files, comma-separated; the built-in competitions are always known"
     )
 
+    hubs: CommaSeparated = Field(
+        default=(), description="the only Hubs that entries are fetched from, comma-separated; empty: any"
+    )
     hub_token: SecretStr | None = Field(default=None, description="a read token for the Hub, if entries are private")
     hub_token_endpoint: str = Field(
         default="https://huggingface.co", description="the only Hub that is shown the token"
@@ -48,7 +53,7 @@ class ScorerSettings(BaseSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="threads of the evaluations")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
 
-    @field_validator("competitions", mode="before")
+    @field_validator("competitions", "hubs", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -91,6 +96,10 @@ class ScorerSettings(BaseSettings):
         if self.token is None:
             raise UsageError("No token is set.", hint="Set DATACUP_TOKEN to a token of scope `score`.")
         return self.token.get_secret_value()
+
+    def fetches_from(self, endpoint: str) -> bool:
+        """Whether entries on that Hub are fetched: the address is a participant's word."""
+        return not self.hubs or endpoint.rstrip("/") in {hub.rstrip("/") for hub in self.hubs}
 
     def hub_token_for(self, endpoint: str) -> str | None:
         """The Hub token, if this is the Hub that may see it: an entry names its own Hub."""

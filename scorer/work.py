@@ -79,6 +79,7 @@ class Service:
         Raises the ``DataCupError`` that made a worker give up: a token that is not accepted, or, unless the mode is
         ``FOREVER``, a leaderboard that does not answer.
         """
+        self._settings = self._settings.model_copy(update={"threads": max(1, self._settings.threads // jobs)})
         self._children.warm_up()
         threads = [
             threading.Thread(target=self._worker, args=(self._name(number, jobs), mode), name=f"worker-{number}")

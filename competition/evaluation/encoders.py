@@ -16,7 +16,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from competition.errors import EvaluationError
+from competition.errors import EvaluationError, ModelOutputError
 from competition.rules.models import ClipArchitecture, ClipRecipe
 
 _TEXT_BATCH = 1024
@@ -87,7 +87,7 @@ class ClipEncoder:
         """L2-normalised features [N, D] of prepared uint8 RGB images [N, S, S, 3] (see ``evaluation.sets``).
 
         Raises:
-            EvaluationError: a feature is not finite.
+            ModelOutputError: a feature is not finite.
         """
         parts = []
         with _exact():
@@ -100,7 +100,7 @@ class ClipEncoder:
         """L2-normalised features [N, D] of texts.
 
         Raises:
-            EvaluationError: a feature is not finite.
+            ModelOutputError: a feature is not finite.
         """
         tokens = self._tokenizer(list(texts))
         parts = []
@@ -134,7 +134,7 @@ def _checked(features: torch.Tensor, kind: str) -> NDArray[np.float32]:
     finite = torch.isfinite(features).all(dim=1)
     if not bool(finite.all()):
         position = int((~finite).nonzero()[0])
-        raise EvaluationError(
+        raise ModelOutputError(
             f"The model yields a {kind} feature that is not finite (query {position}).",
             hint="Training diverged (NaN or infinity): check the data and train again.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.errors import EvaluationError
+from competition.errors import ModelOutputError
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
@@ -18,7 +18,7 @@ def ranks(scores: Floats, targets: Integers) -> Integers:
     """Rank [N] (0 = best) of column ``targets[i]`` in row i of ``scores`` [N, C]; of equal scores the first leads.
 
     Raises:
-        EvaluationError: a score is not finite (nothing compares with NaN, so it would pass for the best).
+        ModelOutputError: a score is not finite (nothing compares with NaN, so it would pass for the best).
     """
     _require_finite(scores)
     chosen = scores[np.arange(len(scores)), targets][:, None]
@@ -44,7 +44,7 @@ def recalled(scores: Floats, relevant: Sequence[Sequence[int]], k: int) -> Flags
     CLIP_benchmark's recall@k: an image's captions count as one, found when any of them is.
 
     Raises:
-        EvaluationError: a score is not finite.
+        ModelOutputError: a score is not finite.
     """
     _require_finite(scores)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -53,7 +53,7 @@ def recalled(scores: Floats, relevant: Sequence[Sequence[int]], k: int) -> Flags
 
 def _require_finite(scores: Floats) -> None:
     if not np.isfinite(scores).all():
-        raise EvaluationError(
+        raise ModelOutputError(
             "The model yields scores that are not finite.",
             hint="Training diverged (NaN, infinity or all zeros): check the data and train again.",
         )

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import time
-from multiprocessing import parent_process
 from pathlib import Path
 
 from competition.errors import EvaluationError, RejectionError, RejectionReason
@@ -45,19 +44,19 @@ def sleep(raw: str, send: Send) -> None:
 
 
 def eat(_raw: str, send: Send) -> None:
-    memory = bytearray(400 * 2**20)
-    memory[::4096] = b"x" * len(memory[::4096])
-    send(Checking(check="full"))
+    """Take memory until somebody minds, at most 2 GiB."""
+    send(Checking(check="hungry"))
+    time.sleep(0.5)
+    send(Checking(check="eating"))
+    hoard = []
+    for _ in range(64):
+        hoard.append(b"x" * 2**25)
+        time.sleep(0.02)
     time.sleep(60)
 
 
 def write_much(raw: str, _send: Send) -> None:
     Path(raw).write_bytes(bytes(2**20))
-
-
-def has_parent(_raw: str, send: Send) -> None:
-    parent = parent_process()
-    send(Checking(check=str(parent.pid if parent else None)))
 
 
 def work(raw: str, send: Send) -> None:

@@ -107,9 +107,16 @@ def test_without_progress_a_process_is_ended_with_all_that_it_started(children: 
 
 
 def test_too_much_memory_ends_a_process(children: Children) -> None:
-    bounds = Bounds(start=120, step=60, memory_bytes=350 * 2**20, file_bytes=2**20)
+    heard: list[str] = []
+
+    def listen(message: messages.Message) -> None:
+        if isinstance(message, messages.Checking):
+            heard.append(message.check)
+
+    bounds = Bounds(start=120, step=60, memory_bytes=2**30, file_bytes=2**20)
     with pytest.raises(EngineError, match="it used over"):
-        run(children, chores.eat, bounds=bounds)
+        children.run(chores.eat, "", bounds, on_message=listen, guard=lambda: None)
+    assert heard == ["hungry", "eating"]
 
 
 def test_too_large_a_file_is_not_written(children: Children, tmp_path: Path) -> None:

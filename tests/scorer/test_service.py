@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from competition.errors import AuthenticationError, RejectionReason
@@ -23,7 +24,7 @@ from competition.rules import Competition
 from scorer.children import Children
 from scorer.settings import ScorerSettings
 from scorer.work import Mode, Observer, Service
-from tests.competition.verification.entries import TASKS, TinyEntry
+from tests.competition.verification.entries import TASKS, TinyEntry, tiny_weights
 from tests.scorer.conftest import Board, Enter, RunningHub, Workplace
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -85,6 +86,31 @@ def test_a_checkpoint_that_does_not_match_its_manifest_ends_invalid(
     assert view.rejection.reason is RejectionReason.DIGEST_MISMATCH
     assert view.rejection.message.startswith("model.safetensors has sha256")
     assert view.results == []
+
+
+def test_finite_weights_whose_features_overflow_end_invalid(board: Board, workplace: Workplace, enter: Enter) -> None:
+    def overflow(entry: TinyEntry) -> None:
+        entry.save_weights({name: np.full_like(weight, 3e38) for name, weight in tiny_weights().items()})
+        entry.seal()
+
+    submission = enter(damage=overflow)
+    make_service(board, workplace).run(Mode.DRAIN)
+    rejection = board.participant.submission(submission).rejection
+    assert rejection is not None
+    assert rejection.reason is RejectionReason.MODEL_NOT_FINITE
+    assert TASKS[0] in rejection.message
+
+
+def test_entries_on_a_hub_that_is_not_listed_are_not_fetched(
+    board: Board, workplace: Workplace, enter: Enter, hub: RunningHub
+) -> None:
+    submission = enter()
+    hub.gate.requests.clear()
+    make_service(board, workplace, hubs="https://huggingface.co, https://hub.example.org").run(Mode.DRAIN)
+    rejection = board.participant.submission(submission).rejection
+    assert rejection is not None
+    assert "not fetched from http://127.0.0.1" in rejection.message
+    assert hub.gate.requests == []
 
 
 def test_a_repository_that_is_gone_ends_invalid(
@@ -179,7 +205,9 @@ def test_two_workers_share_the_entries_and_do_none_twice(board: Board, workplace
         assert sum(line.startswith("claimed") for line in board.story(submission)) == 2
 
 
-def start_scorer(board: Board, workplace: Workplace, *arguments: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def running_scorer(board: Board, workplace: Workplace, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The real command in a process of its own, which does not outlive the block."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("DATACUP_")},
         **workplace.environment,
@@ -188,10 +216,12 @@ def start_scorer(board: Board, workplace: Workplace, *arguments: str) -> subproc
         "DATACUP_POLL_SECONDS": "0.1",
         "DATACUP_THREADS": "1",
     }
-    code = "from scorer.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "run", *arguments], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", "from scorer.cli import main; main()", "run", *arguments]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -215,7 +245,7 @@ def test_killed_between_two_tasks_and_started_again_it_loses_and_repeats_nothing
     board: Board, workplace: Workplace, enter: Enter
 ) -> None:
     submission = enter()
-    with start_scorer(board, workplace) as first:
+    with running_scorer(board, workplace) as first:
         orphans: list[int] = []
 
         def kill_after_the_first_result(request: str) -> None:
@@ -230,7 +260,7 @@ def test_killed_between_two_tasks_and_started_again_it_loses_and_repeats_nothing
     assert len(orphans) >= 2
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans))
 
-    with start_scorer(board, workplace, "--json") as second:
+    with running_scorer(board, workplace, "--json") as second:
         wait_until(lambda: board.participant.submission(submission).processing is Processing.SCORED)
         second.send_signal(signal.SIGTERM)
         lines, _ = second.communicate(timeout=60)

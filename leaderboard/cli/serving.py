@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,34 +85,32 @@ def _say(what: str, listener: socket.socket) -> None:
     typer.echo(f"{what} on http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
 
 
-def _run(first: tuple[FastAPI, socket.socket], *beside: tuple[FastAPI, socket.socket]) -> None:
-    """Serve until a signal: the first application takes it, and the others end with it."""
+def _run(*applications: tuple[FastAPI, socket.socket]) -> None:
+    """Serve until a signal; requests in progress are finished first."""
     import structlog
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_serve_all(first, beside))
+    asyncio.run(_serve_all(applications))
 
 
-async def _serve_all(first: tuple[FastAPI, socket.socket], beside: tuple[tuple[FastAPI, socket.socket], ...]) -> None:
-    main = _server(first[0])
-    others = [_server(app) for app, _ in beside]
-    tasks = []
-    for server, (_, listener) in zip(others, beside, strict=True):
-        # Only one server may take the process' signals.
-        server.capture_signals = _no_signals  # type: ignore[method-assign]
-        tasks.append(asyncio.create_task(server.serve(sockets=[listener])))
-    try:
-        await main.serve(sockets=[first[1]])
-    finally:
-        for server in others:
+async def _serve_all(applications: tuple[tuple[FastAPI, socket.socket], ...]) -> None:
+    servers = [_server(app) for app, _ in applications]
+
+    def stop() -> None:
+        for server in servers:
             server.should_exit = True
-        await asyncio.gather(*tasks)
 
-
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    yield
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    tasks = []
+    for server, (_, listener) in zip(servers, applications, strict=True):
+        # The process has one pair of signals and maybe two servers: neither takes them for itself.
+        server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
+        tasks.append(asyncio.create_task(server.serve(sockets=[listener])))
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop()
+    await asyncio.gather(*tasks)
 
 
 def _server(app: FastAPI) -> uvicorn.Server:

@@ -33,8 +33,8 @@ class Axis:
         return round(_MARGIN + share * (100 - 2 * _MARGIN), 2)
 
     def misses(self, interval: Interval) -> bool:
-        """Whether the interval lies wholly below the axis: it is then drawn as an arrow at the edge."""
-        return interval.high < self.low
+        """Whether the interval begins below the axis: it is then an arrow at the edge, never drawn in part."""
+        return interval.low < self.low - 1e-9
 
     def percent(self, value: float) -> str:
         """The position as an SVG length."""
@@ -67,11 +67,7 @@ def axis_for(intervals: Iterable[Interval]) -> Axis:
     high = max(interval.high for interval in known)
     typical = median(interval.high - interval.low for interval in known)
     reach = high - _REACH * typical
-    axis = _round_axis(min(interval.low for interval in known if interval.high >= reach), high)
-    # Rounding may let the end of another interval onto the axis: whatever is drawn at all is drawn whole.
-    while cut := [interval.low for interval in known if interval.low < axis.low <= interval.high]:
-        axis = _round_axis(min(cut), high)
-    return axis
+    return _round_axis(min(interval.low for interval in known if interval.high >= reach), high)
 
 
 def _round_axis(low: float, high: float) -> Axis:

@@ -19,13 +19,11 @@ class Group:
     """Rows in order of rank whose rank ranges all overlap each other: the data cannot put them in order."""
 
     rows: tuple[StandingsRow, ...]
-    low: int | None
-    high: int | None
 
     @property
     def tied(self) -> bool:
-        """More than one entry shares the range."""
-        return len(self.rows) > 1 and self.low is not None
+        """More than one entry: their order is not settled."""
+        return len(self.rows) > 1
 
 
 @dataclass(frozen=True)
@@ -66,23 +64,17 @@ def group_by_rank_range(rows: Sequence[StandingsRow]) -> tuple[Group, ...]:
     run: list[StandingsRow] = []
     for row in rows:
         if run and not _joins(row, run):
-            groups.append(_group(run))
+            groups.append(Group(tuple(run)))
             run = []
         run.append(row)
     if run:
-        groups.append(_group(run))
+        groups.append(Group(tuple(run)))
     return tuple(groups)
 
 
 def _joins(row: StandingsRow, run: Sequence[StandingsRow]) -> bool:
     highs = [other.rank_high for other in run if other.rank_high is not None]
     return row.rank_low is not None and len(highs) == len(run) and row.rank_low <= min(highs)
-
-
-def _group(run: Sequence[StandingsRow]) -> Group:
-    lows = [row.rank_low for row in run if row.rank_low is not None]
-    highs = [row.rank_high for row in run if row.rank_high is not None]
-    return Group(tuple(run), min(lows, default=None), max(highs, default=None))
 
 
 def build_table(view: StandingsView) -> Table:

@@ -48,7 +48,7 @@ def test_the_page_shows_the_rows_of_the_api(site, http):
 
 def test_two_entries_that_the_data_cannot_order_are_in_one_group(http):
     text = text_of(http.get("/competitions/digits"))
-    assert "Ranks 1–2: not separable" in text
+    assert "Ranks 1–2 are not separable" in text
 
 
 def test_refused_and_running_entries_are_shown_with_their_reasons_and_counted(http):

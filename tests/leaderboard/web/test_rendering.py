@@ -9,6 +9,7 @@ from jinja2 import UndefinedError
 
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
+from competition.records.standings import StandingsTask
 from competition.records.submission import Rejection
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
@@ -45,7 +46,7 @@ def test_the_standings_say_value_interval_rank_range_and_trust():
     text = " ".join(page.one("table").text.split())
     for expected in ("0.805 ±plus or minus 0.019", "1–2", "Re-evaluated", "Re-trained", "Baseline", "unscored"):
         assert expected in text
-    assert "Ranks 1–2: not separable" in text
+    assert "Ranks 1–2 are not separable" in text
     labels = [svg.attributes.get("aria-label") for svg in page.all("svg")]
     assert "Dedup + agreement: 0.805, 95 % interval 0.786 to 0.825" in labels
 
@@ -54,6 +55,16 @@ def test_the_best_of_a_column_is_marked_in_words():
     page = check(rendering.standings(board(), records.PLACE))
     marked = [cell for cell in page.all("td") if "best in this column" in cell.text]
     assert len(marked) == 1 + len(records.DIGITS.suite.tasks)
+
+
+def test_a_board_of_many_tasks_keeps_every_column():
+    shape = {"metric": "acc1", "samples": 9, "chance": None, "hidden": False}
+    tasks = [StandingsTask(id=f"t{number}", title=f"Task {number}", **shape) for number in range(38)]
+    row = records.row(1, (0.9, 0.8, 0.7, 0.6), (1, 1, 1))
+    row = row.model_copy(update={"tasks": {task.id: records.score(0.5) for task in tasks}})
+    view = records.standings([row]).model_copy(update={"tasks": tasks})
+    page = check(rendering.standings(board(view), records.PLACE))
+    assert [header.text.strip() for header in page.all("th")].count("Task 37") == 1
 
 
 def test_an_empty_board_invites():

@@ -121,14 +121,13 @@ def _leaderboard(setting: Setting, folder: Path) -> Service:
     return Service(["datacup-leaderboard", "serve", *ports], setting.leaderboard, folder / "logs" / "leaderboard.log")
 
 
-def _token(setting: Setting, account: str, scope: str) -> str:
-    command = ["datacup-leaderboard", "token", "create", "--account", account, "--scope", scope]
-    return call(command, setting.leaderboard).strip()
+def _token(setting: Setting, account: str, scope: str, *options: str) -> str:
+    command = ["datacup-leaderboard", "token", "create", "--account", account, "--scope", scope, "--json", *options]
+    return str(json.loads(call(command, setting.leaderboard))["token"])
 
 
 def _participant(setting: Setting, name: str) -> dict[str, str]:
-    hub_token = call(["datacup-leaderboard", "hub", "token", "--user", name], setting.leaderboard).strip()
-    return setting.participant(_token(setting, name, "submit"), hub_token)
+    return setting.participant(_token(setting, name, "submit"), _token(setting, name, "write", "--hub"))
 
 
 def _enter(setting: Setting, participant: dict[str, str]) -> list[str]:

@@ -22,7 +22,8 @@ def command(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="The run's folder, or its name under ./runs.")] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Suite of a competition; default: that of the run's competition.")
+        str | None,
+        typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Folder of the evaluation sets; default: the cache.")
@@ -76,6 +77,8 @@ def _run_folder(run_dir: Path | None, model: str | None) -> Path:
 def _competition_of_suite(suite: str | None) -> Competition | None:
     if suite is None:
         return None
+    if suite.endswith((".yaml", ".yml")):
+        return find_competition(suite)
     known = {found.suite.id: found for found in map(find_competition, built_in())}
     known |= {found.suite.reference: found for found in known.values()}
     if suite not in known:

@@ -1,0 +1,211 @@
+"""Entering through the real API and the real Hub: what was interrupted is finished by the same call."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+from competition.client import LeaderboardClient
+from competition.data.uids import sort_uids
+from competition.errors import AuthenticationError, DataCupError, DataFormatError, ServiceUnavailableError, UsageError
+from competition.records.lifecycle import Processing
+from competition.records.manifest import FileRole, SubmissionManifest
+from competition.rules import find_scale, find_track
+from competition.verification import check_submission
+from leaderboard.accounts.service import create_token as create_api_token
+from leaderboard.accounts.viewer import Scope
+from leaderboard.app import create_app
+from leaderboard.clock import utc_now
+from leaderboard.competitions.service import publish
+from leaderboard.database import Database
+from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
+from leaderboard.models import Base
+from leaderboard.settings import Settings
+from participant_kit.evaluation import evaluate_run
+from participant_kit.hub import HubTarget
+from participant_kit.submission import Entry, merge_subsets, submit
+from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, write_evaluation_sets
+from tests.serving import serve
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Entry:
+    """A finished, evaluated run of the tiny competition."""
+    competition = tiny_competition()
+    run = tmp_path / "runs" / "first"
+    TinyEntry(run).build()
+    (run / "subset.npy").rename(tmp_path / "subset.npy")
+    (run / "train_log.jsonl").write_text('{"step": 1}\n')
+    write_evaluation_sets(tmp_path / "evaluation")
+    evaluate_run(run, competition, tmp_path / "evaluation", lambda _progress: None)
+    return Entry(
+        competition=competition,
+        track=find_track(competition, "filtering"),
+        scale=find_scale(competition, "nano"),
+        run_dir=run,
+        subset=tmp_path / "subset.npy",
+        method_name="Tiny <b>method</b>",
+        author="Ada",
+        description="# not a heading",
+    )
+
+
+@dataclass
+class Board:
+    """A served leaderboard and the client of a participant."""
+
+    url: str
+    client: LeaderboardClient
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    settings = Settings(data_dir=tmp_path)
+    database = Database(settings.url)
+    Base.metadata.create_all(database.engine)
+    now = utc_now()
+    with database.writing() as session:
+        publish(session, tiny_competition(), now)
+        expires = now + timedelta(days=1)
+        token = create_api_token(session, account="ada", scopes=[Scope.SUBMIT], now=now, expires_at=expires)
+    database.close()
+    with serve(create_app(settings)) as url, LeaderboardClient(url, token) as client:
+        yield Board(url, client)
+
+
+@pytest.fixture
+def hub_root(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+    monkeypatch.setenv("HF_TOKEN", create_token(tmp_path / "hub", "ada", Role.WRITE, None))
+    yield tmp_path / "hub"
+    huggingface_hub.close_session()
+
+
+def _ignore(_note: str) -> None:
+    pass
+
+
+def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: Board, hub_root: Path) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        first = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        again = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        names = huggingface_hub.HfApi(endpoint=url).list_repo_files("ada/tiny", revision=first.revision)
+    assert first.processing is Processing.RECEIVED
+    assert (again.id, again.revision) == (first.id, first.revision)
+    assert len(board.client.submissions().items) == 1
+    folder = entry.run_dir / "submissions" / first.id
+    manifest = check_submission(folder, entry.competition, pool_array())
+    assert {f"{first.path}/{file.path}" for file in manifest.files} | {f"{first.path}/submission.json"} <= set(names)
+    assert {file.role for file in manifest.files} == set(FileRole)
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
+    assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)
+
+
+def test_the_card_shows_words_as_words(entry: Entry, board: Board, hub_root: Path) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+    card = (entry.run_dir / "submissions" / view.id / "README.md").read_text()
+    body = card.split("---", 2)[2]
+    assert "<b>" not in body
+    assert "\n# not a heading" not in body
+    assert huggingface_hub.ModelCard(card).data.eval_results is not None
+
+
+def test_a_hub_that_is_down_loses_nothing(entry: Entry, board: Board, hub_root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    down = HubTarget(f"http://127.0.0.1:{port}", "ada/tiny")
+    with pytest.raises(ServiceUnavailableError, match="does not answer"):
+        submit(entry, board.client, down, _ignore)
+    (folder,) = (entry.run_dir / "submissions").iterdir()
+    assert board.client.submission(folder.name).processing is Processing.DRAFT
+
+    import threading
+
+    import uvicorn
+
+    config = uvicorn.Config(create_hub(HubSettings(root=hub_root)), port=port, log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    view = submit(entry, board.client, down, _ignore)
+    server.should_exit = True
+    thread.join()
+    assert view.id == folder.name
+    assert view.processing is Processing.RECEIVED
+
+
+def test_a_leaderboard_that_is_down_is_said_so_before_anything_is_uploaded(entry: Entry) -> None:
+    client = LeaderboardClient("http://127.0.0.1:9", "token", attempts=2, sleep=lambda _seconds: None)
+    with client, pytest.raises(ServiceUnavailableError, match="does not answer"):
+        submit(entry, client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+    assert not (entry.run_dir / "submissions").exists()
+
+
+def test_a_wrong_token_is_refused(entry: Entry, board: Board) -> None:
+    with LeaderboardClient(board.url, "dcp_wrong") as client, pytest.raises(AuthenticationError):
+        submit(entry, client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+
+
+def test_a_wrong_hub_token_is_refused(entry: Entry, board: Board, hub_root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with (
+        serve(create_hub(HubSettings(root=hub_root))) as url,
+        pytest.raises(AuthenticationError, match="does not know your token"),
+    ):
+        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+
+
+def test_somebody_elses_repository_is_refused(entry: Entry, board: Board, hub_root: Path) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url, pytest.raises(DataCupError, match="may not write"):
+        submit(entry, board.client, HubTarget(url, "grace/tiny"), _ignore)
+
+
+def test_weights_that_changed_after_the_evaluation_are_not_entered(entry: Entry, board: Board) -> None:
+    TinyEntry(entry.run_dir).build(seed=1)
+    with pytest.raises(UsageError, match="other weights"):
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+
+
+def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
+    np.save(entry.subset, pool_array()[::-1])
+    with pytest.raises(DataFormatError, match="sorted"):
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+
+
+def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="datacup train"):
+        submit(replace(entry, run_dir=tmp_path), board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+    (entry.run_dir / "evaluation_report.json").unlink()
+    with pytest.raises(UsageError, match="datacup evaluate"):
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+
+
+def test_several_subset_files_are_merged_with_repeats(tmp_path: Path) -> None:
+    pool = pool_array()
+    np.save(tmp_path / "a.npy", pool[:10])
+    np.save(tmp_path / "b.npy", pool[5:20])
+    merged = merge_subsets(f"{tmp_path / 'a.npy'}::{tmp_path / 'b.npy'}", tmp_path / "merged.npy")
+    assert np.array_equal(np.load(merged), sort_uids(np.concatenate([pool[:10], pool[5:20]])))
+
+
+def test_a_manifest_is_the_same_when_it_is_made_again(entry: Entry, board: Board, hub_root: Path) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        path = entry.run_dir / "submissions" / view.id / "submission.json"
+        before = path.read_bytes()
+        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+    assert path.read_bytes() == before
+    assert SubmissionManifest.model_validate_json(before).submission_id == view.id

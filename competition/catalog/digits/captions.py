@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ENGLISH_SHARE = 0.6
+ENGLISH_SHARE = 0.7
 """Share of English among good captions; the rest is spread evenly over the other languages."""
 
-COLOUR_SHARE = 0.6
-"""Share of English captions that name both colours."""
+COLOUR_SHARE = 0.3
+"""Share of captions that name both colours, in languages that have templates for it."""
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -123,9 +123,9 @@ OTHER_LANGUAGES: Mapping[str, Language] = {
 }
 
 
-def describe(rng: np.random.Generator, digit: int, ink: str, paper: str) -> str:
-    """A true caption of a digit (0 to 9) in these colours, in a drawn language and style."""
-    if rng.random() < ENGLISH_SHARE:
+def describe(rng: np.random.Generator, digit: int, ink: str, paper: str, english: float = ENGLISH_SHARE) -> str:
+    """A true caption of a digit (0 to 9) in these colours, in a drawn language (English by that share) and style."""
+    if rng.random() < english:
         return describe_in(rng, ENGLISH, digit, ink, paper)
     return describe_in(rng, OTHER_LANGUAGES[_pick(rng, list(OTHER_LANGUAGES))], digit, ink, paper)
 

@@ -38,11 +38,17 @@ PAPERS: Mapping[str, Rgb] = {
 }
 """Colours of backgrounds."""
 
+COMMON_SHARE = 0.8
+"""Share of black among inks and, independently, of white among papers; the other colours are equally frequent."""
+
 STORED_SIZE = 64
 """The longer side of stored images in pixels, as img2dataset's ``keep_ratio_largest`` with only-if-bigger leaves it."""
 
 JPEG_QUALITY = 95
-_CANVAS = 96
+
+CANVAS = 96
+"""The shorter side of the canvas that masks are drawn on, in pixels."""
+
 _MARGIN = 2
 
 
@@ -57,11 +63,11 @@ class Conditions:
 
     side: tuple[int, int] = (200, 320)
     aspect: tuple[float, float] = (1.0, 1.3)
-    scale: tuple[float, float] = (0.6, 0.95)
-    shift: float = 0.1
-    rotation: float = 15.0
-    blur: tuple[float, float] = (0.005, 0.04)
-    contrast: tuple[float, float] = (0.6, 1.0)
+    scale: tuple[float, float] = (0.7, 0.95)
+    shift: float = 0.06
+    rotation: float = 10.0
+    blur: tuple[float, float] = (0.0, 0.03)
+    contrast: tuple[float, float] = (0.7, 1.0)
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ def draw_look(
     rng: np.random.Generator, conditions: Conditions, ink: str | None = None, paper: str | None = None
 ) -> Look:
     """Draw a look; colours are drawn too unless they are given."""
-    ink = ink or str(rng.choice(list(INKS)))
-    paper = paper or str(rng.choice(list(PAPERS)))
+    ink = ink or _colour(rng, list(INKS))
+    paper = paper or _colour(rng, list(PAPERS))
     side = int(rng.integers(conditions.side[0], conditions.side[1] + 1))
     other = round(side * rng.uniform(*conditions.aspect))
     width, height = (other, side) if rng.random() < 0.5 else (side, other)
@@ -109,9 +115,18 @@ def render(pixels: NDArray[np.uint8], look: Look) -> Image.Image:
     """Render one digit, uint8 of shape (8, 8), as an RGB image of the look's width and height."""
     mask = _mask(pixels, look)
     if look.blur > 0:
-        mask = mask.filter(ImageFilter.GaussianBlur(look.blur * _CANVAS))
+        mask = mask.filter(ImageFilter.GaussianBlur(look.blur * CANVAS))
+    return develop(mask, look)
+
+
+def develop(mask: Image.Image, look: Look) -> Image.Image:
+    """Enlarge a mask (mode L, 0 for paper to 255 for ink) to the look's size and give it the look's colours."""
     ink, paper = np.array(look.ink_rgb, dtype=np.float64), np.array(look.paper_rgb, dtype=np.float64)
-    return _colour(mask.resize((look.width, look.height), Image.Resampling.BICUBIC), paper, ink, look.contrast)
+    ramp = np.linspace(0.0, look.contrast, 256)[:, None]
+    palette = np.rint(paper + (ink - paper) * ramp).astype(np.uint8)
+    enlarged = mask.resize((look.width, look.height), Image.Resampling.BICUBIC)
+    enlarged.putpalette(palette.tobytes())
+    return enlarged.convert("RGB")
 
 
 def stored(image: Image.Image) -> Image.Image:
@@ -137,23 +152,21 @@ def decode(data: bytes) -> Image.Image:
 
 
 def _mask(pixels: NDArray[np.uint8], look: Look) -> Image.Image:
-    """The warped digit on a canvas of the image's proportions whose shorter side has ``_CANVAS`` pixels."""
+    """The warped digit on a canvas of the image's proportions whose shorter side has ``CANVAS`` pixels."""
     shorter = min(look.width, look.height)
-    width, height = (round(side * _CANVAS / shorter) for side in (look.width, look.height))
+    width, height = (round(side * CANVAS / shorter) for side in (look.width, look.height))
     source = Image.fromarray(np.pad(pixels, _MARGIN))
-    step = 8 / (look.scale * _CANVAS)  # source pixels for one canvas pixel
+    step = 8 / (look.scale * CANVAS)  # source pixels for one canvas pixel
     cos, sin = math.cos(look.rotation) * step, math.sin(look.rotation) * step
-    x, y = width / 2 + look.shift[0] * _CANVAS, height / 2 + look.shift[1] * _CANVAS
+    x, y = width / 2 + look.shift[0] * CANVAS, height / 2 + look.shift[1] * CANVAS
     centre = 4 + _MARGIN
     affine = (cos, sin, centre - cos * x - sin * y, -sin, cos, centre + sin * x - cos * y)
     return source.transform((width, height), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
 
 
-def _colour(mask: Image.Image, paper: NDArray[np.float64], ink: NDArray[np.float64], contrast: float) -> Image.Image:
-    ramp = np.linspace(0.0, contrast, 256)[:, None]
-    palette = np.rint(paper + (ink - paper) * ramp).astype(np.uint8)
-    mask.putpalette(palette.tobytes())
-    return mask.convert("RGB")
+def _colour(rng: np.random.Generator, names: list[str]) -> str:
+    common, *others = names
+    return common if rng.random() < COMMON_SHARE else others[int(rng.integers(len(others)))]
 
 
 def _jitter(rng: np.random.Generator, rgb: Rgb, amount: int = 14) -> Rgb:

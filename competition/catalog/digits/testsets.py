@@ -87,17 +87,17 @@ def _write_tar(path: Path, samples: Samples) -> None:
         tar.finish()
 
 
-def rendered_test_image(part: Part, index: int) -> Image.Image:
-    """The stored image of a digit of a test part, as ``digits-test`` or ``digits-hidden`` has it."""
+def test_photograph(part: Part, index: int) -> Image.Image:
+    """The image of a digit of a test part, in full size, as ``digits-test`` or ``digits-hidden`` stores it."""
     digits = load_part(part)
     rng = np.random.default_rng([_SEED, _HIDDEN if part is Part.HIDDEN else _TEST, index])
-    return stored(render(digits.pixels[index], draw_look(rng, Conditions())))
+    return render(digits.pixels[index], draw_look(rng, Conditions()))
 
 
 def _plain(part: Part) -> Samples:
     digits = load_part(part)
     for index in range(len(digits)):
-        yield _classified(digits, index, rendered_test_image(part, index))
+        yield _classified(digits, index, stored(test_photograph(part, index)))
 
 
 def _shifted() -> Samples:

@@ -1,0 +1,1 @@
+"""Pools: building, downloading and checking the samples that entries choose from."""

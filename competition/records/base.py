@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+
+def _without_dot_parts(path: str) -> str:
+    if any(set(part) == {"."} for part in path.split("/")):
+        raise ValueError("a path may not have . or .. as a part")
+    return path
 
 
 class Record(BaseModel):
@@ -20,7 +26,11 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+
 Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
 Prose = Annotated[str, StringConstraints(max_length=4000)]
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
-RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[\w.@+=-]+(/[\w.@+=-]+)*$")]
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512, pattern=r"^[\w.@+=-]+(/[\w.@+=-]+)*$"),
+    AfterValidator(_without_dot_parts),
+]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$", max_length=500)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Timestamp = AwareDatetime

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from competition.progress import ProgressHook
 from competition.rules import find_competition
-from participant_kit.quickstart import OPTIONS, Outcome, Plan, run_strategy
+from participant_kit.quickstart import OPTIONS, Outcome, Plan, build_pool, run_strategy
 
 SEEDS = (0, 1, 2)
 
@@ -36,6 +36,7 @@ def main() -> None:
 
 def _run(plan: Plan, strategy: str, folder: Path) -> Outcome:
     """One strategy's run in a folder of its seed; pool, subset and shards are shared by all seeds."""
+    build_pool(plan, _quiet)
     outcome = run_strategy(plan, strategy, folder / "evaluation", _quiet, None)
     run = plan.entry(strategy).run_dir
     run.rename(run.with_name(f"{strategy}-{plan.seed}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -30,5 +31,11 @@ def serve(
     story.serve(output_dir.resolve(), port)
 
 
+def _end(_signal: int, _frame: object) -> None:
+    """An asked-for end stops the demo's processes too; the default action would leave them behind."""
+    raise SystemExit(1)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     command_line.run(app, extra="kit")

@@ -64,6 +64,7 @@ class Setting:
             "DATACUP_CACHE": str(self.folder / "scorer"),
             "DATACUP_POOLS": str(self.work / "pools"),
             "DATACUP_POLL_SECONDS": "0.5",
+            "DATACUP_THREADS": "1",
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -62,15 +63,17 @@ def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> 
 
 
 def _api(endpoint: str) -> HfApi:
-    if endpoint.rstrip("/") == OFFICIAL_ENDPOINT:
-        from huggingface_hub import HfApi
-
-        return HfApi(endpoint=endpoint)
     # Only huggingface.co speaks Xet. The client reads the switch once, when it is imported, so both places are set.
-    os.environ["HF_HUB_DISABLE_XET"] = "1"
+    plain = endpoint.rstrip("/") != OFFICIAL_ENDPOINT
+    if plain:
+        os.environ["HF_HUB_DISABLE_XET"] = "1"
     from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    constants.HF_HUB_DISABLE_XET = True
+    if plain:
+        constants.HF_HUB_DISABLE_XET = True
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     return HfApi(endpoint=endpoint)
 
 

@@ -93,6 +93,12 @@ def check(strategies: list[str]) -> None:
         raise UsageError("A strategy is named twice.", hint="Name each strategy once.")
 
 
+def build_pool(plan: Plan, stage: Stage) -> None:
+    """Build the plan's pool, or recognise that it is there."""
+    with stage(f"Pool {plan.scale.pool.id}") as progress:
+        build_digits_pool(plan.pool, plan.scale, workers=plan.workers, progress=progress)
+
+
 def run_strategy(
     plan: Plan,
     strategy: str,
@@ -102,8 +108,6 @@ def run_strategy(
 ) -> Outcome:
     """Build, train, evaluate and (with ``enter``) submit one strategy's entry on the plan's pool."""
     entry = plan.entry(strategy)
-    with stage(f"Pool {plan.scale.pool.id}") as progress:
-        build_digits_pool(plan.pool, plan.scale, workers=plan.workers, progress=progress)
     with stage(f"{strategy}: choosing samples") as progress:
         chosen = build_subset(
             strategy,

@@ -56,6 +56,7 @@ def command(
         if settings.endpoint:
             client = stack.enter_context(LeaderboardClient(settings.endpoint, settings.require_token()))
             enter = quickstart.entering(client, resolve_repo(settings.hub_endpoint, repo), console.note)
+        quickstart.build_pool(plan, console.progress)
         outcomes = []
         for name in names:
             outcome = quickstart.run_strategy(plan, name, settings.evaluation_root, console.progress, enter)

@@ -19,7 +19,8 @@ from competition.errors import UsageError
 
 SQLITE_BUSY_MS = 30_000
 # As many connections as the web server has threads: a request that waits for one would keep a thread from the others.
-_POOL_SIZE = 40
+# Parameters hold nonces and digests of tokens: they stay out of error messages.
+_POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 40, "hide_parameters": True}
 
 
 class Database:
@@ -80,11 +81,11 @@ _ADDRESS_HINT = "Set DATACUP_DATABASE_URL to sqlite:///FILE or postgresql://USER
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(url, pool_size=_POOL_SIZE // 4, max_overflow=_POOL_SIZE, pool_pre_ping=True)
+    return create_engine(url, **_POOL, pool_pre_ping=True)
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=_POOL_SIZE // 4, max_overflow=_POOL_SIZE)
+    engine = create_engine(url, **_POOL)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -35,6 +35,6 @@ class BodyLimit:
                 if received <= self.max_bytes:
                     return message
             # Raised inside the application, so that its handler gives it the one shape of errors.
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {self.max_bytes} bytes")
 
         await self.app(scope, counting, send)

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 import migrations
 from competition.errors import ServiceUnavailableError, UsageError
@@ -75,7 +75,7 @@ def _connected(database: Database) -> Iterator[Connection]:
     try:
         with database.migrating() as connection:
             yield connection
-    except OperationalError as error:
+    except DatabaseError as error:
         raise ServiceUnavailableError(
             f"The database {database.url.render_as_string(hide_password=True)} cannot be used: {error.orig}".strip(),
             hint="Check DATACUP_DATABASE_URL, and that nothing else holds the database.",

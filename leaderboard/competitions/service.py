@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
@@ -20,14 +21,8 @@ def publish(session: Session, competition: Competition, now: datetime) -> bool:
 
     Raises ``ConflictError`` when its version is published with another content, or a higher version is.
     """
-    known = repository.version(session, competition.id, competition.version)
-    if known is not None:
-        if known.digest == competition.digest:
-            return False
-        raise ConflictError(
-            f"Version {competition.version} of competition {competition.id!r} is published with another content.",
-            hint="A published version never changes: raise `version` in the competition's file.",
-        )
+    if _is_published(session, competition):
+        return False
     newest = repository.newest(session, competition.id)
     if newest is not None and newest.version > competition.version:
         raise ConflictError(
@@ -41,9 +36,25 @@ def publish(session: Session, competition: Competition, now: datetime) -> bool:
         document=competition.model_dump_json(),
         published_at=now,
     )
-    session.add(row)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        # Two servers that start at the same moment publish the same.
+        if _is_published(session, competition):
+            return False
+        raise
     return True
+
+
+def _is_published(session: Session, competition: Competition) -> bool:
+    known = repository.version(session, competition.id, competition.version)
+    if known is not None and known.digest != competition.digest:
+        raise ConflictError(
+            f"Version {competition.version} of competition {competition.id!r} is published with another content.",
+            hint="A published version never changes: raise `version` in the competition's file.",
+        )
+    return known is not None
 
 
 def publish_all(session: Session, names: Iterable[str], now: datetime) -> list[str]:

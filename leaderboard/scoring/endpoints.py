@@ -11,7 +11,7 @@ from leaderboard.parameters import JobId
 from leaderboard.scoring import service
 
 router = APIRouter(prefix="/scoring", tags=["scoring"])
-_ERRORS = documented(401, 403, 404, 409)
+_ERRORS = documented(400, 401, 403, 404, 409, 413)
 _NOTHING = {"description": "There is nothing to do.", "model": None}
 
 
@@ -19,7 +19,7 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
     "/claims",
     summary="Lease one job",
     response_model=JobGrant,
-    responses={204: _NOTHING, **documented(401, 403)},
+    responses={204: _NOTHING, **documented(400, 401, 403, 413)},
 )
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
@@ -49,7 +49,7 @@ def report_stage(
     "/jobs/{job_id}/results",
     summary="Hand in a task's result",
     status_code=204,
-    responses={**_ERRORS, **documented(413)},
+    responses=_ERRORS,
 )
 def report_result(
     job_id: JobId,

@@ -33,7 +33,9 @@ def register(request: SubmissionRegistration, session: WriteSession, viewer: Sub
 
 
 @router.put(
-    "/{submission_id}/revision", summary="Say that the upload is complete", responses=documented(401, 403, 404, 409)
+    "/{submission_id}/revision",
+    summary="Say that the upload is complete",
+    responses=documented(400, 401, 403, 404, 409, 413),
 )
 def set_revision(
     submission_id: SubmissionId, revision: SubmissionRevision, session: WriteSession, viewer: Submitter, clock: Now

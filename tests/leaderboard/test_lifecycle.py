@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from competition.records.lifecycle import chain_is_intact
 from leaderboard.app import reap
 from leaderboard.settings import Settings
 from leaderboard.submissions.lifecycle import TRANSITIONS
-from tests.leaderboard.site import LEASE, START, Site, manifest, result
+from tests.leaderboard.site import LEASE, START, Site, manifest, open_site, result
 
 
 def _story(site: Site, submission: str) -> list[tuple[str, str | None]]:
@@ -262,3 +263,16 @@ def test_forgotten_drafts_are_cancelled(site: Site) -> None:
 def test_the_table_of_transitions_is_whole() -> None:
     assert all(state.terminal == (not TRANSITIONS[state]) for state in TRANSITIONS)
     assert all(after in TRANSITIONS for targets in TRANSITIONS.values() for after in targets)
+
+
+def test_the_reaper_beside_the_server_takes_back_what_was_lost(database_url: str) -> None:
+    """No claim is made: the background task alone must find the lapsed lease."""
+    with open_site(database_url, reaper_seconds=0.05) as site, site.http:
+        submission = site.enter()
+        site.must(site.claim(), "stage", stage="mirrored")
+        site.clock.advance(LEASE)
+        deadline = time.monotonic() + 20
+        while site.view(submission)["processing"] != "received" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert _story(site, submission)[-1] == ("lease_expired", "received")
+        assert site.events(submission)[-1].actor == "system"

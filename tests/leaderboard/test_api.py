@@ -1,0 +1,147 @@
+"""What holds for every route: one shape of errors, bounds on bodies, a complete description, no leak of a fault."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from leaderboard.competitions import service as competitions
+from tests.leaderboard.site import API, Site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _error(response: Any) -> tuple[int, str]:
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "hint"}
+    assert body["error"]["message"]
+    return response.status_code, body["error"]["code"]
+
+
+def test_the_service_says_that_it_is_well(site: Site) -> None:
+    assert site.get("/health")["status"] == "ok"
+
+
+def test_every_refusal_has_the_one_shape(sqlite_site: Site) -> None:
+    site = sqlite_site
+    assert _error(site.request("GET", "/nowhere")) == (404, "not_found")
+    assert _error(site.request("DELETE", "/health")) == (405, "usage")
+    assert _error(site.request("GET", "/submissions/sub-0")) == (404, "not_found")
+    assert _error(site.request("GET", "/submissions/SUB")) == (422, "validation")
+    assert _error(site.request("GET", "/me")) == (401, "unauthenticated")
+    assert _error(site.http.post(f"{API}/submissions", content=b"{", headers=_as(site, "alice"))) == (422, "validation")
+    unknown = site.request("POST", "/submissions", "alice", site.registration(track="nope"))
+    assert _error(unknown) == (400, "usage")
+    assert "filtering" in unknown.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("repo", "no-slash"),
+        ("method_name", "two\nlines"),
+        ("method_name", "x" * 121),
+        ("description", "x" * 4001),
+        ("description", "zero\x00byte"),
+        ("hub_endpoint", "javascript:alert(1)"),
+        ("hub_endpoint", "http://a\x00b"),
+        ("idempotency_key", "short"),
+        ("extra_field", 1),
+    ],
+)
+def test_a_malformed_field_is_named(site: Site, field: str, value: object) -> None:
+    response = site.request("POST", "/submissions", "alice", site.registration(**{field: value}))
+    assert _error(response) == (422, "validation")
+    assert field in response.json()["error"]["message"]
+
+
+def test_hostile_text_is_kept_as_text(site: Site) -> None:
+    name = "<script>alert(1)</script> \u202e 'quoted\" {{7*7}}"
+    submission = site.enter(method_name=name)
+    assert site.view(submission)["method_name"] == name
+
+
+def test_bodies_beyond_the_bound_are_refused_announced_or_not(sqlite_site: Site) -> None:
+    bound = sqlite_site.http.app.state.settings.max_body_bytes
+
+    def pieces() -> Any:
+        for _ in range(bound // 2**20 + 1):
+            yield b"x" * 2**20
+
+    for content in (b"x" * (bound + 1), pieces()):
+        response = sqlite_site.http.post(f"{API}/submissions", content=content, headers=_as(sqlite_site, "alice"))
+        assert _error(response)[0] == 413
+
+
+def test_a_fault_of_ours_says_so_and_nothing_more(sqlite_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the secret path /srv/x")
+
+    monkeypatch.setattr(competitions, "list_", broken)
+    response = sqlite_site.request("GET", "/competitions")
+    assert _error(response) == (500, "internal")
+    assert "secret" not in response.text
+
+
+def test_a_database_that_is_away_is_said_to_be_worth_another_try(sqlite_site: Site) -> None:
+    with sqlite_site.database.writing() as session:
+        session.execute(text("ALTER TABLE competitions RENAME TO elsewhere"))
+    response = sqlite_site.request("GET", "/competitions")
+    assert _error(response) == (503, "unavailable")
+    assert response.headers["Retry-After"] == "1"
+
+
+def test_a_failed_write_leaves_nothing_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = site.register()
+    before = site.get(f"/submissions/{draft}", "alice")
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no queue")
+
+    monkeypatch.setattr("leaderboard.scoring.queue.enqueue", broken)
+    assert site.revise(draft).status_code == 500
+    monkeypatch.undo()
+    assert site.get(f"/submissions/{draft}", "alice") == before
+    assert site.revise(draft).status_code == 200
+
+
+def test_openapi_describes_every_route(sqlite_site: Site) -> None:
+    document = sqlite_site.http.get("/openapi.json").json()
+    operations = [
+        (path, method, operation) for path, item in document["paths"].items() for method, operation in item.items()
+    ]
+    assert len(operations) >= 15
+    for path, method, operation in operations:
+        assert path.startswith(API), path
+        assert operation["summary"], (path, method)
+        assert operation["description"], (path, method)
+        assert operation["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_the_leaderboard_needs_only_its_own_extra() -> None:
+    """A fresh interpreter that cannot import what the extra does not bring can still make and describe the site."""
+    code = """
+import sys
+class Refuse:
+    names = {"torch", "ray", "polars", "pyarrow", "httpx2", "sklearn", "open_clip", "huggingface_hub", "PIL"}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Refuse())
+import leaderboard.cli, leaderboard.hub.app
+from leaderboard.app import create_app
+from leaderboard.settings import Settings
+create_app(Settings(database_url="sqlite:///unused.db")).openapi()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def _as(site: Site, account: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {site.tokens[account]}", "Content-Type": "application/json"}

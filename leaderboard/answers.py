@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -24,6 +24,7 @@ from competition.errors import (
 )
 
 log = structlog.get_logger()
+_DOCS_HINT = "/docs describes every field."
 
 
 class ErrorDetail(BaseModel):
@@ -89,7 +90,7 @@ def install(app: FastAPI, page: ErrorPage) -> None:
         response.headers.update(headers)
         return response
 
-    for kind in (DataCupError, RequestValidationError, HTTPException, OperationalError, Exception):
+    for kind in (DataCupError, RequestValidationError, HTTPException, DataError, OperationalError, Exception):
         app.add_exception_handler(kind, answer)
 
 
@@ -98,12 +99,16 @@ def _meant(request: Request, error: Exception) -> DataCupError | None:
     if isinstance(error, DataCupError):
         return error
     if isinstance(error, RequestValidationError):
-        return ValidationFailedError(_problems(error.errors()), hint="/docs describes every field.")
+        return ValidationFailedError(_problems(error.errors()), hint=_DOCS_HINT)
     if isinstance(error, HTTPException):
         reason = str(error.detail) or HTTPStatus(error.status_code).phrase
         sentence = f"{request.method} {request.url.path}: {reason}."
         kind = NotFoundError if error.status_code == HTTPStatus.NOT_FOUND else UsageError
         return kind(sentence, hint="/docs lists the routes.")
+    if isinstance(error, DataError):
+        # PostgreSQL stores no zero character and no number beyond 64 bits, wherever in an address it came from.
+        log.warning("value_refused", path=request.url.path, error=str(error.orig))
+        return ValidationFailedError("A value of the request cannot be stored or compared.", hint=_DOCS_HINT)
     if isinstance(error, OperationalError):
         log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
         return ServiceUnavailableError("The database is busy or away.", hint="Send the same request again.")

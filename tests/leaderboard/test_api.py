@@ -61,6 +61,11 @@ def test_a_malformed_field_is_named(site: Site, field: str, value: object) -> No
     assert field in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/competitions/%00", "/submissions/%00", "/competitions/digits?track=%00", "/%00"])
+def test_no_address_of_a_page_is_a_fault(site: Site, path: str) -> None:
+    assert site.http.get(path).status_code in {404, 422}
+
+
 def test_hostile_text_is_kept_as_text(site: Site) -> None:
     name = "<script>alert(1)</script> \u202e 'quoted\" {{7*7}}"
     submission = site.enter(method_name=name)

@@ -256,7 +256,7 @@ ACTIONS = (
 
 # Examples share the site, so a smaller one than the first that fails would not be the same: no shrinking.
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],

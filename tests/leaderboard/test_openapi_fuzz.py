@@ -34,7 +34,7 @@ def test_no_request_ends_in_a_fault(site: Site, mode: GenerationMode) -> None:
             continue  # nothing to get wrong
 
         @settings(
-            max_examples=15,
+            max_examples=10,
             deadline=None,
             derandomize=True,
             database=None,

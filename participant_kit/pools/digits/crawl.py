@@ -35,8 +35,8 @@ class Kind(StrEnum):
 
 
 PROPORTIONS: dict[Kind, float] = {
-    Kind.CLEAN: 0.34,
-    Kind.WRONG_CAPTION: 0.24,
+    Kind.CLEAN: 0.38,
+    Kind.WRONG_CAPTION: 0.2,
     Kind.JUNK_CAPTION: 0.12,
     Kind.NOT_A_DIGIT: 0.16,
     Kind.NEAR_DUPLICATE: 0.08,

@@ -57,10 +57,11 @@ def score_pairs(
         member: L2-normalised features (n, 512) and (n, 768), descriptors ``dedup`` (n, 256).
     """
     pixels = np.stack([prepare(image) for image in images])
+    distinct, place = np.unique(np.array(texts), return_inverse=True)
     scores: dict[str, Floats] = {}
     features: dict[str, Floats] = {}
     for role, encoder in encoders.items():
-        image, text = encoder.encode_images(pixels), encoder.encode_texts(texts)
+        image, text = encoder.encode_images(pixels), encoder.encode_texts(distinct.tolist())[place]
         scores[role] = (image * text).sum(axis=1).astype(np.float32)
         basis = _orthonormal(image.shape[1], DIMENSIONS[role])
         features[f"{role}_img"], features[f"{role}_txt"] = image @ basis, text @ basis

@@ -25,7 +25,7 @@ from participant_kit.train.checkpoint import save_model
 from participant_kit.train.clip import ClipTrainer
 
 SEED = 20_260_103
-REFERENCE_SAMPLES = 8000
+REFERENCE_SAMPLES = 6000
 PATTERN_SHARE = 0.15
 """Share of pictures of patterns among the reference samples, so that the models have seen what is no digit."""
 
@@ -44,7 +44,7 @@ def _recipe(name: str, samples_seen: int, width: int, layers: int) -> ClipRecipe
         kind="clip",
         id=name,
         samples_seen=samples_seen,
-        global_batch=32,
+        global_batch=24,
         optimizer=Optimizer(learning_rate=1e-3, warmup_steps=40),
         architecture=ClipArchitecture(
             name=name,
@@ -56,8 +56,8 @@ def _recipe(name: str, samples_seen: int, width: int, layers: int) -> ClipRecipe
 
 
 RECIPES: dict[str, ClipRecipe] = {
-    "b32": _recipe("digits-reference-b32", 20_000, 64, 2),
-    "l14": _recipe("digits-reference-l14", 32_000, 64, 2),
+    "b32": _recipe("digits-reference-b32", 16_000, 64, 2),
+    "l14": _recipe("digits-reference-l14", 30_000, 64, 3),
 }
 """What the two models are, by DataComp's name for the role."""
 

@@ -38,8 +38,8 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
     ("old", "new", "field", "problem"),
     [
         ("title: Nano", "titel: Nano", "scales.0.titel", "Extra inputs are not permitted"),
-        ("global_batch: 128", "global_batch: many", "global_batch", "valid integer"),
-        ("global_batch: 128", "global_batch: -1", "global_batch", "greater than 1"),
+        ("global_batch: 16", "global_batch: many", "global_batch", "valid integer"),
+        ("global_batch: 16", "global_batch: -1", "global_batch", "greater than 1"),
         (
             "recipe: digits-nano",
             "recipe: digits-giga",

@@ -32,7 +32,7 @@ OPTIONS: dict[str, StrategyOptions] = {
     "no_filter": StrategyOptions(),
     "basic_filter": StrategyOptions(),
     "clip_score": StrategyOptions(arch="l14", fraction=0.3),
-    "clip_score_diverse": StrategyOptions(),
+    "clip_score_diverse": StrategyOptions(fraction=0.3),
 }
 METHOD_NAMES: dict[str, str] = {
     "no_filter": "No filter",

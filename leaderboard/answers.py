@@ -24,7 +24,7 @@ from competition.errors import (
 )
 
 log = structlog.get_logger()
-_DOCS_HINT = "/docs describes every field."
+_DOCS_HINT = "/openapi.json describes every field."
 
 
 class ErrorDetail(BaseModel):
@@ -104,7 +104,7 @@ def _meant(request: Request, error: Exception) -> DataCupError | None:
         reason = str(error.detail) or HTTPStatus(error.status_code).phrase
         sentence = f"{request.method} {request.url.path}: {reason}."
         kind = NotFoundError if error.status_code == HTTPStatus.NOT_FOUND else UsageError
-        return kind(sentence, hint="/docs lists the routes.")
+        return kind(sentence, hint="/openapi.json lists the routes.")
     if isinstance(error, DataError):
         # PostgreSQL stores no zero character and no number beyond 64 bits, wherever in an address it came from.
         log.warning("value_refused", path=request.url.path, error=str(error.orig))

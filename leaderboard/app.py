@@ -59,8 +59,14 @@ def health(session: ReadSession) -> Health:
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     """The application. The database must have been migrated; ``clock`` is injected by tests."""
+    # FastAPI's own documentation pages load their scripts from another host; /openapi.json is the document itself.
     app = FastAPI(
-        title="DataCup leaderboard", version=__version__, description=DESCRIPTION, lifespan=_lifespan, redoc_url=None
+        title="DataCup leaderboard",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings = settings
     app.state.database = Database(settings.url)

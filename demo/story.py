@@ -20,7 +20,7 @@ from demo.cheat import enter_with_swapped_weights
 from demo.services import Service, call, free_port, running
 
 COMPETITION, TRACK, SCALE = "digits", "filtering", "nano"
-STRATEGIES = ("no_filter", "clip_score", "clip_score_diverse")
+STRATEGIES = ("no_filter", "clip_score", "clip_score_english")
 _SCORING_SECONDS = 300.0
 _MARK = "demo.json"
 

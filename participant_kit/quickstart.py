@@ -33,12 +33,14 @@ OPTIONS: dict[str, StrategyOptions] = {
     "basic_filter": StrategyOptions(),
     "clip_score": StrategyOptions(arch="l14", fraction=0.3),
     "clip_score_diverse": StrategyOptions(fraction=0.3),
+    "clip_score_english": StrategyOptions(),
 }
 METHOD_NAMES: dict[str, str] = {
     "no_filter": "No filter",
     "basic_filter": "Basic filter",
     "clip_score": "CLIP score, best 30 %",
     "clip_score_diverse": "CLIP score, diverse",
+    "clip_score_english": "CLIP score, English",
 }
 
 

@@ -15,7 +15,10 @@ from participant_kit.cli.options import WorkersOption
 def command(
     name: Annotated[
         str,
-        typer.Argument(help="Strategy: no_filter, basic_filter, clip_score, or clip_score_diverse.", metavar="NAME"),
+        typer.Argument(
+            help="Strategy: no_filter, basic_filter, clip_score, clip_score_diverse, clip_score_english.",
+            metavar="NAME",
+        ),
     ],
     metadata_dir: Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")],
     save_path: Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.metadata import column_uids, read_columns
-from participant_kit.subsets.language import is_english, language_model
+from participant_kit.subsets.language import captions, is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult
 
@@ -33,13 +33,13 @@ def _select_file(model: Path, path: Path) -> SubsetResult:
     funnel = Funnel(table.num_rows)
     funnel.keep(short >= MIN_SIDE, "image_too_small")
     funnel.keep(long[funnel.rows] / short[funnel.rows] <= MAX_ASPECT_RATIO, "image_too_narrow")
-    texts = _texts(table, funnel.rows)
+    texts = captions(table, funnel.rows)
     long_enough = np.fromiter((len(text) >= MIN_CHARACTERS for text in texts), dtype=bool, count=len(texts))
     funnel.keep(long_enough, "caption_too_short")
-    texts = _texts(table, funnel.rows)
+    texts = captions(table, funnel.rows)
     enough_words = np.fromiter((len(text.split()) >= MIN_WORDS for text in texts), dtype=bool, count=len(texts))
     funnel.keep(enough_words, "caption_has_few_words")
-    funnel.keep(is_english(_texts(table, funnel.rows), model), "caption_not_english")
+    funnel.keep(is_english(captions(table, funnel.rows), model), "caption_not_english")
     return funnel.result(column_uids(table, path))
 
 
@@ -47,12 +47,6 @@ def _integers(table: Any, column: str) -> NDArray[np.int64]:
     """A missing size is 0, which is too small."""
     values: NDArray[np.int64] = table.column(column).fill_null(0).combine_chunks().to_numpy(zero_copy_only=False)
     return values
-
-
-def _texts(table: Any, rows: NDArray[np.int64]) -> list[str]:
-    """Captions of the given rows; a missing caption is empty."""
-    texts: list[str] = table.column("text").take(rows).fill_null("").to_pylist()
-    return texts
 
 
 BASIC_FILTER = Strategy(

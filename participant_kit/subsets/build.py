@@ -20,12 +20,16 @@ from competition.progress import ProgressHook
 from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
+from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
-    {strategy.name: strategy for strategy in (NO_FILTER, BASIC_FILTER, CLIP_SCORE, CLIP_SCORE_DIVERSE)}
+    {
+        strategy.name: strategy
+        for strategy in (NO_FILTER, BASIC_FILTER, CLIP_SCORE, CLIP_SCORE_DIVERSE, CLIP_SCORE_ENGLISH)
+    }
 )
 
 REPORT_VERSION = 1

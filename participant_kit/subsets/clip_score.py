@@ -39,14 +39,15 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
         raise UsageError("Strategy clip_score needs exactly one of --fraction and --threshold.")
     column = f"clip_{options.arch}_similarity_score"
     if options.fraction is not None:
-        scores = np.concatenate(pool.map(partial(_scores, column), "reading scores"))
+        scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))
         threshold = fraction_threshold(scores, options.fraction)
     else:
         threshold = np.float32(options.threshold)
     return pool.select(partial(_select_file, column, threshold), "filtering by score")
 
 
-def _scores(column: str, path: Path) -> NDArray[np.float32]:
+def read_scores(column: str, path: Path) -> NDArray[np.float32]:
+    """A score column of one metadata file, float32 of shape (rows,)."""
     return column_floats(read_columns(path, [column]), column)
 
 

@@ -65,3 +65,9 @@ def _load(path: Path) -> Any:
         return fasttext.load_model(str(path))
     except (ValueError, RuntimeError) as error:
         raise DataFormatError(f"{path} is not a fastText model: {error}.") from error
+
+
+def captions(table: Any, rows: NDArray[np.int64]) -> list[str]:
+    """Captions of the given rows of a metadata table; a missing caption is empty."""
+    texts: list[str] = table.column("text").take(rows).fill_null("").to_pylist()
+    return texts

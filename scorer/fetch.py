@@ -57,7 +57,7 @@ def fetch(
     if any(part.startswith(".") for part in source.path.split("/")):
         raise RejectionError(
             RejectionReason.PATH_NOT_ALLOWED,
-            f"The submission's folder {source.path!r} is hidden or leaves the repository.",
+            f"The submission's folder {source.path!r} is hidden: a part of its path begins with a dot.",
         )
     known = mirror.recall(submission_id, source)
     if known is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars
+import polars as pl
 import pytest
 
 from competition.data.uids import load_subset, parse_uids, sort_uids
@@ -21,8 +21,8 @@ def test_it_keeps_the_english_rows_of_the_clip_score_filter(
     report = build_subset("clip_score_english", filters / "metadata", tmp_path / "subset.npy", options)
 
     # A uid may stand on several rows with other captions and scores: the answer is worked out row by row.
-    rows = polars.concat([polars.read_parquet(path) for path in sorted((filters / "metadata").glob("*.parquet"))])
-    labels = polars.read_parquet(filters / "diagnostics_lid_metadata.parquet")
+    rows = pl.concat([pl.read_parquet(path) for path in sorted((filters / "metadata").glob("*.parquet"))])
+    labels = pl.read_parquet(filters / "diagnostics_lid_metadata.parquet")
     assert rows["uid"].equals(labels["uid"])
     uids = parse_uids(rows["uid"].to_list())
     scores = rows[f"clip_{arch}_similarity_score"].to_numpy()

@@ -69,7 +69,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
         recipe_digest=recipe.digest,
         model_sha256=file_sha256(model),
         results=tuple(results[task.id] for task in suite.tasks if task.id in results),
-        code_version=f"datacup {__version__}",
+        code_version=__version__,
         finished_at=datetime.now(UTC),
     )
 

@@ -21,7 +21,7 @@ from competition.data.digests import file_sha256
 from competition.data.shards import Sample, read_samples
 from competition.errors import DataFormatError, EvaluationError, StorageError
 from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
-from competition.progress import Progress, ProgressHook
+from competition.progress import ProgressHook
 
 CACHE_FOLDER = ".decoded"
 MAX_SHARDS = 100_000
@@ -193,9 +193,7 @@ def _text(path: Path, what: str) -> str:
 def _build_digits(root: Path, progress: ProgressHook) -> None:
     from competition.catalog.digits.testsets import build_evaluation_sets
 
-    build_evaluation_sets(
-        root, lambda done, total, name: progress(Progress("building evaluation sets", done, total, task=name))
-    )
+    build_evaluation_sets(root, progress)
 
 
 # Suites whose sets are made from code instead of downloaded.

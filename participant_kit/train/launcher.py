@@ -242,7 +242,7 @@ def _finish(run: _Run, competition_id: str, loss: float) -> TrainingReport:
             threads=run.threads,
             torch_version=str(torch.__version__),
         ),
-        code_version=f"datacup {__version__}",
+        code_version=__version__,
         started_at=run.state.started_at,
         finished_at=datetime.now(UTC),
         seconds=run.seconds,

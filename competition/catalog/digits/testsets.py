@@ -21,9 +21,7 @@ from competition.catalog.digits.split import Digits, Part, load_part
 from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
 from competition.data.shards import Sample
 from competition.data.tar import TarWriter
-
-ProgressCallback = Callable[[int, int, str], None]
-"""Called with (done, total, what is being done)."""
+from competition.progress import Progress, ProgressHook
 
 REVISION = 2
 """Rises with every change of the sets' content, so that sets of an older revision are built again."""
@@ -38,7 +36,7 @@ _TEST, _SHIFT, _RETRIEVAL, _HIDDEN = range(4)
 Samples = Iterator[Sample]
 
 
-def build_evaluation_sets(root: Path, progress: ProgressCallback | None = None) -> None:
+def build_evaluation_sets(root: Path, progress: ProgressHook | None = None) -> None:
     """Write ``digits-test``, ``digits-shift``, ``digits-retrieval`` and ``digits-hidden`` below ``root``.
 
     A set appears whole or not at all; one that is already there is left as it is.
@@ -46,13 +44,14 @@ def build_evaluation_sets(root: Path, progress: ProgressCallback | None = None) 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    report = progress or (lambda _done, _total, _note: None)
+    report = progress or (lambda _progress: None)
+    stage = "building evaluation sets"
     make_folder(root)
     for done, (name, make) in enumerate(_SETS.items()):
-        report(done, len(_SETS), name)
+        report(Progress(stage, done, len(_SETS), task=name))
         if not is_complete(root / name):
             _build(root / name, make)
-    report(len(_SETS), len(_SETS), "evaluation sets are ready")
+    report(Progress(stage, len(_SETS), len(_SETS)))
 
 
 def is_complete(folder: Path) -> bool:

@@ -181,7 +181,7 @@ def _finish(build: _Build, seconds: float) -> PoolReport:
         shards=len(build.tasks),
         seed=build.seed,
         revision=REVISION,
-        code_version=f"datacup {__version__}",
+        code_version=__version__,
         uids_sha256=hashlib.sha256(uids.tobytes()).hexdigest(),
         seconds=round(seconds, 2),
     )

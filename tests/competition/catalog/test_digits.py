@@ -160,7 +160,7 @@ def test_sets_come_out_the_same_and_finished_ones_stay(sets: Path, tmp_path: Pat
     unfinished.mkdir()
     (unfinished / "classnames.txt").write_text("torn")
     seen: list[str] = []
-    build_evaluation_sets(tmp_path, lambda _done, _total, name: seen.append(name))
+    build_evaluation_sets(tmp_path, lambda progress: seen.append(progress.task))
     assert _contents(tmp_path) == _contents(sets)
     assert seen[:4] == ["digits-test", "digits-shift", "digits-retrieval", "digits-hidden"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}

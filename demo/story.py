@@ -38,7 +38,7 @@ class Setting:
     @property
     def leaderboard(self) -> dict[str, str]:
         """The leaderboard's environment."""
-        return {"DATACUP_DATA_DIR": str(self.folder / "leaderboard")}
+        return {"DATACUP_DATA_DIR": str(self.folder / "leaderboard"), "DATACUP_HUBS": self.hub}
 
     @property
     def work(self) -> Path:
@@ -63,6 +63,7 @@ class Setting:
             "DATACUP_TOKEN": token,
             "DATACUP_CACHE": str(self.folder / "scorer"),
             "DATACUP_POOLS": str(self.work / "pools"),
+            "DATACUP_HUBS": self.hub,
             "DATACUP_POLL_SECONDS": "0.5",
             "DATACUP_THREADS": "1",
         }
@@ -103,7 +104,7 @@ def serve(folder: Path, port: int) -> None:
     if not mark.is_file():
         raise UsageError(f"There is no finished demo in {folder}.", hint="Run `make demo` first.")
     hub_port = free_port(int(json.loads(mark.read_text())["hub_port"]))
-    environment = {"DATACUP_DATA_DIR": str(folder / "leaderboard")}
+    environment = {"DATACUP_DATA_DIR": str(folder / "leaderboard"), "DATACUP_HUBS": f"http://127.0.0.1:{hub_port}"}
     call(["datacup-leaderboard", "serve", "--port", str(port), "--with-hub", "--hub-port", str(hub_port)], environment)
 
 

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     competitions: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("digits",), description="published at migration: names or paths of competition files, comma-separated"
     )
+    hubs: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("https://huggingface.co",),
+        description="the only Hubs that entries may name, comma-separated; set to nothing: any",
+    )
     lease_seconds: int = Field(default=60, gt=0, le=86_400)
     max_attempts: int = Field(default=3, ge=1, description="tries without progress before a job is given up")
     backoff_seconds: float = Field(default=10.0, ge=0, description="wait before the second try; doubles each time")
@@ -34,10 +38,14 @@ class Settings(BaseSettings):
     draft_days: int = Field(default=30, ge=1, description="a registration without an upload is cancelled after these")
     max_body_bytes: int = Field(default=32 * 2**20, gt=0)
 
-    @field_validator("competitions", mode="before")
+    @field_validator("competitions", "hubs", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    def takes_from(self, endpoint: str) -> bool:
+        """Whether entries may lie on that Hub: scorers will fetch from the address that a stranger names."""
+        return not self.hubs or endpoint.rstrip("/") in {hub.rstrip("/") for hub in self.hubs}
 
     @property
     def url(self) -> str:

@@ -28,7 +28,9 @@ HubPort = Annotated[int, typer.Option(help="Port of the local Hub.", min=0, max=
 def serve(
     host: Host = None,
     port: Port = None,
-    with_hub: Annotated[bool, typer.Option("--with-hub", help="Serve the local Hub as well.")] = False,
+    with_hub: Annotated[
+        bool, typer.Option("--with-hub", help="Serve the local Hub as well; name its address in DATACUP_HUBS.")
+    ] = False,
     hub_port: HubPort = 8001,
 ) -> None:
     """Serve the site and the API."""

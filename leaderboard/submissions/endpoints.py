@@ -15,7 +15,7 @@ from competition.records.submission import (
     SubmissionView,
 )
 from leaderboard.answers import documented
-from leaderboard.dependencies import AnyViewer, Now, ReadSession, Submitter, WriteSession
+from leaderboard.dependencies import AnyViewer, Chosen, Now, ReadSession, Submitter, WriteSession
 from leaderboard.parameters import OptionalId, SubmissionId
 from leaderboard.submissions import service
 from leaderboard.submissions.repository import Filter
@@ -24,11 +24,14 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 
 
 @router.post("", summary="Announce an entry", responses=documented(400, 401, 403, 404, 409, 413))
-def register(request: SubmissionRegistration, session: WriteSession, viewer: Submitter, clock: Now) -> SubmissionTicket:
+def register(
+    request: SubmissionRegistration, session: WriteSession, viewer: Submitter, clock: Now, settings: Chosen
+) -> SubmissionTicket:
     """First step of entering, before anything is uploaded. Repeating it with the same key yields the same ticket.
 
     The ticket's nonce goes into the manifest, so that nobody can enter another team's repository as their own.
     """
+    service.require_hub(request.hub_endpoint, settings)
     return service.register(session, request, viewer, clock())
 
 

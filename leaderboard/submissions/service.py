@@ -26,6 +26,7 @@ from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
 from leaderboard.models import Submission
 from leaderboard.scoring import queue
+from leaderboard.settings import Settings
 from leaderboard.submissions import lifecycle, repository, views
 from leaderboard.submissions.repository import Filter
 from leaderboard.visibility import owns
@@ -48,6 +49,15 @@ def page(session: Session, wanted: Filter, viewer: Viewer = ANONYMOUS) -> Submis
         items=views.show(session, shown, viewer),
         next_cursor=_cursor(shown[-1]) if more else None,
     )
+
+
+def require_hub(endpoint: str, settings: Settings) -> None:
+    """Raises ``ValidationFailedError`` for a Hub from which the organisers take no entries."""
+    if not settings.takes_from(endpoint):
+        raise ValidationFailedError(
+            f"hub_endpoint: this leaderboard takes no entries from {endpoint}.",
+            hint=f"Upload to {' or '.join(settings.hubs)} (HF_ENDPOINT), or ask the organisers to allow this Hub.",
+        )
 
 
 def register(session: Session, request: SubmissionRegistration, viewer: Viewer, now: datetime) -> SubmissionTicket:

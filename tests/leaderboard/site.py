@@ -27,6 +27,7 @@ from leaderboard.settings import Settings
 START = datetime(2026, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
 REVISION = "c" * 40
 API = "/api/v1"
+HUB = "http://127.0.0.1:1"
 LEASE = 60
 
 
@@ -102,7 +103,7 @@ class Site:
             "method_name": f"method {self.registered}",
             "author": "Ada",
             "description": "What it does.",
-            "hub_endpoint": "http://127.0.0.1:1",
+            "hub_endpoint": HUB,
             "repo": "alice/entry",
         } | changes
 
@@ -227,7 +228,13 @@ def result(task: str, metric: str, accuracy: float, *, queries: int = 200, seed:
 def open_site(url: str, **changes: Any) -> Iterator[Site]:
     """A site over a migrated database. ``changes`` are settings; the reaper runs only at claims."""
     clock = FakeClock()
-    options = {"lease_seconds": LEASE, "max_attempts": 3, "backoff_seconds": 10.0, "reaper_seconds": 0} | changes
+    options = {
+        "hubs": HUB,
+        "lease_seconds": LEASE,
+        "max_attempts": 3,
+        "backoff_seconds": 10.0,
+        "reaper_seconds": 0,
+    } | changes
     app = create_app(Settings(database_url=url, **options), clock=clock)
     competition = rules()
     site = Site(TestClient(app, raise_server_exceptions=False), app.state.database, clock, competition)

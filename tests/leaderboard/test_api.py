@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from leaderboard.competitions import service as competitions
-from tests.leaderboard.site import API, Site
+from leaderboard.settings import read_settings
+from tests.leaderboard.site import API, HUB, Site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,6 +65,31 @@ def test_a_malformed_field_is_named(site: Site, field: str, value: object) -> No
 @pytest.mark.parametrize("path", ["/competitions/%00", "/submissions/%00", "/competitions/digits?track=%00", "/%00"])
 def test_no_address_of_a_page_is_a_fault(site: Site, path: str) -> None:
     assert site.http.get(path).status_code in {404, 422}
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://169.254.169.254", "http://127.0.0.1:1@evil.example", "http://127.0.0.1:12", f"{HUB}/x", f"{HUB}#"],
+)
+def test_a_hub_that_the_organisers_do_not_allow_is_refused_at_registration(sqlite_site: Site, endpoint: str) -> None:
+    refused = sqlite_site.request("POST", "/submissions", "alice", sqlite_site.registration(hub_endpoint=endpoint))
+    assert _error(refused) == (422, "validation")
+    error = refused.json()["error"]
+    assert error["message"] == f"hub_endpoint: this leaderboard takes no entries from {endpoint}."
+    assert HUB in error["hint"]
+    assert sqlite_site.get("/submissions", "alice")["items"] == []
+
+
+def test_the_hubs_of_a_leaderboard_are_its_organisers_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATACUP_HUBS", raising=False)
+    assert read_settings().hubs == ("https://huggingface.co",)
+    monkeypatch.setenv("DATACUP_HUBS", "https://huggingface.co, http://hub.example:8001/")
+    chosen = read_settings()
+    assert chosen.takes_from("https://huggingface.co/")
+    assert chosen.takes_from("http://hub.example:8001")
+    assert not chosen.takes_from("http://hub.example")
+    monkeypatch.setenv("DATACUP_HUBS", "")
+    assert read_settings().takes_from("http://anywhere.example")
 
 
 def test_hostile_text_is_kept_as_text(site: Site) -> None:

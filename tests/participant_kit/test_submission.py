@@ -70,7 +70,7 @@ class Board:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    settings = Settings(data_dir=tmp_path)
+    settings = Settings(data_dir=tmp_path, hubs=())
     database = Database(settings.url)
     Base.metadata.create_all(database.engine)
     now = utc_now()

@@ -167,7 +167,9 @@ class MovableClock:
 def board(tmp_path: Path, competition: Competition) -> Iterator[Board]:
     data = tmp_path / "board"
     data.mkdir()
-    settings = Settings(data_dir=data, lease_seconds=6, backoff_seconds=0.0, reaper_seconds=0.2, max_attempts=4)
+    settings = Settings(
+        data_dir=data, lease_seconds=6, backoff_seconds=0.0, reaper_seconds=0.2, max_attempts=4, hubs=()
+    )
     database = Database(settings.url)
     Base.metadata.create_all(database.engine)
     now = utc_now()

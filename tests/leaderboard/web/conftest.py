@@ -54,7 +54,7 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with three scored entries, one half scored, one refused, one withdrawn, and one with a hostile name."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("site"), reaper_seconds=0)
+    settings = Settings(data_dir=tmp_path_factory.mktemp("site"), reaper_seconds=0, hubs=("http://127.0.0.1:1",))
     app = create_app(settings)
     migration.upgrade(app.state.database)
     with app.state.database.writing() as session:

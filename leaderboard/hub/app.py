@@ -12,7 +12,7 @@ from competition.errors import DataCupError
 from leaderboard.hub import commit_endpoints, content_endpoints, lfs_endpoints, repository_endpoints
 from leaderboard.hub.access import HubState
 from leaderboard.hub.errors import EntryNotFoundError
-from leaderboard.hub.files import locked, write_whole
+from leaderboard.hub.files import locked, make_root, write_whole
 from leaderboard.hub.repositories import Repositories
 from leaderboard.hub.settings import HubSettings
 from leaderboard.hub.signing import UploadSigner
@@ -23,7 +23,7 @@ __all__ = ["HubSettings", "Role", "create_hub", "create_token", "revoke_token"]
 
 def create_hub(settings: HubSettings) -> FastAPI:
     """The application over ``settings.root``, which is created if it is missing and readable by its owner only."""
-    settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_root(settings.root)
     repositories = Repositories(settings.root)
     repositories.sweep()
     app = FastAPI(title="DataCup Hub", openapi_url=None)

@@ -58,7 +58,7 @@ async def commit(
 
 
 def _commit(hub: HubState, repository: Repository, author: str, spool: Spool) -> Commit:
-    parsed = read_commit(spool.path, repository, hub.settings.max_regular_bytes)
+    parsed = read_commit(spool.path, repository, hub.settings)
     return repository.append(
         parsed.operations,
         author=author,

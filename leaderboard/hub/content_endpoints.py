@@ -12,19 +12,23 @@ from starlette.requests import Request
 from leaderboard.hub.access import Hub, Readable, base_url
 from leaderboard.hub.answers import Json, history_entry, paths_info, tree
 from leaderboard.hub.bodies import read_body
-from leaderboard.hub.errors import EntryNotFoundError
+from leaderboard.hub.errors import EntryNotFoundError, TooLargeError
 from leaderboard.hub.names import BRANCH
 
 router = APIRouter()
 
 _PAGE = 1000
+_MAX_PATHS = 10_000
 _API = "/api/{kind}/{namespace}/{name}"
 
 
 async def _form_paths(request: Request) -> list[str]:
     """The client sends these as a form, in which ``paths`` repeats; a strict parser needs no extra package."""
     body = await read_body(request)
-    return parse_qs(body.decode(errors="replace"), max_num_fields=10_000).get("paths", [])
+    try:
+        return parse_qs(body.decode(errors="replace"), max_num_fields=_MAX_PATHS).get("paths", [])
+    except ValueError:
+        raise TooLargeError(f"More than {_MAX_PATHS} paths were asked for.", hint="Ask for fewer at a time.") from None
 
 
 @router.get(f"{_API}/tree/{{revision}}")

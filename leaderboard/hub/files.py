@@ -29,6 +29,11 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
+def make_root(root: Path) -> None:
+    """Make the folder that holds everything, private repositories and the signing secret too, for its owner only."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 class Spool:
     """A temporary file that counts and hashes what is written to it, and vanishes unless it is moved into place.
 

@@ -10,6 +10,8 @@ from typing import Self
 from leaderboard.hub.errors import BadRequestError, RepositoryNotFoundError
 
 MAX_PATH_LENGTH = 1024
+# Every folder has an id of its own: paths of hundreds of folders would cost more memory than their files.
+MAX_PATH_PARTS = 32
 BRANCH = "main"
 
 # huggingface.co's rule: letters, digits, dot, dash and underscore, no "--" or "..", a letter or digit at both ends.
@@ -82,12 +84,13 @@ class RepoId:
 def check_path(path: str) -> str:
     """Return the path of a file inside a repository, or raise BadRequestError if it could leave it anywhere.
 
-    Paths are relative, ``/``-separated and at most 1024 characters. Refused are absolute paths, empty, ``.`` and ``..``
-    parts, ``.git``, backslashes, control characters and text that is not valid Unicode.
+    Paths are relative, ``/``-separated, at most 1024 characters and 32 parts. Refused are absolute paths, empty, ``.``
+    and ``..`` parts, ``.git``, backslashes, control characters and text that is not valid Unicode.
     """
     parts = path.split("/")
     if (
         len(path) > MAX_PATH_LENGTH
+        or len(parts) > MAX_PATH_PARTS
         or any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts)
         or "\\" in path
         or _CONTROL.search(path)
@@ -95,7 +98,8 @@ def check_path(path: str) -> str:
     ):
         raise BadRequestError(
             f"The path {path[:80]!a} is not allowed in a repository.",
-            hint="Use a relative path with '/', without '.', '..', '.git', empty parts or control characters.",
+            hint="Use a relative path with '/', of at most 1024 characters and 32 parts, without '.', '..', '.git', "
+            "empty parts or control characters.",
         )
     return path
 

@@ -96,19 +96,20 @@ class Repository:
         message: Message,
         parent: str | None = None,
         request: str = "",
-        max_files: int = 100_000,
+        max_files: int = 20_000,
     ) -> Commit:
         """Put a commit on top of ``main`` and return it; the lock makes this serial among threads and processes.
 
-        A repeated request, and one that changes no file, return the head without a new commit. Raises StaleParentError
-        when ``parent`` is given and is not the head, and what ``apply`` raises.
+        ``parent`` is a full sha or its first digits, as clients allow. A repeated request, and one that changes no
+        file, return the head without a new commit. Raises StaleParentError when ``parent`` is given and is not the
+        head, and what ``apply`` raises.
         """
         with locked(self.lock):
             head = self.head
             repeated = bool(request) and head.request == request and head.author == author
-            if repeated and parent in {None, head.parent}:
+            if repeated and (parent is None or (head.parent or "").startswith(parent)):
                 return head
-            if parent is not None and parent != head.oid:
+            if parent is not None and not head.oid.startswith(parent):
                 raise StaleParentError(
                     f"{self.id} has moved on: its head is {head.oid}, not {parent}.",
                     hint="Look at the newest revision, then commit on top of it.",

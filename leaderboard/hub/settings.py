@@ -25,7 +25,8 @@ class HubSettings:
     max_lfs_bytes: int = 64 * 1024 * MIB
     #: One commit's request body, in which regular files travel as base64.
     max_commit_bytes: int = 512 * MIB
-    max_files_per_repository: int = 100_000
+    #: Also the most changes that one commit may hold.
+    max_files_per_repository: int = 20_000
     #: LFS objects above this size are uploaded in parts of this size.
     multipart_chunk_bytes: int = 256 * MIB
     upload_url_lifetime_s: float = 6 * 3600.0

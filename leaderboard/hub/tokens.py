@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from competition.errors import AuthenticationError, UsageError
-from leaderboard.hub.files import write_whole
+from leaderboard.hub.files import make_root, write_whole
 from leaderboard.hub.names import is_user_name
 
 _PREFIX = "hub_"
@@ -52,6 +52,7 @@ def create_token(root: Path, user: str, role: Role | str, expires: datetime | No
         raise UsageError("The expiry of a token needs a time zone.")
     token = _PREFIX + secrets.token_urlsafe(32)
     account = Account(user=user, role=Role(role), created_at=datetime.now(UTC), expires_at=expires)
+    make_root(root)
     write_whole(_path(root, token), account.model_dump_json().encode(), root / "scratch")
     return token
 

@@ -28,6 +28,7 @@ from leaderboard.hub.schemas import (
     PreuploadFile,
     RegularFile,
 )
+from leaderboard.hub.settings import HubSettings
 
 # Room for everything in a line of a commit but the content.
 _LINE_OVERHEAD = 1024**2
@@ -75,17 +76,19 @@ class CommitRequest:
     operations: list[Operation]
 
 
-def read_commit(body: Path, repository: Repository, max_regular_bytes: int) -> CommitRequest:
+def read_commit(body: Path, repository: Repository, settings: HubSettings) -> CommitRequest:
     """Parse an ndjson body line by line; raises BadRequestError, TooLargeError or DiskFullError."""
     header: CommitHeader | None = None
     operations: list[Operation] = []
-    for line in _lines(body, max_regular_bytes * 4 // 3 + _LINE_OVERHEAD):
+    for line in _lines(body, settings.max_regular_bytes * 4 // 3 + _LINE_OVERHEAD):
+        if len(operations) == settings.max_files_per_repository:
+            raise TooLargeError(f"The commit has more than {len(operations)} changes.", hint="Make several commits.")
         if isinstance(line, HeaderLine):
             if header is not None:
                 raise BadRequestError("The commit has two header lines.")
             header = line.value
         elif isinstance(line, FileLine):
-            operations.append(_regular_file(line.value, repository, max_regular_bytes))
+            operations.append(_regular_file(line.value, repository, settings.max_regular_bytes))
         elif isinstance(line, DeletionLine):
             deletion = DeleteFile if line.key == "deletedFile" else DeleteFolder
             operations.append(deletion(check_path(line.value.path.rstrip("/"))))

@@ -50,6 +50,7 @@ def test_ids_are_those_that_git_prints():
         "a\0b",
         "a\nb",
         "x" * 1025,
+        "/".join("x" * 33),
         "\ud800",
         ".git/x",
         "a/.GIT/x",

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from leaderboard.hub.app import HubSettings, create_hub
+from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from tests.leaderboard.hub.conftest import CHUNK, RunningHub
 
 DATA = np.random.default_rng(1).bytes(CHUNK // 2)
@@ -163,6 +163,13 @@ def test_a_commit_that_is_posted_twice_is_made_once(http):
     assert commit(http, text_file("b"), header={"parentCommit": parent}).status_code == 412
 
 
+def test_a_parent_may_be_named_by_its_first_digits(http):
+    parent = http.get("/api/models/alice/entry").json()["sha"][:7]
+    assert [commit(http, text_file("a"), header={"parentCommit": parent}).status_code for _ in range(2)] == [200, 200]
+    assert len(http.get("/api/models/alice/entry/commits/main").json()) == 2
+    assert commit(http, text_file("b"), header={"parentCommit": parent}).status_code == 412
+
+
 def test_wrong_bytes_are_not_stored_under_a_hash(hub, http):
     href = ask_upload(http)["actions"]["upload"]["href"]
     for content in (DATA[:-1], DATA + b"x", bytes(len(DATA)), b""):
@@ -227,8 +234,9 @@ def test_sizes_are_limited(start_hub: Callable[..., RunningHub], http):
         assert commit(client, text_file("a", b"x" * 1000)).status_code == 413
         assert client.post("/api/repos/create", content=b" " * 9_000_000).status_code == 413
         assert ask_upload(client, 1001)["error"]["code"] == 413
-        assert commit(client, text_file("a"), text_file("b")).status_code == 400
+        assert commit(client, text_file("a"), text_file("b")).status_code == 413
         assert commit(client, text_file("a")).status_code == 200
+        assert commit(client, text_file("b")).status_code == 400
 
 
 def test_knowing_a_hash_gives_nobody_the_content(hub, http):
@@ -260,3 +268,11 @@ def test_the_answers_name_the_public_address(tmp_path, start_hub, repo):
 def test_the_folder_is_readable_by_its_owner_only(tmp_path):
     create_hub(HubSettings(root=tmp_path / "new/hub"))
     assert (tmp_path / "new/hub").stat().st_mode & 0o777 == 0o700
+    create_token(tmp_path / "token first", "alice", Role.READ, None)
+    assert (tmp_path / "token first").stat().st_mode & 0o777 == 0o700
+
+
+def test_too_many_paths_at_once_are_refused(http):
+    answer = http.post("/api/models/alice/entry/paths-info/main", content="paths=a&" * 10_001)
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "More than 10000 paths were asked for."

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -166,11 +165,13 @@ def cursor_position(cursor: str) -> tuple[datetime, str]:
     try:
         at, _, last = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").partition(" ")
         position = datetime.fromisoformat(at)
-    except (ValueError, binascii.Error, UnicodeError) as error:
+        # At the edge of the calendar another zone's time has no UTC.
+        in_utc = position.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _bad_cursor() from error
     if position.tzinfo is None or not last or not last.isprintable():
         raise _bad_cursor()
-    return position, last
+    return in_utc, last
 
 
 def _cursor(row: Submission) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from sqlalchemy import event
 
@@ -98,7 +100,12 @@ def test_pages_of_submissions_neither_repeat_nor_leave_out(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["x", "AAAA", "MjAyNi0wMS0wMSBh", "%00", "é", "MjAyNi0wMS0wMVQwMDowMDowMCswMDowMCA="]
+    "cursor",
+    [
+        *("x", "AAAA", "MjAyNi0wMS0wMSBh", "%00", "é", "MjAyNi0wMS0wMVQwMDowMDowMCswMDowMCA="),
+        base64.urlsafe_b64encode(b"9999-12-31T23:59:59-23:59 sub-0").decode(),
+        base64.urlsafe_b64encode(b"0001-01-01T00:00:00+23:59 sub-0").decode(),
+    ],
 )
 def test_a_made_up_cursor_is_refused(sqlite_site: Site, cursor: str) -> None:
     response = sqlite_site.request("GET", f"/submissions?cursor={cursor}")

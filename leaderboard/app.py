@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from competition import __version__
+from competition.errors import DataCupError
 from leaderboard import answers
 from leaderboard.accounts import endpoints as accounts
 from leaderboard.accounts.viewer import SYSTEM, Act
@@ -113,8 +114,8 @@ async def _reap_forever(app: FastAPI) -> None:
         await asyncio.sleep(settings.reaper_seconds)
         try:
             taken = await asyncio.to_thread(reap, app.state.database, settings, app.state.clock)
-        except SQLAlchemyError as error:
-            # The database is away for now; claims look for lost work as well.
+        except (SQLAlchemyError, DataCupError) as error:
+            # The database is away, or somebody was faster. The next look may fare better; claims look as well.
             log.warning("reaper_failed", error=str(error))
             continue
         if taken:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy.orm import Session
 
 from competition.records.lifecycle import JobKind, Processing
@@ -21,6 +22,7 @@ from leaderboard.scoring import repository
 from leaderboard.submissions import lifecycle
 from leaderboard.submissions import repository as submissions
 
+log = structlog.get_logger()
 _MAX_BACKOFF_SECONDS = 3600.0
 
 
@@ -96,6 +98,8 @@ def give_back(
         events.append(session, submission.id, act, kind, detail=detail)
         given_up = {"failure": f"Given up after {failures} tries without progress. {message}"}
         lifecycle.move(session, submission, Processing.FAILED, act, kind="dead_lettered", values=given_up)
+        # The operator's alert: nothing but a person gets this entry on its way again.
+        log.error("job_given_up", submission=submission.id, job=job.kind.value, failures=failures, message=message)
         return
     wait = patience.delay(failures)
     values = {

@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from competition.records.lifecycle import chain_is_intact
 from leaderboard.app import reap
@@ -110,7 +111,9 @@ def test_a_failure_of_the_platform_is_retried_with_growing_waits_and_then_given_
         site.clock.advance(wait - 1)
         assert site.claim() is None
         site.clock.advance(1)
-    site.must(site.claim(), "finish", outcome="failed", message="the mirror is full")
+    with structlog.testing.capture_logs() as alerts:
+        site.must(site.claim(), "finish", outcome="failed", message="the mirror is full")
+    assert [(alert["event"], alert["submission"]) for alert in alerts] == [("job_given_up", submission)]
     view = site.view(submission)
     assert view["processing"] == "failed"
     assert "the mirror is full" in view["failure"]

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from competition.errors import UsageError
 
+OFFICIAL_HUB = "https://huggingface.co"
+
 
 class Settings(BaseSettings):
     """An operator's choices. Times are in seconds, sizes in bytes.
@@ -28,7 +30,7 @@ class Settings(BaseSettings):
         default=("digits",), description="published at migration: names or paths of competition files, comma-separated"
     )
     hubs: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("https://huggingface.co",),
+        default=(OFFICIAL_HUB,),
         description="the only Hubs that entries may name, comma-separated; set to nothing: any",
     )
     lease_seconds: int = Field(default=60, gt=0, le=86_400)
@@ -46,6 +48,11 @@ class Settings(BaseSettings):
     def takes_from(self, endpoint: str) -> bool:
         """Whether entries may lie on that Hub: scorers will fetch from the address that a stranger names."""
         return not self.hubs or endpoint.rstrip("/") in {hub.rstrip("/") for hub in self.hubs}
+
+    @property
+    def main_hub(self) -> str:
+        """The Hub that the site's instructions name."""
+        return self.hubs[0].rstrip("/") if self.hubs else OFFICIAL_HUB
 
     @property
     def url(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session, joinedload, undefer
 
 from competition.records.lifecycle import Eligibility, Processing, Visibility
@@ -25,6 +25,21 @@ class Board:
     recipe_digest: str
 
 
+def in_table(board: Board) -> ColumnElement[bool]:
+    """The condition on a public submission of a board that puts it into the table, ranked or in place."""
+    published = select(Evaluation.id).where(
+        Evaluation.submission_id == Submission.id,
+        Evaluation.suite_digest == board.suite_digest,
+        Evaluation.published_at.is_not(None),
+    )
+    return and_(
+        Submission.processing == Processing.SCORED,
+        Submission.recipe_digest == board.recipe_digest,
+        Submission.eligibility.in_(SHOWN),
+        published.correlate(Submission).exists(),
+    )
+
+
 def scored(session: Session, board: Board) -> Sequence[tuple[Submission, Evaluation]]:
     """The public, scored entries of a board that are ranked or stand in place, with their published evaluations."""
     query = (
@@ -35,12 +50,9 @@ def scored(session: Session, board: Board) -> Sequence[tuple[Submission, Evaluat
             Submission.competition == board.competition,
             Submission.track == board.track,
             Submission.scale == board.scale,
-            Submission.recipe_digest == board.recipe_digest,
-            Submission.processing == Processing.SCORED,
             Submission.visibility == Visibility.PUBLIC,
-            Submission.eligibility.in_(SHOWN),
+            in_table(board),
             Evaluation.suite_digest == board.suite_digest,
-            Evaluation.published_at.is_not(None),
         )
     )
     return [(submission, evaluation) for submission, evaluation in session.execute(query)]

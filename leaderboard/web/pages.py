@@ -13,7 +13,7 @@ from competition.records.standings import StandingsView
 from competition.rules import Competition
 from leaderboard.accounts.viewer import ANONYMOUS
 from leaderboard.competitions import service as competitions
-from leaderboard.dependencies import ReadSession
+from leaderboard.dependencies import Chosen, ReadSession
 from leaderboard.events import service as events
 from leaderboard.standings import service as standings
 from leaderboard.submissions import service as submissions
@@ -24,7 +24,7 @@ from leaderboard.web.responses import page
 
 router = APIRouter()
 
-_RECENT = 20
+_BESIDE = 20
 _READ = ["GET", "HEAD"]
 _TITLES = {
     404: "Nothing here",
@@ -51,22 +51,22 @@ def board(
     rules = _rules(session, competition)
     wanted_track, wanted_scale = track or rules.tracks[0].id, scale or rules.scales[0].id
     view = standings.view(session, rules.id, wanted_track, wanted_scale)
-    recent = repository.unscored(session, rules.id, view.track, view.scale, _RECENT)
+    beside = repository.beside_table(session, view, _BESIDE)
     shown = Board(
         competition=rules,
         track={each.id: each for each in rules.tracks}[view.track],
         scale={each.id: each for each in rules.scales}[view.scale],
         standings=view,
         counts=repository.counts(session, rules.id, view.track, view.scale),
-        recent=views.show(session, recent, ANONYMOUS),
+        beside=views.show(session, beside, ANONYMOUS),
     )
     return page(request, rendering.standings(shown, _place(request)))
 
 
 @router.api_route("/competitions/{competition}/take-part", methods=_READ)
-def take_part(request: Request, session: ReadSession, competition: str) -> Response:
+def take_part(request: Request, session: ReadSession, settings: Chosen, competition: str) -> Response:
     """How to enter."""
-    return page(request, rendering.take_part(_rules(session, competition), _place(request)))
+    return page(request, rendering.take_part(_rules(session, competition), _place(request), settings.main_hub))
 
 
 @router.api_route("/submissions/{submission}", methods=_READ)

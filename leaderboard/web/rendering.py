@@ -77,14 +77,14 @@ class CompetitionCard:
 
 @dataclass(frozen=True)
 class Board:
-    """What the standings page shows: one track and scale of a competition, and what is not (yet) in the table."""
+    """What the standings page shows: one track and scale of a competition, and what is not in the table."""
 
     competition: Competition
     track: Track
     scale: Scale
     standings: StandingsView
     counts: Counts
-    recent: Sequence[SubmissionView]
+    beside: Sequence[SubmissionView]
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,9 @@ def entry(page: Entry, place: Place) -> str:
     )
 
 
-def take_part(competition: Competition, place: Place) -> str:
-    """How to enter: the rules, the fixed recipe and the commands."""
-    return _render("take_part.html", place, competition=competition, reasons=list(RejectionReason))
+def take_part(competition: Competition, place: Place, hub: str) -> str:
+    """How to enter: the rules, the fixed recipe and the commands, which upload to the Hub at address ``hub``."""
+    return _render("take_part.html", place, competition=competition, reasons=list(RejectionReason), hub=hub)
 
 
 def error(status: int, title: str, message: str, hint: str, place: Place) -> str:

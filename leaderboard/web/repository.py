@@ -1,4 +1,4 @@
-"""Queries that only the pages need: how many entries are where, and which are not (yet) in the table."""
+"""Queries that only the pages need: how many entries are where, and which are not in the table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from competition.records.lifecycle import Processing, Visibility
+from competition.records.lifecycle import Visibility
+from competition.records.standings import StandingsView
 from leaderboard.accounts.viewer import ANONYMOUS
 from leaderboard.models import Submission
+from leaderboard.standings.repository import Board, in_table
 from leaderboard.visibility import visible_to
 from leaderboard.web.rendering import Counts
 
@@ -27,18 +29,19 @@ def counts(session: Session, competition: str, track: str | None = None, scale: 
     return Counts.of([(processing, visibility, number) for processing, visibility, number in groups])
 
 
-def unscored(session: Session, competition: str, track: str, scale: str, limit: int) -> Sequence[Submission]:
-    """Public entries of a board that are on their way or ended without a score, the last changed first."""
+def beside_table(session: Session, view: StandingsView, limit: int) -> Sequence[Submission]:
+    """Public entries of a track and scale that are not in its table, for whatever reason, the last changed first."""
+    board = Board(view.competition, view.track, view.scale, view.suite_digest, view.recipe_digest)
     query = (
         select(Submission)
         .options(joinedload(Submission.account))
         .where(
-            Submission.competition == competition,
-            Submission.track == track,
-            Submission.scale == scale,
-            Submission.processing != Processing.SCORED,
+            Submission.competition == board.competition,
+            Submission.track == board.track,
+            Submission.scale == board.scale,
             Submission.visibility == Visibility.PUBLIC,
             visible_to(ANONYMOUS),
+            ~in_table(board),
         )
     )
     return session.scalars(query.order_by(Submission.updated_at.desc(), Submission.id).limit(limit)).all()

@@ -82,7 +82,7 @@ _JOB_TITLES = {"intake": "A worker begins to fetch and check the files", "scorin
 _TONES = {Processing.SCORED: "good", Processing.INVALID: "bad", Processing.FAILED: "bad"}
 _TROUBLE = {"lease_expired", "platform_failure"}
 # Told by the title, or of use to machines only (the API gives the events whole).
-_UNTOLD = {"reason", "message", "task", "stage", "job", "result_sha256", "manifest_sha256", "on_time"}
+_UNTOLD = {"reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time"}
 
 
 def steps(view: SubmissionView, events: Sequence[Event]) -> list[Step]:
@@ -130,14 +130,14 @@ def moments(events: Sequence[Event], task_titles: Mapping[str, str]) -> list[Mom
 
 def _title(event: Event, task_titles: Mapping[str, str]) -> str:
     state = _state(event.after)
-    task = str(event.detail.get("task") or event.detail.get("stage") or "")
+    task = str(event.detail.get("task") or "")
     if event.kind == "task_result":
         return f"Result accepted: {task_titles.get(task, task)}"
-    if event.kind == "stage" and task in task_titles:
+    if state is Processing.RUNNING and task in task_titles:
         return f"Evaluating: {task_titles[task]}"
     if event.kind == "claimed":
         return _JOB_TITLES.get(str(event.detail.get("job")), "Taken by a worker")
-    if event.kind in {"processing", "stage"} or state is Processing.FAILED:
+    if event.kind == "processing" or state is Processing.FAILED:
         return _STATE_TITLES[state] if state is not None else formatting.words(event.kind)
     title = _KIND_TITLES.get(event.kind, formatting.words(event.kind))
     return f"{title}: {formatting.words(event.after).lower()}" if event.after and state is None else title

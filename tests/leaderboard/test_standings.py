@@ -53,6 +53,25 @@ def test_baselines_are_shown_in_place_and_the_disqualified_not_at_all(site: Site
     assert site.view(cheat)["eligibility"] == "disqualified"
 
 
+def test_no_public_entry_is_missing_from_the_page_of_its_board(site: Site) -> None:
+    """Whoever is not in the table stands beside it, with the reason."""
+    kinds = [Eligibility.LATE, Eligibility.FLAGGED, Eligibility.DISQUALIFIED, Eligibility.SUPERSEDED]
+    entries = [site.scored(0.5) for _ in range(2 + len(kinds))]
+    for submission, kind in zip(entries[2:], kinds, strict=True):
+        _mark(site, submission, kind)
+    page = site.http.get("/competitions/digits").text
+    assert [page.count(f'id="entry-{entry}"') for entry in entries] == [1] * 2 + [0] * len(kinds)
+    assert all(f"/submissions/{entry}" in page for entry in entries)
+    for reason in ("after the last phase had closed", "are looking into it", "took it out", "A newer entry"):
+        assert reason in page
+    rules = site.competition
+    suite = rules.suite.model_copy(update={"version": rules.suite.version + 1})
+    site.publish(rules.model_copy(update={"version": rules.version + 1, "suite": suite}))
+    page = site.http.get("/competitions/digits").text
+    assert all(f"/submissions/{entry}" in page for entry in entries)
+    assert page.count("It was scored under other rules") == 2
+
+
 def test_entries_under_other_rules_are_not_compared(site: Site) -> None:
     old = site.scored(0.5)
     rules = site.competition

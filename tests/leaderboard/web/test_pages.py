@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 import httpx
 import pytest
+from typer.main import get_command
 
 from competition.client import LeaderboardClient
 from competition.records.lifecycle import Processing
 from leaderboard.web import assets
 from leaderboard.web.responses import CONTENT_SECURITY_POLICY
+from tests.leaderboard.web import records
 from tests.leaderboard.web.conftest import HOSTILE
 from tests.leaderboard.web.markup import check
 
@@ -154,7 +158,35 @@ def test_no_page_refers_to_another_host(site, http):
         assert (card.attributes["content"] or "").startswith(site.url)
 
 
-def test_the_take_part_page_names_this_site_in_its_commands(site, http):
-    assert (
-        f"export DATACUP_ENDPOINT={site.url}" in check(http.get("/competitions/digits/take-part").text).one("main").text
-    )
+def commands_of(http: httpx.Client) -> list[str]:
+    """Every command line that the take-part page shows, continued lines joined."""
+    page = check(http.get("/competitions/digits/take-part").text)
+    return [line for block in page.all("pre") for line in block.text.replace("\\\n", " ").splitlines()]
+
+
+def test_the_take_part_page_names_this_site_and_its_hub_in_its_commands(site, http):
+    lines = commands_of(http)
+    assert f"export DATACUP_ENDPOINT={site.url}" in lines
+    assert "export HF_ENDPOINT=http://127.0.0.1:1" in lines
+    assert "pip install '.[kit]'" in lines, "from a clone: the package is on no index"
+
+
+def test_every_command_of_the_take_part_page_is_understood_by_the_participants_tool(http):
+    from participant_kit.cli import app
+
+    shown = [shlex.split(line) for line in commands_of(http) if line.startswith("datacup ")]
+    understood = set()
+    for words in shown:
+        name, command = words.pop(0), get_command(app)
+        while hasattr(command, "commands"):
+            name = words.pop(0)
+            command = command.commands[name]
+        command.make_context(name, words)
+        understood.add(name)
+    assert understood == {"quickstart", "build", "subset", "reshard", "train", "evaluate", "submit", "status"}
+
+
+def test_the_log_says_which_task_was_being_evaluated(site, http):
+    text = text_of(http.get(f"/submissions/{site.entries['Careful choice']}"))
+    for task in records.DIGITS.suite.tasks:
+        assert f"Evaluating: {task.title}" in text

@@ -16,13 +16,14 @@ from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Pla
 from tests.leaderboard.web import records
 from tests.leaderboard.web.markup import check
 
+HUB = "https://huggingface.co"
 COUNTS = Counts(scored=5, in_progress=1, invalid=1)
 
 
-def board(view=None, recent=()) -> Board:
+def board(view=None, beside=()) -> Board:
     competition = records.DIGITS
     view = records.sample_standings() if view is None else view
-    return Board(competition, competition.tracks[0], competition.scales[0], view, COUNTS, recent)
+    return Board(competition, competition.tracks[0], competition.scales[0], view, COUNTS, beside)
 
 
 def entry_page(submission, events=None, view=None) -> str:
@@ -76,7 +77,7 @@ def test_an_empty_board_invites():
 def test_the_notice_of_the_competition_is_shown():
     for html in (
         rendering.standings(board(), records.PLACE),
-        rendering.take_part(records.DIGITS, records.PLACE),
+        rendering.take_part(records.DIGITS, records.PLACE, HUB),
     ):
         assert records.DIGITS.notice.strip() in check(html).one("main").text
 
@@ -84,7 +85,7 @@ def test_the_notice_of_the_competition_is_shown():
 def test_a_refused_entry_shows_its_reason_and_what_to_do_on_the_board():
     refused = records.refused()
     assert refused.rejection is not None
-    text = check(rendering.standings(board(recent=[refused]), records.PLACE)).one("main").text
+    text = check(rendering.standings(board(beside=[refused]), records.PLACE)).one("main").text
     assert refused.rejection.message in text
     assert refused.rejection.hint.replace("`", "") in text
 
@@ -96,7 +97,7 @@ def test_an_entry_in_every_state(processing):
     failure = "The disk broke." if processing == "failed" else None
     submission = records.submission(1, processing, rejection=rejection, failure=failure)
     page = check(entry_page(submission, records.scored_events()))
-    check(rendering.standings(board(recent=[submission]), records.PLACE))
+    check(rendering.standings(board(beside=[submission]), records.PLACE))
     if rejection:
         assert "Refused: file missing" in page.one("main").text
     if failure:
@@ -104,7 +105,7 @@ def test_an_entry_in_every_state(processing):
 
 
 def test_every_rejection_reason_is_explained():
-    text = check(rendering.take_part(records.DIGITS, records.PLACE)).one("main").text
+    text = check(rendering.take_part(records.DIGITS, records.PLACE, HUB)).one("main").text
     for reason in RejectionReason:
         assert reason.value in text
         assert reason.hint.replace("`", "") in text

@@ -32,7 +32,7 @@ def test_a_refused_entry_stops_at_the_step_that_it_failed():
         [
             ("registered", None, "draft", {}),
             ("processing", "draft", "received", {}),
-            ("stage", "received", "mirrored", {}),
+            ("processing", "received", "mirrored", {}),
             ("processing", "mirrored", "invalid", {"reason": "digest_mismatch", "message": "It differs."}),
         ]
     )

@@ -132,6 +132,15 @@ def test_a_command_is_copied(open_page, site):
     assert "datacup quickstart" in page.evaluate("navigator.clipboard.readText()")
 
 
+def test_on_a_phone_no_button_covers_a_command(open_page):
+    page = open_page("/competitions/digits/take-part", viewport={"width": 390, "height": 844})
+    for block in page.locator(".command").all():
+        text, button = block.locator("pre").bounding_box(), block.get_by_role("button", name="Copy").bounding_box()
+        assert text is not None
+        assert button is not None
+        assert button["y"] >= text["y"] + text["height"]
+
+
 def test_text_has_enough_contrast(open_page, site):
     """Every visible text against its background, light and dark: WCAG AA (4.5; 3 for large or bold large text)."""
     page = open_page("/", reduced_motion="reduce")

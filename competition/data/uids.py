@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, storage_errors
 from competition.errors import DataFormatError
 
@@ -185,7 +186,7 @@ def save_subset(path: Path, uids: UidArray) -> None:
     check_sorted(uids, "The subset to save")
     array = np.ascontiguousarray(uids, dtype=UID_DTYPE)
     with atomic_writer(path) as stream:
-        np.lib.format.write_array(stream, array, allow_pickle=False)
+        write_npy(stream, array)
 
 
 def load_subset(path: Path, *, max_bytes: int | None = None, require_sorted: bool = True) -> UidArray:
@@ -226,7 +227,7 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001 - strange headers break NumPy's parser in more ways than it names
         raise DataFormatError(f"Subset {path} has a malformed NumPy header.") from error
     if dtype != UID_DTYPE or len(shape) != 1:
         raise DataFormatError(

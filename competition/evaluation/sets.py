@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.canonical import digest
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample, read_samples
@@ -115,7 +116,7 @@ def _images(folder: Path, shards: list[Path], count: int, prepare: Preparation, 
     images = _decoded(folder, shards, count, prepare)
     if _writable(cache):
         with atomic_writer(path) as stream:
-            np.save(stream, images, allow_pickle=False)
+            write_npy(stream, images)
     return images
 
 

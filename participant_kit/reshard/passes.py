@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, storage_errors
 from competition.data.shards import (
     Sample,
@@ -79,7 +80,7 @@ def index_shard(job: Job, shard: Shard) -> dict[str, Any]:
     samples["copies"] = count_in(samples["uid"], load_subset(job.subset_path, require_sorted=False))
     selected = samples[samples["copies"] > 0]
     with atomic_writer(job.index_path(shard.name)) as stream:
-        np.lib.format.write_array(stream, selected, allow_pickle=False)
+        write_npy(stream, selected)
     return {
         "state": state,
         "processed": len(pairs),

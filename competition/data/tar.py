@@ -112,6 +112,8 @@ def scan_members(buffer: Buffer, source: Path, start: int = 0, stop: int | None 
             _check_member(path_name, size, source, position)
             yield Member(path_name, first, payload, size)
             extended = {}
+        elif kind == b"5":
+            extended = {}  # what was said about the directory must not be taken for its first file's
         else:
             extended |= _special(kind, buffer, payload, size, source)
         position = payload + _padded(size)
@@ -129,7 +131,7 @@ def _special(kind: bytes, buffer: Buffer, payload: int, size: int, source: Path)
         if kind == b"L":
             return {"path": content.rstrip(b"\0").decode("utf-8", errors="replace")}
         return _pax_records(content, source, payload)
-    if kind in {b"5", b"g", b"K"}:
+    if kind in {b"g", b"K"}:
         return {}
     what = _KINDS.get(kind, f"of the unknown type {kind!r}")
     raise damaged(source, payload - BLOCK, f"a member is {what}; shards hold plain files only")

@@ -70,6 +70,19 @@ def test_what_tarfile_writes_we_read(
     assert found == expected
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_the_long_name_of_a_folder_is_not_given_to_the_file_after_it(tmp_path: Path, kind: int) -> None:
+    folder = "/".join(["d" * 90] * 2)
+    with tarfile.open(tmp_path / "0.tar", "w", format=kind) as archive:
+        info = tarfile.TarInfo(folder)
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+        info = tarfile.TarInfo("k.txt")
+        info.size = 1
+        archive.addfile(info, io.BytesIO(b"x"))
+    assert list(read_samples(tmp_path / "0.tar")) == [Sample("k", {"txt": b"x"})]
+
+
 def test_writing_is_deterministic(tmp_path: Path) -> None:
     samples = [Sample("a", {"jpg": b"1", "json": b"{}"})]
     for name in ("x", "y"):

@@ -151,6 +151,25 @@ def test_truncated_and_oversized_files_are_refused(tmp_path: Path) -> None:
         load_subset(path)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(",
+        " 1\n  2\n 3\n{",
+        "-" * 3500 + "1",
+        "{'descr': (), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': {'names': 1}, 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': [('f0', '<u8'), ('f1', '<u8')], 'fortran_order': False, 'shape': (-1,)}",
+    ],
+    ids=["unclosed", "indented", "deep", "empty dtype", "dtype of names", "negative length"],
+)
+def test_a_header_that_breaks_numpys_parser_is_malformed_and_no_crash(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "s.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(DataFormatError, match=r"malformed NumPy header|bytes where its -1 uids"):
+        load_subset(path)
+
+
 def test_a_pickled_array_is_never_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "s.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)

@@ -19,6 +19,10 @@ def command(
     workers: WorkersOption = 2,
     shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Samples a shard.")] = 10_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another subset left there.")] = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Leave out uids that no shard holds, as of images gone from the web."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the samples of a subset into shards of their own. A killed run goes on where it stopped."""
@@ -34,6 +38,7 @@ def command(
             workers=workers,
             shard_size=shard_size,
             overwrite=overwrite,
+            allow_missing=allow_missing,
             progress=progress,
         )
     shown: dict[str, object] = {

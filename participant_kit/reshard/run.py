@@ -32,14 +32,16 @@ from participant_kit.reshard.passes import (
 from participant_kit.reshard.report import ReshardReport
 
 
-def reshard(
+def reshard(  # noqa: PLR0913 - where from, where to, which, how, and two permissions
     input_dir: Path,
     output_dir: Path,
     subset_path: Path,
     workers: int = 1,
     shard_size: int = 10_000,
     progress: ProgressHook | None = None,
+    *,
     overwrite: bool = False,
+    allow_missing: bool = False,
 ) -> ReshardReport:
     """Write the pool samples that a subset names to ``output_dir``. Run again after a kill or a repair, it goes on.
 
@@ -51,11 +53,12 @@ def reshard(
         shard_size: samples in each output shard.
         progress: told after every shard of each pass.
         overwrite: first remove what an earlier reshard left in ``output_dir``.
+        allow_missing: leave out (and count) uids that no pool sample has, as when images are gone from the web.
 
     Raises:
         UsageError: the output folder holds something else, or a number is out of range.
-        DataFormatError: the subset is unsorted, empty or malformed, no uid of it is in the pool, or a tar is damaged
-            (named with its byte; the other shards' work is kept).
+        DataFormatError: the subset is unsorted, empty or malformed, a uid of it (with ``allow_missing``: every uid) is
+            not in the pool, or a tar is damaged (named with its byte; the other shards' work is kept).
         StorageError: the disk is full, or a path cannot be read or written; finished shards are kept.
         EngineError: a worker died on every attempt.
     """
@@ -72,20 +75,33 @@ def reshard(
     input_digest = digest_of([[shard.name, file_state(shard.path)[0]] for shard in listing.shards])
     finished = prepare_output(job, input_dir, input_digest, overwrite=overwrite)
     if finished is not None:
+        _refuse_missing(finished, subset_path, input_dir, allow_missing=allow_missing)
         return finished
     indexed = _index(job, listing, engine, progress)
     report = replace(
         _count(job, listing, indexed, subset, shard_size), subset_sha256=subset_sha256, input_digest=input_digest
     )
-    if not report.output_count:
-        shutil.rmtree(job.work_dir)
-        raise DataFormatError(
-            f"None of the {len(subset)} uids of {subset_path} is in the shards of {input_dir}.",
-            hint="Was the subset made for another pool?",
-        )
+    try:
+        _refuse_missing(report, subset_path, input_dir, allow_missing=allow_missing)
+    except DataFormatError:
+        shutil.rmtree(job.work_dir)  # the folder stays usable for a better subset
+        raise
     sizes = _write(job, listing, indexed, shard_size, engine, progress)
     finish(job, report, subset, sizes)
     return report
+
+
+def _refuse_missing(report: ReshardReport, subset_path: Path, input_dir: Path, *, allow_missing: bool) -> None:
+    if not report.not_found or (allow_missing and report.output_count):
+        return
+    skipped = sum(report.skipped.values())
+    raise DataFormatError(
+        f"{report.not_found:,} of the {report.subset_size:,} uids of {subset_path} are not in the shards of "
+        f"{input_dir} (first: {report.not_found_examples[0]}).",
+        hint="Was the subset made for another pool?"
+        + (" To leave out images that could not be downloaded, pass --allow-missing." if report.output_count else "")
+        + (f" {skipped:,} samples of these shards could not be looked up." if skipped else ""),
+    )
 
 
 def _index(job: Job, listing: ShardListing, engine: Engine, progress: ProgressHook | None) -> dict[str, dict[str, Any]]:

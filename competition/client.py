@@ -35,6 +35,7 @@ from competition.records.submission import (
 )
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 _BY_CODE: dict[str, type[errors.DataCupError]] = {
     kind.code: kind
@@ -56,7 +57,8 @@ class LeaderboardClient:
     """One connection to a leaderboard's API.
 
     ``endpoint`` is the site's address without ``/api``; ``token`` is a bearer token or None for public reading.
-    ``attempts`` bounds the tries of a repeatable call; ``sleep`` is injected by tests.
+    ``attempts`` bounds the tries of a repeatable call; ``sleep`` is injected by tests. Raises ``UsageError`` when
+    ``endpoint`` is no address or ``token`` can be no token.
     """
 
     def __init__(
@@ -70,11 +72,23 @@ class LeaderboardClient:
     ) -> None:
         headers = {"User-Agent": f"datacup/{__version__}"}
         if token:
+            # The transport would refuse it too, but with the token in its message.
+            if not (token.isascii() and token.isprintable()) or " " in token:
+                raise errors.UsageError(
+                    "The token holds a space, a line break or another character that no token has.",
+                    hint="Set DATACUP_TOKEN to the token alone, as `datacup-leaderboard token create` printed it.",
+                )
             headers["Authorization"] = f"Bearer {token}"
         self.endpoint = endpoint.rstrip("/")
         self._attempts = attempts
         self._sleep = sleep
-        self._http = httpx.Client(base_url=f"{self.endpoint}/api/v1/", headers=headers, timeout=timeout)
+        try:
+            self._http = httpx.Client(base_url=f"{self.endpoint}/api/v1/", headers=headers, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise errors.UsageError(
+                f"{endpoint!r} is not the address of a leaderboard ({error}).",
+                hint="Set DATACUP_ENDPOINT to its address, for example http://127.0.0.1:8000",
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +126,7 @@ class LeaderboardClient:
 
     def events(self, submission_id: str) -> list[Event]:
         """The event log of a submission, oldest first."""
-        return _EVENTS.validate_json(self._send("GET", f"submissions/{submission_id}/events").content)
+        return _parse(_EVENTS, self._send("GET", f"submissions/{submission_id}/events"))
 
     def standings(self, competition: str, *, track: str, scale: str) -> StandingsView:
         """The standings of one track and scale."""
@@ -124,7 +138,7 @@ class LeaderboardClient:
     def claim(self, request: ClaimRequest) -> JobGrant | None:
         """Lease one job; None when there is nothing to do. Not repeated by itself: a lost grant runs out."""
         response = self._send("POST", "scoring/claims", request, attempts=1)
-        return None if response.status_code == httpx.codes.NO_CONTENT else _parse(JobGrant, response)
+        return None if response.status_code == httpx.codes.NO_CONTENT else _parse(TypeAdapter(JobGrant), response)
 
     def heartbeat(self, job_id: int, message: Heartbeat) -> None:
         """Extend the lease (raises ``StaleAttemptError`` when it has ended)."""
@@ -153,7 +167,7 @@ class LeaderboardClient:
         *,
         params: dict[str, str | int] | None = None,
     ) -> R:
-        return _parse(kind, self._send(method, path, body, params=params))
+        return _parse(TypeAdapter(kind), self._send(method, path, body, params=params))
 
     def _send(
         self,
@@ -188,12 +202,12 @@ class LeaderboardClient:
         )
 
 
-def _parse(kind: type[R], response: httpx.Response) -> R:
+def _parse(kind: TypeAdapter[T], response: httpx.Response) -> T:
     try:
-        return kind.model_validate_json(response.content)
+        return kind.validate_json(response.content)
     except ValidationError as error:
         raise errors.ServiceUnavailableError(
-            f"The answer of {response.url} is not a {kind.__name__}.",
+            f"The answer of {response.url} is not a {error.title}.",
             hint="Is this the address of a DataCup leaderboard, of a compatible version?",
         ) from error
 

@@ -14,6 +14,7 @@ from competition.rules.models import Competition
 
 MAX_FILE_BYTES = 1_000_000
 _MAX_DEPTH = 32
+_LARGEST_INTEGER = 2**53 - 1  # canonical JSON, and so every digest, knows no larger one
 
 Location = tuple[str | int, ...]
 
@@ -25,7 +26,8 @@ def load_competition(path: Path) -> Competition:
     competition.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise RulesError(f"{path}: cannot read the competition file ({error.strerror}).") from error
     return parse_competition(raw, name=str(path))
@@ -34,7 +36,7 @@ def load_competition(path: Path) -> Competition:
 def parse_competition(raw: bytes, *, name: str) -> Competition:
     """Validate the bytes of a competition file; ``name`` is what error messages call it."""
     if len(raw) > MAX_FILE_BYTES:
-        raise RulesError(f"{name}: the file has {len(raw)} bytes; at most {MAX_FILE_BYTES} are read.")
+        raise RulesError(f"{name}: the file has more than {MAX_FILE_BYTES} bytes.")
     lines: dict[Location, int] = {}
     try:
         text = raw.decode("utf-8")
@@ -80,7 +82,13 @@ def _plain(node: yaml.Node | None, where: Location, lines: dict[Location, int], 
         return [_plain(child, (*where, index), lines, name) for index, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, where, lines, name)
-    return yaml.SafeLoader("").construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except ValueError as error:  # it looks like a date or a number, and is none
+        raise RulesError(f"{name}, line {line}: {_dotted(where)}: {node.value[:40]!r}: {error}.") from error
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        raise RulesError(f"{name}, line {line}: {_dotted(where)}: numbers may not be above {_LARGEST_INTEGER}.")
+    return value
 
 
 def _mapping(node: yaml.MappingNode, where: Location, lines: dict[Location, int], name: str) -> dict[str, Any]:

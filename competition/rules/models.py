@@ -34,6 +34,14 @@ class ClipArchitecture(Rule):
     vision: dict[str, Any]
     text: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        for tower, key in (("vision", "image_size"), ("text", "context_length")):
+            size = getattr(self, tower).get(key)
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{tower}.{key} must be a whole number of at least 1, and is {size!r}")
+        return self
+
     def open_clip_config(self) -> dict[str, Any]:
         """The configuration in the form that ``open_clip.CLIP`` takes."""
         return {"embed_dim": self.embed_dim, "vision_cfg": dict(self.vision), "text_cfg": dict(self.text)}

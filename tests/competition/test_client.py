@@ -93,6 +93,8 @@ def test_something_else_at_the_address_is_said_so(server: str) -> None:
     _Script.answers = [(200, {"hello": "world"})]
     with _client(server) as client, pytest.raises(errors.ServiceUnavailableError, match="not a SubmissionView"):
         client.submission("s-1")
+    with _client(server) as client, pytest.raises(errors.ServiceUnavailableError, match=r"is not a list\[Event\]"):
+        client.events("s-1")
     _Script.answers = [(404, ["not", "ours"])]
     with _client(server) as client, pytest.raises(errors.ServiceUnavailableError, match="answered HTTP 404"):
         client.submission("s-1")
@@ -104,3 +106,16 @@ def test_nobody_at_the_address_is_said_so() -> None:
         pytest.raises(errors.ServiceUnavailableError, match="does not answer"),
     ):
         client.submission("s-1")
+
+
+@pytest.mark.parametrize("endpoint", ["http://localhost:abc", "http://127.0.0.1:8000/\n"])
+def test_what_is_no_address_is_said_so_at_once(endpoint: str) -> None:
+    with pytest.raises(errors.UsageError, match="is not the address of a leaderboard"):
+        LeaderboardClient(endpoint)
+
+
+@pytest.mark.parametrize("token", ["a-secret\n", "a-secret key", "a-secr\xe9t", "a-secret\x00"])
+def test_what_can_be_no_token_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(errors.UsageError, match="The token holds") as caught:
+        LeaderboardClient("http://127.0.0.1:9", token)
+    assert "secr" not in str(caught.value)

@@ -49,6 +49,10 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
         ("opens: 2026-01-01T00:00:00Z", "opens: 2026-01-01T00:00:00", "phases.0.opens", "timezone"),
         ("metric: acc1", "metric: accuracy", "suite.tasks.0.metric", "'acc1', 'acc5'"),
         ("chance: 0.1", "chance: 1.5", "suite.tasks.0.chance", "less than or equal to 1"),
+        ("opens: 2026-01-01T00:00:00Z", "opens: 2026-02-30T00:00:00Z", "phases.0.opens", "day is out of range"),
+        ("global_batch: 16", "global_batch: 0x_", "recipes.0.global_batch", "invalid literal"),
+        ("samples_seen: 24000", f"samples_seen: {'9' * 5000}", "recipes.0.samples_seen", "limit (4300 digits)"),
+        ("samples_seen: 24000", f"samples_seen: {2**53}", "recipes.0.samples_seen", "may not be above"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, problem: str) -> None:
@@ -58,6 +62,13 @@ def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, 
     assert problem in message
     if field != "competition":
         assert f"rules.yaml, line {_line_of(text, new)}: " in message
+
+
+@pytest.mark.parametrize("new", ["", "image_size: big, ", "image_size: 0, ", "image_size: true, "])
+def test_an_architecture_names_the_size_of_its_images(new: str) -> None:
+    message = _refusal(DIGITS.replace("image_size: 32, ", new, 1))
+    line = _line_of(DIGITS, "name: digits-vit")
+    assert f"line {line}: recipes.0.architecture: vision.image_size must be a whole number" in message
 
 
 def test_a_missing_field_names_the_line_of_its_parent() -> None:
@@ -82,7 +93,7 @@ def test_broken_yaml_names_the_line() -> None:
         ("", "the file is empty"),
         ("- 1\n", "valid dictionary"),
         ("a: !!python/object/apply:os.system ['true']\n", "tags (!) are not read"),
-        ("x: 1\n" * 200_001, "at most 1000000 are read"),
+        ("x: 1\n" * 200_001, "more than 1000000 bytes"),
         ("? [a, b]\n: 1\n", "keys must be plain words"),
     ],
 )

@@ -73,8 +73,9 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.state.database = Database(settings.url)
     app.state.clock = clock
     answers.install(app, pages.error_page)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     api = APIRouter(prefix="/api/v1")
+    large_below = f"{api.prefix}{scoring.router.prefix}/"
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, large_below=large_below)
     for router in (
         health_router, accounts.router, competitions.router, standings.router, submissions.router, events.router,
         scoring.router,

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Response
 
 from competition.records.scoring import ClaimRequest, Heartbeat, JobFinish, JobGrant, ResultReport, StageReport
 from leaderboard.answers import documented
-from leaderboard.dependencies import Now, ReadSession, Scorer, WorkPatience, WriteSession
+from leaderboard.dependencies import Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
 from leaderboard.parameters import JobId
 from leaderboard.scoring import service
 
-router = APIRouter(prefix="/scoring", tags=["scoring"])
+router = APIRouter(prefix="/scoring", tags=["scoring"], route_class=WorkerRoute)
 _ERRORS = documented(400, 401, 403, 404, 409, 413)
 _NOTHING = {"description": "There is nothing to do.", "model": None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from leaderboard.competitions import service as competitions
+from leaderboard.limits import SMALL_BODY_BYTES
 from leaderboard.settings import read_settings
-from tests.leaderboard.site import API, HUB, Site
+from tests.leaderboard.site import API, HUB, Site, open_site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,16 +100,36 @@ def test_hostile_text_is_kept_as_text(site: Site) -> None:
     assert site.view(submission)["method_name"] == name
 
 
-def test_bodies_beyond_the_bound_are_refused_announced_or_not(sqlite_site: Site) -> None:
-    bound = sqlite_site.http.app.state.settings.max_body_bytes
+@pytest.mark.parametrize(
+    ("path", "account", "bound"),
+    [("/submissions", "alice", SMALL_BODY_BYTES), ("/scoring/jobs/1/results", "worker", 2**20)],
+)
+def test_bodies_beyond_the_bound_are_refused_announced_or_not(
+    sqlite_template: Path, tmp_path: Path, path: str, account: str, bound: int
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "bounded.db")
+    with open_site(f"sqlite:///{tmp_path / 'bounded.db'}", max_body_bytes=2**20) as site:
 
-    def pieces() -> Any:
-        for _ in range(bound // 2**20 + 1):
-            yield b"x" * 2**20
+        def send(size: int, *, announced: bool) -> tuple[int, str]:
+            pieces = (b"x" * 1024 for _ in range(size // 1024))
+            content = b"".join(pieces) if announced else pieces
+            return _error(site.http.post(f"{API}{path}", content=content, headers=_as(site, account)))
 
-    for content in (b"x" * (bound + 1), pieces()):
-        response = sqlite_site.http.post(f"{API}/submissions", content=content, headers=_as(sqlite_site, "alice"))
-        assert _error(response)[0] == 413
+        for announced in (True, False):
+            assert send(bound, announced=announced)[0] == 422, "read, and found to be no JSON"
+            assert send(bound + 1024, announced=announced)[0] == 413
+
+
+@pytest.mark.parametrize(
+    "what", ["claims", *(f"jobs/1/{word}" for word in ("heartbeat", "stage", "results", "finish"))]
+)
+def test_only_a_worker_has_a_large_body_read(sqlite_site: Site, what: str) -> None:
+    """What is no JSON is found out by reading it: the token comes first."""
+    answers = [
+        _error(sqlite_site.http.post(f"{API}/scoring/{what}", content=b"{", headers=headers))
+        for headers in ({}, _as(sqlite_site, "alice"), _as(sqlite_site, "worker"))
+    ]
+    assert answers == [(401, "unauthenticated"), (403, "forbidden"), (422, "validation")]
 
 
 def test_a_fault_of_ours_says_so_and_nothing_more(sqlite_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, 
 @pytest.mark.parametrize("new", ["", "image_size: big, ", "image_size: 0, ", "image_size: true, "])
 def test_an_architecture_names_the_size_of_its_images(new: str) -> None:
     message = _refusal(DIGITS.replace("image_size: 32, ", new, 1))
-    line = _line_of(DIGITS, "name: digits-vit")
+    line = _line_of(DIGITS, "architecture:")
     assert f"line {line}: recipes.0.architecture: vision.image_size must be a whole number" in message
 
 

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     backoff_seconds: float = Field(default=10.0, ge=0, description="wait before the second try; doubles each time")
     reaper_seconds: float = Field(default=15.0, ge=0, description="between two looks for lost jobs; 0 = only at claims")
     draft_days: int = Field(default=30, ge=1, description="a registration without an upload is cancelled after these")
-    max_body_bytes: int = Field(default=32 * 2**20, gt=0)
+    max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="of a worker's message; others have 64 KiB")
 
     @field_validator("competitions", "hubs", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -18,6 +19,8 @@ from leaderboard.hub.names import BRANCH
 router = APIRouter()
 
 _PAGE = 1000
+# Every commit lists all its files: reading one costs more than a line of the history.
+HISTORY_PAGE = 100
 _MAX_PATHS = 10_000
 _API = "/api/{kind}/{namespace}/{name}"
 
@@ -72,8 +75,14 @@ def list_refs(repository: Readable) -> Json:
 
 
 @router.get(f"{_API}/commits/{{revision:path}}")
-def list_commits(repository: Readable, revision: str) -> list[Json]:
-    return [history_entry(commit) for commit in repository.history(repository.commit(revision))]
+def list_commits(request: Request, hub: Hub, repository: Readable, revision: str) -> JSONResponse:
+    """One page of a history, newest first; the next one begins at the parent of its last commit."""
+    shown = list(islice(repository.history(repository.commit(revision)), HISTORY_PAGE))
+    headers = {}
+    if shown[-1].parent is not None:
+        url = f"{base_url(request, hub)}/api/{repository.id.kind}/{repository.id}/commits/{shown[-1].parent}"
+        headers["Link"] = f'<{url}>; rel="next"'
+    return JSONResponse([history_entry(commit) for commit in shown], headers=headers)
 
 
 @router.api_route("/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])

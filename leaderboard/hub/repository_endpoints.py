@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
@@ -19,6 +21,8 @@ from leaderboard.hub.tokens import Account
 from leaderboard.hub.uploads import require_branch
 
 router = APIRouter()
+
+LIST_PAGE = 100
 
 
 async def _create_body(request: Request) -> CreateRepo:
@@ -55,7 +59,7 @@ def whoami(account: KnownCaller) -> Json:
 
 
 @router.post("/api/validate-yaml")
-def validate_yaml(_: Annotated[YamlCheck, Depends(_yaml_body)]) -> Json:
+def validate_yaml(_account: KnownCaller, _body: Annotated[YamlCheck, Depends(_yaml_body)]) -> Json:
     """Clients ask this before they commit a README; this Hub reads no model cards, so none is wrong."""
     return {"errors": [], "warnings": []}
 
@@ -115,16 +119,25 @@ def auth_check(_: Readable) -> Json:
 
 
 @router.get("/api/{kind}")
-def list_repositories(hub: Hub, account: Caller, kind: str, author: str | None = None) -> list[Json]:
-    """The repositories that the caller may see, by name."""
+def list_repositories(
+    request: Request, hub: Hub, account: Caller, kind: str, author: str | None = None, cursor: str = ""
+) -> JSONResponse:
+    """One page of the repositories that the caller may see, by name; ``cursor`` is the last of the page before."""
     if kind not in set(RepoKind):
         raise RepositoryNotFoundError(f"There are no {kind!a} here.")
     if author is not None and not is_user_name(author):
-        return []
+        return JSONResponse([])
     own = account.user if account is not None else None
-    repositories = hub.repositories.of_kind(RepoKind(kind), author or "*")
-    shown = [each for each in repositories if not each.record.private or each.id.namespace == own]
-    return [{**repository_info(each, each.head), "siblings": None} for each in shown]
+    repositories = sorted(hub.repositories.of_kind(RepoKind(kind), author or "*"), key=lambda each: str(each.id))
+    after = (each for each in repositories if str(each.id) > cursor)
+    visible_ones = (each for each in after if not each.record.private or each.id.namespace == own)
+    shown = list(islice(visible_ones, LIST_PAGE + 1))
+    headers = {}
+    if len(shown) > LIST_PAGE:
+        query = {"cursor": str(shown[LIST_PAGE - 1].id)} | ({"author": author} if author else {})
+        headers["Link"] = f'<{base_url(request, hub)}/api/{kind}?{urlencode(query)}>; rel="next"'
+    infos = [{**repository_info(each, each.head), "siblings": None} for each in shown[:LIST_PAGE]]
+    return JSONResponse(infos, headers=headers)
 
 
 @router.get("/api/{kind}/{namespace}/{name}/revision/{revision:path}")

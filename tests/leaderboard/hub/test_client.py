@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from leaderboard.hub import content_endpoints, repository_endpoints
 from tests.leaderboard.hub.conftest import RunningHub
 
 # The client's plain LFS upload uses an argument that its own HTTP library deprecates.
@@ -173,6 +174,22 @@ def test_history_and_refs_tell_who_did_what(hub, repo):
     assert (newest.commit_id, newest.authors, newest.message) == (sha, ["alice"], "Because.")
     assert initial.title == "initial commit"
     assert [(ref.name, ref.target_commit) for ref in api.list_repo_refs(repo).branches] == [("main", sha)]
+
+
+def test_long_histories_and_lists_come_in_pages_that_the_client_follows(hub, repo, monkeypatch):
+    monkeypatch.setattr(content_endpoints, "HISTORY_PAGE", 3)
+    monkeypatch.setattr(repository_endpoints, "LIST_PAGE", 3)
+    api = hub.api()
+    for number in range(7):
+        commit = [CommitOperationAdd("counter", str(number).encode())]
+        api.create_commit(repo, commit, commit_message=f"number {number}")
+        api.create_repo(f"many-{number}", private=number % 2 == 0)
+    titles = [commit.title for commit in api.list_repo_commits(repo)]
+    assert titles == [f"number {number}" for number in reversed(range(7))] + ["initial commit"]
+    mine = [model.id for model in api.list_models(author="alice")]
+    assert mine == [repo, *(f"alice/many-{number}" for number in range(7))]
+    public = [model.id for model in HfApi(endpoint=hub.url, token=False).list_models(author="alice")]
+    assert public == [repo, *(f"alice/many-{number}" for number in (1, 3, 5))]
 
 
 def test_what_is_absent_is_reported_as_the_client_expects(hub, repo, tmp_path):

@@ -24,7 +24,7 @@ def main(context: typer.Context, output_dir: FolderOption = Path("build/demo")) 
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option("--port", help="Port of the site.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the site.")] = 8000,
     output_dir: FolderOption = Path("build/demo"),
 ) -> None:
     """Show the site of the finished demo."""

@@ -92,10 +92,6 @@ class Service:
             time.sleep(0.1)
         raise ServiceUnavailableError(f"{self.name} did not start in {_START_SECONDS:.0f} seconds.", hint=str(self.log))
 
-    def wait(self) -> int:
-        """Wait until the process ends; returns its exit code."""
-        return self._process.wait()
-
     def stop(self) -> None:
         """Ask the process to end, and insist after a while."""
         if self._process.poll() is None:

@@ -8,21 +8,23 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from competition.client import LeaderboardClient
+from competition.data.atomic import make_folder
 from competition.errors import ServiceUnavailableError, UsageError
 from competition.records.lifecycle import Processing
 from competition.records.submission import SubmissionView
 from competition.rules import find_competition, find_scale, find_track
 from demo.cheat import enter_with_swapped_weights
-from demo.services import Service, call, free_port, running
+from demo.services import Service, call, free_port, running, stay
 
 COMPETITION, TRACK, SCALE = "digits", "filtering", "nano"
 STRATEGIES = ("no_filter", "clip_score", "clip_score_english")
 _SCORING_SECONDS = 300.0
-_MARK = "demo.json"
+_BEGUN, _MARK = "demo-begun", "demo.json"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def run(folder: Path) -> None:
         typer.echo(f"[{time.monotonic() - started:4.0f} s] {text}", err=True)
 
     setting = _fresh(folder)
+    say("Setting up a leaderboard, a local Hub and a scorer")
     call(["datacup-leaderboard", "migrate"], setting.leaderboard)
     site = _leaderboard(setting, folder)
     ada, mallory = _participant(setting, "ada"), _participant(setting, "mallory")
@@ -85,35 +88,39 @@ def run(folder: Path) -> None:
     )
     with running(site, scorer):
         site.wait_until_answering(f"{setting.site}/api/v1/health")
-        say(f"Leaderboard at {setting.site}, Hub at {setting.hub}; a scorer waits for entries")
+        say(f"Leaderboard at {setting.site}, Hub at {setting.hub}; Ada enters with `datacup quickstart`")
         entered = _enter(setting, ada)
-        say("Three entries are in; now a cheat swaps its weights after writing its manifest")
+        say("Three entries are in; now Mallory swaps the weights of hers after writing its manifest")
         cheat = _cheat(setting, mallory)
         scorer.check()
         views = [_terminal(setting, submission, scorer) for submission in [*entered, cheat]]
         say("Every entry has reached its end")
-        _report(setting, ada, views)
+        _report(ada, views)
         (folder / _MARK).write_text(json.dumps({"site_port": setting.site_port, "hub_port": setting.hub_port}))
     _judge(views)
-    say("Done. `make serve` shows the site.")
+    say(f"Done: `make serve` shows the site (its files are in {folder})")
 
 
-def serve(folder: Path, port: int) -> None:
-    """Serve the site of a finished demo until interrupted."""
+def serve(folder: Path, port: int) -> NoReturn:
+    """Become the server of a finished demo's site, until interrupted."""
     mark = folder / _MARK
     if not mark.is_file():
         raise UsageError(f"There is no finished demo in {folder}.", hint="Run `make demo` first.")
     hub_port = free_port(int(json.loads(mark.read_text())["hub_port"]))
     environment = {"DATACUP_DATA_DIR": str(folder / "leaderboard"), "DATACUP_HUBS": f"http://127.0.0.1:{hub_port}"}
-    call(["datacup-leaderboard", "serve", "--port", str(port), "--with-hub", "--hub-port", str(hub_port)], environment)
+    stay(["datacup-leaderboard", "serve", "--port", str(port), "--with-hub", "--hub-port", str(hub_port)], environment)
 
 
 def _fresh(folder: Path) -> Setting:
-    if folder.exists() and any(folder.iterdir()) and not (folder / "leaderboard").is_dir():
+    """An empty folder with a mark; only a folder with a demo's mark is ever emptied."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file.", hint="Give another --output-dir.")
+    ours = any((folder / mark).is_file() for mark in (_BEGUN, _MARK))
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
         raise UsageError(f"{folder} is not empty and holds no demo.", hint="Give another --output-dir.")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "leaderboard").mkdir()
+    make_folder(folder / "leaderboard")
+    (folder / _BEGUN).touch()
     site_port, hub_port = free_port(8000), free_port(8001)
     return Setting(folder, f"http://127.0.0.1:{site_port}", f"http://127.0.0.1:{hub_port}", site_port, hub_port)
 
@@ -170,7 +177,7 @@ def _terminal(setting: Setting, submission_id: str, scorer: Service) -> Submissi
     raise ServiceUnavailableError(f"{submission_id} was not scored in {_SCORING_SECONDS:.0f} s.", hint=str(scorer.log))
 
 
-def _report(setting: Setting, participant: dict[str, str], views: list[SubmissionView]) -> None:
+def _report(participant: dict[str, str], views: list[SubmissionView]) -> None:
     typer.echo()
     typer.echo(call(["datacup", "standings", COMPETITION, "--track", TRACK, "--scale", SCALE], participant))
     for view in views:
@@ -178,7 +185,6 @@ def _report(setting: Setting, participant: dict[str, str], views: list[Submissio
             typer.echo(f"Refused: {view.method_name} ({view.author}), {view.rejection.reason.value}")
             typer.echo(f"  {view.rejection.message}")
             typer.echo(f"  {view.rejection.hint}")
-    typer.echo(f"\nThe site's files are in {setting.folder}; `make serve` opens it on http://127.0.0.1:8000")
 
 
 def _judge(views: list[SubmissionView]) -> None:

@@ -23,7 +23,7 @@ from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
 from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
+from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions, SubsetResult
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
@@ -100,7 +100,8 @@ def build_subset(
         progress: told after every metadata file.
 
     Raises:
-        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path.
+        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path, or
+            no sample is kept.
         DataFormatError: a metadata file is damaged or lacks a column.
         StorageError: a file cannot be read or written.
     """
@@ -117,6 +118,9 @@ def build_subset(
         pool, progress=progress, work_dir=work_dir, fingerprint=_fingerprint(strategy, shown, assets, pool.files)
     )
     result = chosen.select(pool, options)
+    if not len(result.uids):
+        _remove(work_dir)
+        raise _nothing_kept(strategy, result)
     save_subset(save_path, result.uids)
     report = SubsetReport(
         strategy,
@@ -131,10 +135,22 @@ def build_subset(
     )
     record = json.dumps(report.as_json(), indent=2, sort_keys=True) + "\n"
     write_bytes(save_path.with_name(f"{save_path.name}.json"), record.encode())
+    _remove(work_dir)
+    return report
+
+
+def _remove(work_dir: Path) -> None:
     if work_dir.exists():
         with storage_errors("removing", work_dir):
             shutil.rmtree(work_dir)
-    return report
+
+
+def _nothing_kept(strategy: str, result: SubsetResult) -> UsageError:
+    reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in result.dropped.items() if count)
+    return UsageError(
+        f"Strategy {strategy} keeps none of the {result.total:,} samples ({reasons or 'the pool is empty'}).",
+        hint="Choose a less strict filter; nothing was written.",
+    )
 
 
 def _fingerprint(strategy: str, options: Mapping[str, Any], assets: Mapping[str, Any], files: tuple[Path, ...]) -> str:

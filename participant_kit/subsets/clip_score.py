@@ -34,9 +34,11 @@ def fraction_threshold(scores: NDArray[np.float32], fraction: float) -> np.float
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
     if options.arch is None:
-        raise UsageError("Strategy clip_score needs --arch.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
+        raise UsageError("Strategy clip_score needs --arch.", hint=f"Choose one of: {', '.join(ARCHITECTURES)}.")
     if (options.fraction is None) == (options.threshold is None):
-        raise UsageError("Strategy clip_score needs exactly one of --fraction and --threshold.")
+        raise UsageError(
+            "Strategy clip_score needs exactly one of --fraction and --threshold.", hint="For example: --fraction 0.3"
+        )
     column = f"clip_{options.arch}_similarity_score"
     if options.fraction is not None:
         scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))

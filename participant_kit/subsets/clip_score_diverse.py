@@ -1,4 +1,4 @@
-"""Well-matched pairs, without near-duplicates, spread over kinds of images.
+"""Well-matched pairs of images that do not look alike, spread over kinds of images.
 
 Three steps, none of which knows a language, a label or a list of words:
 
@@ -6,8 +6,10 @@ Three steps, none of which knows a language, a label or a list of words:
    other captions: the CLIP score normalised by the contrastive loss (negCLIPLoss: Wang et al., "CLIPLoss and Norm-Based
    Data Selection Methods for Multimodal Contrastive Learning", 2024). A caption that fits everything a little, as web
    junk does, scores well by CLIP and badly here. Keep the best fraction.
-2. Group the images by k-means and drop, inside each group, every image that is nearly the same as a better-ranked one
-   (SemDeDup: Abbas et al., 2023).
+2. Group the images by k-means and drop, inside each group, every image whose feature lies within a cosine of 0.97 of a
+   better-ranked one's (SemDeDup: Abbas et al., 2023). These are semantic duplicates: what the reference model can
+   hardly tell apart. Copies are among them, but most are other pictures of the same thing: in the digits pool five of
+   six such pairs are renderings of one original.
 3. Let no group be larger than twice the average one; its best-ranked pairs stay.
 
 Steps 2 and 3 hold the kept rows' features in memory: about 4 KB a row.
@@ -188,7 +190,8 @@ def _log_mean_exp(values: Floats, axis: int) -> Floats:
 
 CLIP_SCORE_DIVERSE = Strategy(
     "clip_score_diverse",
-    "Pairs that match far better than chance, without near-duplicates, no kind of image more than twice its share.",
+    "Pairs that match far better than chance; of images that look alike to a reference CLIP only one, and no kind of "
+    "image more than twice its share.",
     _select,
     accepts=("arch", "fraction"),
 )

@@ -97,11 +97,11 @@ class StrategyOptions:
                     f"Strategy {strategy.name} does not take --{name.replace('_', '-')}.", hint=f"It takes {takes}."
                 )
         if self.arch is not None and self.arch not in ARCHITECTURES:
-            raise UsageError(f"--arch {self.arch} is unknown.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
+            raise UsageError(f"There is no --arch {self.arch!r}.", hint=f"Choose one of: {', '.join(ARCHITECTURES)}.")
         if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise UsageError(f"--fraction {self.fraction} is not above 0 and at most 1.")
+            raise UsageError(f"--fraction is {self.fraction}; it must be above 0 and at most 1.")
         if self.threshold is not None and not math.isfinite(self.threshold):
-            raise UsageError(f"--threshold {self.threshold} is not a finite number.")
+            raise UsageError(f"--threshold is {self.threshold}; it must be a finite number.")
 
 
 NO_OPTIONS = StrategyOptions()

@@ -90,3 +90,14 @@ def test_wrong_paths_and_names_are_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="creating the folder"):
         build_subset("no_filter", tmp_path / "m", tmp_path / "file" / "s.npy")
+
+
+def test_a_filter_that_keeps_nothing_is_an_error_and_replaces_nothing(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m")
+    build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy")
+    before = (tmp_path / "s.npy").read_bytes()
+    too_strict = StrategyOptions(arch="l14", threshold=2.0)
+    with pytest.raises(UsageError, match=r"clip_score keeps none of the 600 samples \(score too low 600\)"):
+        build_subset("clip_score", tmp_path / "m", tmp_path / "s.npy", too_strict)
+    assert (tmp_path / "s.npy").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "s.npy", "s.npy.json"]

@@ -34,6 +34,8 @@ async def _form_paths(request: Request) -> list[str]:
         raise TooLargeError(f"More than {_MAX_PATHS} paths were asked for.", hint="Ask for fewer at a time.") from None
 
 
+@router.get("/{kind}/{namespace}/{name}/tree/{revision}/{path:path}")
+@router.get("/{namespace}/{name}/tree/{revision}/{path:path}")
 @router.get(f"{_API}/tree/{{revision}}")
 @router.get(f"{_API}/tree/{{revision}}/{{path:path}}")
 def list_tree(
@@ -45,7 +47,10 @@ def list_tree(
     recursive: bool = False,
     cursor: str = "",
 ) -> JSONResponse:
-    """One page of a listing; ``cursor`` is the last path of the page before."""
+    """One page of a listing; ``cursor`` is the last path of the page before.
+
+    This Hub has no pages for people: where huggingface.co has one of a folder, the same listing answers.
+    """
     commit = repository.commit(revision)
     folder = path.strip("/")
     entries = tree(commit, folder, recursive=recursive)

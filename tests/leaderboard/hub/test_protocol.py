@@ -272,6 +272,14 @@ def test_the_folder_is_readable_by_its_owner_only(tmp_path):
     assert (tmp_path / "token first").stat().st_mode & 0o777 == 0o700
 
 
+def test_where_people_look_for_a_folder_there_is_its_listing(http):
+    commit(http, text_file("digits/entry/card.md"), text_file("other"))
+    sha = http.get("/api/models/alice/entry").json()["sha"]
+    shown = httpx.get(f"{http.base_url}/alice/entry/tree/{sha}/digits/entry").json()
+    assert [each["path"] for each in shown] == ["digits/entry/card.md"]
+    assert shown == http.get(f"/api/models/alice/entry/tree/{sha}/digits/entry").json()
+
+
 def test_too_many_paths_at_once_are_refused(http):
     answer = http.post("/api/models/alice/entry/paths-info/main", content="paths=a&" * 10_001)
     assert answer.status_code == 413

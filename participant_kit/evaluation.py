@@ -13,21 +13,18 @@ from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Recipe, find_competition
+from competition.rules import Competition, Recipe
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
 
 
-def evaluate_run(
-    run_dir: Path, competition: Competition | None, evaluation_root: Path, progress: ProgressHook
-) -> EvaluationReport:
-    """Evaluate a finished run under its competition's suite (or that of ``competition``), and write its report.
+def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progress: ProgressHook) -> EvaluationReport:
+    """Evaluate a finished run under the suite of ``rules``, and write its report.
 
     Raises ``UsageError`` when the folder holds no finished run, ``EvaluationError`` when the model cannot be evaluated.
     """
     training = read_training_report(run_dir)
-    rules = competition or find_competition(training.competition)
     model = run_dir / "model.safetensors"
     if not model.is_file():
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")

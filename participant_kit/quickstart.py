@@ -148,5 +148,5 @@ def run_strategy(
 def entering(
     client: LeaderboardClient, hub: HubTarget, notify: Callable[[str], None]
 ) -> Callable[[Entry], SubmissionView]:
-    """The last step, for a leaderboard and a Hub repository."""
-    return lambda entry: submit(entry, client, hub, notify)
+    """The last step, for a leaderboard and a Hub repository; notes begin with the name of the entry's run."""
+    return lambda entry: submit(entry, client, hub, lambda note: notify(f"{entry.run_dir.name}: {note}"))

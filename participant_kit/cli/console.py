@@ -30,8 +30,9 @@ class Console:
         self._notes.print(text, markup=False)
 
     def next_step(self, command: str) -> None:
-        """Say what to do next."""
-        self._notes.print(f"Next: {command}", markup=False)
+        """Say what to do next, to a person: a program that reads JSON knows."""
+        if not self.as_json:
+            self._notes.print(f"Next: {command}", markup=False)
 
     def pairs(self, payload: Mapping[str, Any], shown: Mapping[str, object]) -> None:
         """The result of a command: ``payload`` as JSON, or ``shown`` as two aligned columns."""

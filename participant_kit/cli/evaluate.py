@@ -13,6 +13,7 @@ from competition.records.submission import Score
 from competition.rules import Competition, built_in, find_competition
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
+from participant_kit.cli.submit import suggestion
 from participant_kit.settings import KitSettings
 
 
@@ -26,23 +27,26 @@ def command(
         typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Folder of the evaluation sets; default: the cache.")
+        Path | None,
+        typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation. Finished tasks are kept: a killed evaluation goes on with the next task."""
+    """Run the official evaluation of a finished run.
+
+    Finished tasks are kept: a killed evaluation goes on with the next task.
+    """
     console = Console(as_json=as_json)
     run = _run_folder(run_dir, model)
 
-    from participant_kit.evaluation import evaluate_run
+    from participant_kit.evaluation import evaluate_run, read_training_report
 
+    training = read_training_report(run)
+    rules = _competition_of_suite(suite) or find_competition(training.competition)
     with console.progress("Evaluating") as progress:
-        report = evaluate_run(run, _competition_of_suite(suite), data_dir or KitSettings().evaluation_root, progress)
+        report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
-    console.next_step(
-        f"datacup submit --track filtering --train-output-dir {run} --samples SUBSET.npy --method-name NAME "
-        "--author YOU --hf-repo-name REPO"
-    )
+    console.next_step(suggestion(rules, training.recipe, run))
 
 
 def show(console: Console, report: EvaluationReport) -> None:

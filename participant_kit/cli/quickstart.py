@@ -14,6 +14,8 @@ from competition.rules import find_competition, find_scale, find_track
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import ScaleOption, SeedOption, TrackOption, WorkersOption
 from participant_kit.cli.standings import format_score
+from participant_kit.cli.status import suggest
+from participant_kit.cli.submit import suggestion
 from participant_kit.settings import KitSettings
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 def command(
     strategies: Annotated[
         list[str] | None,
-        typer.Option("--strategy", help="Strategy to run; may be repeated. Default: clip_score."),
+        typer.Option("--strategy", help="Strategy to run; may be repeated.  [default: clip_score]", metavar="NAME"),
     ] = None,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where everything goes.")] = Path("quickstart"),
     scale: ScaleOption = "nano",
@@ -36,9 +38,10 @@ def command(
     workers: WorkersOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the whole digits competition once: pool, subset, shards, training, evaluation.
+    """Run the whole digits competition once.
 
-    With DATACUP_ENDPOINT and DATACUP_TOKEN set the entries are submitted too. Started again, it goes on where it was.
+    Pool, subset, shards, training, evaluation; with DATACUP_ENDPOINT and DATACUP_TOKEN set the entries are submitted
+    too. On two CPU cores nano takes one to two minutes, micro four times that. Started again, it goes on where it was.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
@@ -63,10 +66,12 @@ def command(
             console.note(f"{name}: {_summary(outcome)}")
             outcomes.append(outcome)
     _show(console, outcomes)
-    if outcomes[0].submission is None:
-        console.next_step(f"datacup submit --help  (the run is {plan.entry(names[0]).run_dir})")
+    last = outcomes[-1]
+    if last.submission is None:
+        entry = plan.entry(last.strategy)
+        console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, str(entry.subset)))
     else:
-        console.next_step(f"datacup status {outcomes[-1].submission.id} --wait" if outcomes[-1].submission else "")
+        suggest(console, last.submission)
 
 
 def _summary(outcome: Outcome) -> str:

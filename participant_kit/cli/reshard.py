@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,10 @@ def command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the samples of a subset into shards of their own. A killed run goes on where it stopped."""
+    """Write the samples of a subset into shards of their own.
+
+    A killed run goes on where it stopped. A uid that occurs several times in the subset is written as often.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.reshard import reshard
@@ -52,5 +56,14 @@ def command(
     for warning in report.warnings:
         console.note(f"Warning: {warning}")
     console.next_step(
-        f"datacup train --scale nano --data-dir {output_dir} --output-dir runs --exp-name {output_dir.name}"
+        f"datacup train --scale {scale_of(input_dir)} --data-dir {output_dir} --output-dir runs "
+        f"--exp-name {output_dir.name}"
     )
+
+
+def scale_of(shards: Path) -> str:
+    """The scale whose pool these shards are, as far as a built pool tells."""
+    try:
+        return str(json.loads((shards.parent / "pool.json").read_bytes())["scale"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "SCALE"

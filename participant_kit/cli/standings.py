@@ -15,12 +15,15 @@ from participant_kit.settings import KitSettings
 
 
 def command(
-    competition: Annotated[str, typer.Argument(help="Id of the competition.")] = "digits",
+    competition: Annotated[str, typer.Argument(help="Id of the competition.", metavar="COMPETITION")] = "digits",
     track: TrackOption = "filtering",
     scale: ScaleOption = "nano",
     as_json: JsonOption = False,
 ) -> None:
-    """Show the verified standings, with what the data cannot tell apart."""
+    """Show the verified standings.
+
+    Every score has its 95 % interval, every rank the range that the data cannot tell apart.
+    """
     settings = KitSettings()
     with LeaderboardClient(settings.require_endpoint()) as client:
         show(Console(as_json=as_json), client.standings(competition, track=track, scale=scale))

@@ -18,20 +18,24 @@ from participant_kit.settings import KitSettings
 
 
 def command(
-    submission_id: Annotated[str | None, typer.Argument(help="Id that `datacup submit` printed.")] = None,
+    submission_id: Annotated[str | None, typer.Argument(help="Id that `datacup submit` printed.", metavar="ID")] = None,
     run_dir: Annotated[
         Path | None, typer.Option("--train-output-dir", help="Show the newest submission of this run instead.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where an entry stands, its verified results, or the reason of its refusal and what to do about it."""
+    """Show where an entry stands.
+
+    That is its verified results so far, or the reason of its refusal and what to do about it.
+    """
     console = Console(as_json=as_json)
     settings = KitSettings()
     chosen = submission_id or _newest(run_dir)
     with LeaderboardClient(settings.require_endpoint(), settings.token) as client:
         view = follow(client, chosen, console) if wait else client.submission(chosen)
     show(console, view, settings.require_endpoint())
+    suggest(console, view)
 
 
 def follow(client: LeaderboardClient, submission_id: str, console: Console, *, pause: float = 1.0) -> SubmissionView:
@@ -63,6 +67,14 @@ def show(console: Console, view: SubmissionView, endpoint: str) -> None:
         shown["failure"] = f"{view.failure} (the platform's fault; nothing is charged)"
     shown["page"] = f"{endpoint.rstrip('/')}/submissions/{view.id}"
     console.pairs(view.model_dump(mode="json"), shown)
+
+
+def suggest(console: Console, view: SubmissionView) -> None:
+    """Say what to do next with a submission; a refused one says it itself."""
+    if view.processing is Processing.SCORED:
+        console.next_step(f"datacup standings {view.competition} --track {view.track} --scale {view.scale}")
+    elif not view.processing.terminal:
+        console.next_step(f"datacup status {view.id} --wait")
 
 
 def _newest(run_dir: Path | None) -> str:

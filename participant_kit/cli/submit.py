@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from competition.client import LeaderboardClient
-from competition.rules import find_competition, find_scale, find_track
+from competition.rules import Competition, find_competition, find_scale, find_track
 from participant_kit.cli import status
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import CompetitionOption, RunOption, ScaleOption, TrackOption
@@ -27,10 +28,10 @@ def command(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the entry as the scorer will, upload it to the Hub, and register it.
+    """Check a finished run, upload it to the Hub and enter it.
 
-    An interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login
-    (`hf auth login`); your Hub token never reaches the leaderboard.
+    It is checked as the scorer will. An interrupted submission is finished by the same command. Needs
+    DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth login`); your Hub token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
@@ -56,4 +57,13 @@ def command(
         if wait:
             view = status.follow(client, view.id, console)
     status.show(console, view, endpoint)
-    console.next_step(f"datacup status {view.id} --wait")
+    status.suggest(console, view)
+
+
+def suggestion(competition: Competition, recipe: str, run_dir: Path, samples: str = "SUBSET.npy") -> str:
+    """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals."""
+    scale = next((scale.id for scale in competition.scales if scale.recipe == recipe), "SCALE")
+    return (
+        f"datacup submit --track {competition.tracks[0].id} --scale {scale} --train-output-dir {run_dir} "
+        f"--samples {samples} --method-name NAME --author YOU --hf-repo-name REPO"
+    )

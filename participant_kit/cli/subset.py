@@ -16,7 +16,7 @@ def command(
     name: Annotated[
         str,
         typer.Argument(
-            help="Strategy: no_filter, basic_filter, clip_score, clip_score_diverse, clip_score_english.",
+            help="One of the strategies above.",
             metavar="NAME",
         ),
     ],
@@ -24,7 +24,7 @@ def command(
     save_path: Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")],
     arch: Annotated[str | None, typer.Option("--arch", help="Whose scores and features: b32 or l14.")] = None,
     fraction: Annotated[
-        float | None, typer.Option("--fraction", help="Share of the pool to keep by score, in (0, 1].")
+        float | None, typer.Option("--fraction", help="Share of the pool to keep by score, above 0 and at most 1.")
     ] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Keep scores of at least this.")] = None,
     language_model: Annotated[
@@ -33,7 +33,21 @@ def command(
     workers: WorkersOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose samples of a pool. Prints how many were dropped, and why."""
+    """Choose samples of a pool with a strategy.
+
+    \b
+    no_filter           every sample
+    basic_filter        English captions of some length, images of some size
+                        [--language-model FILE]
+    clip_score          pairs that a reference CLIP finds most alike
+                        --arch b32|l14  --fraction F | --threshold T
+    clip_score_diverse  well-matched pairs of images that do not look alike
+                        [--arch l14] [--fraction 0.5]
+    clip_score_english  English captions among the best-scored pairs
+                        [--arch l14] [--fraction 0.4] [--language-model FILE]
+
+    Prints how many samples were dropped, and why. A killed run goes on where it stopped.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.subsets import StrategyOptions, build_subset

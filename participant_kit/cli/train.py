@@ -17,13 +17,19 @@ def command(
     data_dir: Annotated[str, typer.Option("--data-dir", help="Folder of shards; several are joined by ::.")],
     output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs are kept.")],
     exp_name: Annotated[str, typer.Option("--exp-name", help="Name of the run, and of its folder.")],
-    scale: Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale.")] = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", help="Train this recipe.")] = None,
+    scale: Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale: nano, micro.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Train this recipe, for example digits-nano; instead of --scale.")
+    ] = None,
     competition: CompetitionOption = "digits",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the fixed recipe on your shards. A killed run goes on from its last checkpoint with the same command."""
+    """Train the fixed recipe on your shards.
+
+    On two CPU cores nano takes about twenty seconds, micro about a minute and a half. A killed run goes on from its
+    last checkpoint with the same command.
+    """
     console = Console(as_json=as_json)
     rules, chosen = _recipe(competition, scale, recipe)
 

@@ -15,7 +15,10 @@ import click
 import pytest
 import typer.main
 
-from participant_kit.cli import app
+from competition.rules import find_competition
+from participant_kit.cli import app, pool, reshard, submit
+from participant_kit.subsets import STRATEGIES
+from tests.participant_kit.subsets.synthetic import write_pool
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = typer.main.get_command(app)
@@ -51,6 +54,35 @@ def test_every_command_and_option_says_what_it_is_for(name: str) -> None:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts[0]}"
         assert all("_" not in option for option in parameter.opts if option.startswith("--"))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if " " in name])
+def test_the_first_sentence_of_a_command_fits_into_the_list_of_commands(name: str) -> None:
+    assert not ALL[name].get_short_help_str(limit=64).endswith("...")
+
+
+def test_the_help_of_subset_names_every_strategy() -> None:
+    assert all(f"\n{strategy} " in (ALL["datacup subset"].help or "") for strategy in STRATEGIES)
+
+
+def test_what_a_built_pool_suggests_works(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pool(tmp_path / "my" / "metadata")
+    done = run(*shlex.split(pool.suggestion(Path("my")))[1:])
+    assert done.returncode == 0, done.stderr
+    assert "Next: datacup reshard -i my/shards -o shards/subset -s subset.npy" in done.stderr
+
+
+def test_what_an_evaluation_suggests_is_of_the_scale_that_was_trained() -> None:
+    words = shlex.split(submit.suggestion(find_competition("digits"), "digits-micro", Path("runs/a")))
+    COMMAND.commands["submit"].make_context("submit", words[2:])  # type: ignore[attr-defined]
+    assert words[words.index("--scale") + 1] == "micro"
+
+
+def test_what_a_reshard_suggests_is_of_the_pools_scale(tmp_path: Path) -> None:
+    assert reshard.scale_of(tmp_path / "shards") == "SCALE"
+    (tmp_path / "pool.json").write_text('{"scale": "micro"}')
+    assert reshard.scale_of(tmp_path / "shards") == "micro"
 
 
 @pytest.mark.parametrize("name", [name for name, command in ALL.items() if not getattr(command, "commands", None)])

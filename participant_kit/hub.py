@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def _api(endpoint: str) -> HfApi:
 
     if plain:
         constants.HF_HUB_DISABLE_XET = True
+    # What goes wrong is ours to tell, and that a repeated upload has nothing new is no warning.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
     return HfApi(endpoint=endpoint)
@@ -94,7 +97,7 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
         return AuthenticationError("You are not logged in to the Hub.", hint=login)
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
-        reason = error.server_message or f"HTTP {status}"
+        reason = " ".join((error.server_message or f"HTTP {status}").split()).rstrip(".")
         if status == HTTPStatus.UNAUTHORIZED:
             return AuthenticationError(f"The Hub at {endpoint} does not know your token.", hint=login)
         if status == HTTPStatus.FORBIDDEN:
@@ -102,11 +105,16 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
                 f"Your Hub token may not write to this repository ({reason}).",
                 hint="Use a repository of your own namespace and a token with write access.",
             )
+        if status == HTTPStatus.NOT_FOUND:
+            return ServiceUnavailableError(
+                f"{endpoint} does not answer as a Hub does (HTTP 404).",
+                hint="Is HF_ENDPOINT the address of a Hub? Then run the same command again; nothing is lost.",
+            )
         return ServiceUnavailableError(
             f"The Hub at {endpoint} did not take the upload ({reason}).",
-            hint="Run the same command again later; your registration and files are kept.",
+            hint="Run the same command again later; nothing is lost.",
         )
     return ServiceUnavailableError(
         f"The Hub at {endpoint} does not answer.",
-        hint="Check HF_ENDPOINT and run the same command again; your registration and files are kept.",
+        hint="Check HF_ENDPOINT, or wait, and run the same command again; nothing is lost.",
     )

@@ -22,7 +22,7 @@ from competition.canonical import digest
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
-from competition.data.uids import load_subset, multiplicities, save_subset, sort_uids
+from competition.data.uids import UidArray, load_subset, multiplicities, save_subset, sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
@@ -79,10 +79,18 @@ class Entry:
             )
         return report
 
+    def samples(self) -> UidArray:
+        """The subset (raises ``UsageError`` when it is empty, ``DataFormatError`` when it is no sorted uid array)."""
+        uids = load_subset(self.subset)
+        if not len(uids):
+            raise UsageError(f"{self.subset} is empty.", hint="A subset needs at least one uid.")
+        return uids
+
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
     """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
     training, evaluation = entry.training_report(), entry.evaluation_report()
+    entry.samples()
     ticket = client.register(registration(entry, hub, training))
     notify(f"Registered as {ticket.submission_id}")
     folder = entry.run_dir / "submissions" / ticket.submission_id
@@ -103,9 +111,7 @@ def path_in_repo(manifest: SubmissionManifest) -> str:
 def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationReport, folder: Path) -> SubmissionManifest:
     """Build the submission folder and its manifest from the run; the same files yield the same bytes again."""
     make_folder(folder)
-    subset = load_subset(entry.subset)
-    if len(subset) == 0:
-        raise UsageError(f"{entry.subset} is empty.", hint="A subset needs at least one uid.")
+    subset = entry.samples()
     save_subset(folder / "subset.npy", subset)
     for name, _ in _FILES:
         _place(entry.run_dir / name, folder / name)
@@ -165,8 +171,11 @@ def registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> Subm
         return SubmissionRegistration.model_validate({**fields, "idempotency_key": key})
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])).replace("_", "-")
-        raise UsageError(f"--{field} cannot be used: {first['msg']}.") from error
+        field = str(first["loc"][0])
+        if field == "repo":
+            message = f"{hub.repo!r} is not the name of a repository."
+            raise UsageError(message, hint="Give --hf-repo-name as NAME or USER/NAME.") from error
+        raise UsageError(f"--{field.replace('_', '-')} cannot be used: {first['msg']}.") from error
 
 
 def _evaluation_report(run_dir: Path) -> EvaluationReport:

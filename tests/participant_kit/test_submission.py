@@ -30,7 +30,7 @@ from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from leaderboard.models import Base
 from leaderboard.settings import Settings
 from participant_kit.evaluation import evaluate_run
-from participant_kit.hub import HubTarget
+from participant_kit.hub import HubTarget, resolve_repo
 from participant_kit.submission import Entry, merge_subsets, submit
 from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, write_evaluation_sets
 from tests.serving import serve
@@ -181,8 +181,22 @@ def test_weights_that_changed_after_the_evaluation_are_not_entered(entry: Entry,
 
 def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
     np.save(entry.subset, pool_array()[::-1])
+    notes: list[str] = []
     with pytest.raises(DataFormatError, match="sorted"):
-        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert notes == []  # not even registered
+
+
+def test_a_repository_that_cannot_be_is_said_by_its_option(entry: Entry, board: Board) -> None:
+    with pytest.raises(UsageError, match="'a/b/c' is not the name of a repository") as raised:
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "a/b/c"), _ignore)
+    assert "--hf-repo-name" in raised.value.hint
+
+
+def test_an_address_that_is_no_hub_is_said_so(board: Board, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_any")
+    with pytest.raises(ServiceUnavailableError, match="does not answer as a Hub does"):
+        resolve_repo(board.url, "tiny")
 
 
 def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path: Path) -> None:

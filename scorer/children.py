@@ -2,8 +2,9 @@
 
 Imports are dear (torch 4 s, open_clip 10 s) and a fork of them is cheap, so one server process imports everything once.
 It is started with a scrubbed environment and by exec, so neither its environment nor its memory ever held the token of
-this process, and neither do the processes that are forked from it. They answer in JSON over a pipe; nothing that they
-send is ever unpickled.
+this process, and neither do the processes that are forked from it. They answer in lines of JSON over a pipe; nothing
+that they send is ever unpickled. No wait for the server or for a process is without a limit: a worker that waited for
+ever would renew its lease for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -32,8 +35,11 @@ Chore = Callable[[str, Send], None]
 # Without "__main__" every single process would import the command line again.
 _PRELOAD = ["__main__", "scorer.preload"]
 _MAX_MESSAGE_BYTES = 256 * 2**20
+_READ_BYTES = 2**20
 _POLL_S = 0.1
 _EXIT_S = 10.0
+# What multiprocessing says about a process whose server is gone: it may well be alive.
+_SERVER_DIED = 255
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -57,8 +63,6 @@ class Children:
 
     def warm_up(self) -> None:
         """Start the server that imports everything, without waiting for it."""
-        from multiprocessing import forkserver
-
         with self._starting, sandbox.scrubbed_environment():
             forkserver.ensure_running()
 
@@ -81,40 +85,100 @@ class Children:
         """
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_main, args=(chore, request, bounds.file_bytes, sender))
-        # The environment is scrubbed at every start, because a server that died is started anew.
-        with self._starting, sandbox.scrubbed_environment():
-            process.start()
-        sender.close()
-        try:
-            with receiver:
-                self._listen(process, receiver, bounds, on_message, guard)
-        finally:
-            _end(process)
+        with receiver:
+            with sender:
+                self._start(process, bounds.start, guard)
+            try:
+                _listen(process, _Inbox(receiver), bounds, on_message, guard)
+            finally:
+                _end(process)
 
-    def _listen(
-        self,
-        process: ForkServerProcess,
-        receiver: Connection,
-        bounds: Bounds,
-        on_message: Callable[[messages.Message], None],
-        guard: Callable[[], None],
-    ) -> None:
-        deadline = time.monotonic() + bounds.start
-        while True:
+    def _start(self, process: ForkServerProcess, limit: float, guard: Callable[[], None]) -> None:
+        """Have the server fork the process. The standard call waits for the server without a limit: a thread makes it.
+
+        A call that is given up ends when the server answers, and its process when it finds nobody listening.
+        """
+        deadline = time.monotonic() + limit
+        started: Future[None] = Future()
+        threading.Thread(target=self._fork, args=(process, started), daemon=True, name="fork").start()
+        while not started.done():
             guard()
-            if receiver.poll(_POLL_S):
-                message = _receive(process, receiver)
-                if isinstance(message, messages.FINAL):
-                    _conclude(message)
-                    return
-                on_message(message)
-                deadline = time.monotonic() + bounds.step
-            elif time.monotonic() > deadline:
-                raise EngineError(f"A process of the scorer was ended after {bounds.step:.0f} s without progress.")
-            elif _resident_bytes(process) > bounds.memory_bytes:
-                raise EngineError(
-                    f"A process of the scorer was ended because it used over {bounds.memory_bytes} bytes."
-                )
+            if time.monotonic() > deadline:
+                raise EngineError(f"The server of the scorer's processes was not ready after {limit:.0f} s.")
+            wait([started], timeout=_POLL_S)
+        try:
+            started.result()
+        except (OSError, EOFError) as error:
+            raise EngineError(
+                "The server of the scorer's processes ended when it was to start one.",
+                hint="Its last words are in the scorer's log.",
+            ) from error
+
+    def _fork(self, process: ForkServerProcess, started: Future[None]) -> None:
+        try:
+            # The environment is scrubbed at every start, because a server that died is started anew.
+            with self._starting, sandbox.scrubbed_environment():
+                process.start()
+        except BaseException as error:  # noqa: BLE001 - raised again where the outcome is waited for
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+
+
+def _listen(
+    process: ForkServerProcess,
+    inbox: _Inbox,
+    bounds: Bounds,
+    on_message: Callable[[messages.Message], None],
+    guard: Callable[[], None],
+) -> None:
+    limit = bounds.start
+    deadline = time.monotonic() + limit
+    while True:
+        guard()
+        message = _receive(process, inbox)
+        if isinstance(message, messages.FINAL):
+            _conclude(message)
+            return
+        if _resident_bytes(process) > bounds.memory_bytes:
+            raise EngineError(f"A process of the scorer was ended because it used over {bounds.memory_bytes} bytes.")
+        if message is not None:
+            on_message(message)
+            limit = bounds.step
+            deadline = time.monotonic() + limit
+        elif time.monotonic() > deadline:
+            raise EngineError(f"A process of the scorer was ended after {limit:.0f} s without progress.")
+
+
+class _Inbox:
+    """Lines that come through a pipe, read as they come: half a line keeps nobody waiting."""
+
+    def __init__(self, receiver: Connection) -> None:
+        os.set_blocking(receiver.fileno(), False)
+        self._receiver = receiver
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def next(self) -> bytes | None:
+        """The next whole line, or None when there is none yet; waits a tenth of a second at most.
+
+        Raises ``EOFError`` when the other side has closed, ``OSError`` when its line is too long.
+        """
+        end = self._buffer.find(b"\n", self._searched)
+        if end >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._searched = 0
+            return line
+        self._searched = len(self._buffer)
+        if self._searched > _MAX_MESSAGE_BYTES:
+            raise OSError("a message is too long")
+        if self._receiver.poll(_POLL_S):
+            received = os.read(self._receiver.fileno(), _READ_BYTES)
+            if not received:
+                raise EOFError
+            self._buffer += received
+        return None
 
 
 def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -> None:
@@ -122,10 +186,13 @@ def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sandbox.confine(file_bytes)
+    outbox = os.fdopen(os.dup(connection.fileno()), "wb")
+    connection.close()
 
     def send(message: messages.Message) -> None:
         try:
-            connection.send_bytes(message.model_dump_json().encode())
+            outbox.write(message.model_dump_json().encode() + b"\n")
+            outbox.flush()
         except BrokenPipeError:
             # The scorer is gone, and with it everybody who could want to know more.
             os._exit(1)
@@ -141,9 +208,10 @@ def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -
         send(messages.Done())
 
 
-def _receive(process: ForkServerProcess, receiver: Connection) -> messages.Message:
+def _receive(process: ForkServerProcess, inbox: _Inbox) -> messages.Message | None:
     try:
-        return messages.parse(receiver.recv_bytes(_MAX_MESSAGE_BYTES))
+        line = inbox.next()
+        return messages.parse(line) if line is not None else None
     except (EOFError, OSError):
         process.join(_EXIT_S)
         raise EngineError(f"A process of the scorer {_ending(process.exitcode)} before it was done.") from None
@@ -167,8 +235,8 @@ def _ending(exit_code: int | None) -> str:
 
 
 def _end(process: ForkServerProcess) -> None:
-    """Kill the process with everything that it started, if it does not end by itself."""
-    if process.exitcode is None and process.pid is not None:
+    """Kill the process, unless it has ended, with everything that it started."""
+    if process.exitcode in {None, _SERVER_DIED} and process.pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpgid(process.pid) == process.pid:
                 os.killpg(process.pid, signal.SIGKILL)

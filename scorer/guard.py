@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from competition.errors import EngineError
 from scorer.lease import Lease
 
+_LOOK_S = 0.1
+
 
 class Stop:
-    """The wish of an operator that the service ends."""
+    """The wish of an operator that the service ends. ``grace``, in seconds: how long running work may go on.
+
+    Requests come from signal handlers too, and a second signal may interrupt the handler of the first: there is no lock
+    here that a handler could wait for in vain, which is why waiting looks again and again.
+    """
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
-        self._requested = threading.Event()
+        self._requested = False
         self._deadline = float("inf")
 
     def request(self) -> None:
         """Ask for an end; asking again ends the patience."""
-        self._deadline = time.monotonic() + (0.0 if self._requested.is_set() else self._grace)
-        self._requested.set()
+        self._deadline = time.monotonic() + (0.0 if self._requested else self._grace)
+        self._requested = True
 
     @property
     def requested(self) -> bool:
         """Whether an end was asked for."""
-        return self._requested.is_set()
+        return self._requested
 
     def wait(self, seconds: float) -> None:
         """Pause, but not beyond a request."""
-        self._requested.wait(seconds)
+        end = time.monotonic() + seconds
+        while not self._requested and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_S))
 
     @property
     def overdue(self) -> bool:

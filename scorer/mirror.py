@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -99,7 +99,7 @@ class Mirror:
         whole = all(self.holds(file.sha256, file.size) for file in entry.manifest.files)
         return entry.manifest if whole and entry.source == source else None
 
-    @contextmanager
+    @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system, removed afterwards."""
         parent = self._root / "scratch"
@@ -115,8 +115,9 @@ class Mirror:
         """Remove scratch folders that killed processes left behind more than a day ago."""
         oldest = time.time() - _ABANDONED_S
         for folder in (self._root / "scratch").glob("*"):
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another scorer has removed it
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, path: Path) -> None:
         folder = self._root / "damaged"

@@ -3,9 +3,12 @@
 Imports only: a computation with torch would start OpenMP's threads, and those do not survive a fork.
 """
 
-import competition.evaluation.run
-import competition.verification.model
-import scorer.evaluation
-import scorer.verify
+from scorer import sandbox
+
+with sandbox.ending_with_parent():
+    import competition.evaluation.run
+    import competition.verification.model
+    import scorer.evaluation
+    import scorer.verify
 
 __all__ = ["competition", "scorer"]

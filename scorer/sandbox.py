@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from threading import Thread
 
 _OPEN_FILES = 1024
+_WATCH_S = 0.5
 
 # Only these reach a process that handles an entry: an allow-list, because no list of secrets is ever complete.
-_KEPT = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"}
-_KEPT_PREFIXES = ("LC_", "PYTHON", "LD_LIBRARY", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "NCCL_", "TORCH_HOME")
+_KEPT = {
+    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TORCH_HOME"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy"),
+    *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
+}
+_KEPT_PREFIXES = ("LC_", "PYTHON", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NCCL_")
 
 
 @contextmanager
@@ -31,6 +37,27 @@ def scrubbed_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(saved)
+
+
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Inside the block this process ends soon after its parent, by a timer: for a server that must not have threads.
+
+    A server that only afterwards listens for the end of its parent would import for nobody, and keep its output open.
+    """
+    parent = os.getppid()
+
+    def check(_number: int, _frame: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    before = signal.signal(signal.SIGALRM, check)
+    signal.setitimer(signal.ITIMER_REAL, _WATCH_S, _WATCH_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def confine(file_bytes: int) -> None:

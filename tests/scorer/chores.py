@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import json
 import os
 import subprocess
@@ -34,6 +35,18 @@ def crash(_raw: str, _send: Send) -> None:
 
 def leave(_raw: str, _send: Send) -> None:
     os._exit(3)
+
+
+def half_a_message(_raw: str, send: Send) -> None:
+    """Begin a message and never end it."""
+    pipe = next(value for value in inspect.getclosurevars(send).nonlocals.values() if hasattr(value, "fileno"))
+    os.write(pipe.fileno(), b"\0\0\0\x50")
+    time.sleep(100)
+
+
+def server(_raw: str, send: Send) -> None:
+    """Say which process this one was forked from."""
+    send(Checking(check=str(os.getppid())))
 
 
 def sleep(raw: str, send: Send) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from competition.errors import EngineError, RejectionError, RejectionReason, Sta
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
 from tests.scorer import chores
+from tests.scorer.processes import alive
 
 BOUNDS = Bounds(start=120, step=60, memory_bytes=2**40, file_bytes=2**19)
 
@@ -21,6 +26,7 @@ BOUNDS = Bounds(start=120, step=60, memory_bytes=2**40, file_bytes=2**19)
 def children() -> Children:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATACUP_TOKEN", "a-secret-token")
+        patch.setenv("NVIDIA_API_KEY", "a-secret-key")
         children = Children()
         children.warm_up()
     return children
@@ -37,17 +43,9 @@ def run(children: Children, chore: Chore, request: str = "", bounds: Bounds = BO
     return heard
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process runs (a zombie that waits for its parent does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def _gone(pid: int) -> bool:
     for _ in range(200):
-        if not _alive(pid):
+        if not alive(pid):
             return True
         time.sleep(0.05)
     return False
@@ -139,6 +137,83 @@ def test_the_guard_ends_a_process_and_its_reason_is_passed_on(children: Children
     with pytest.raises(StaleAttemptError):
         children.run(chores.sleep, "100", BOUNDS, on_message=listen, guard=guard)
     assert all(_gone(pid) for pid in pids)
+
+
+def test_half_a_message_keeps_nobody_waiting(children: Children) -> None:
+    bounds = Bounds(start=120, step=0.5, memory_bytes=2**40, file_bytes=2**20)
+    with pytest.raises(EngineError, match="without progress"):
+        run(children, chores.half_a_message, bounds=bounds)
+
+
+@pytest.fixture
+def stopped_server(children: Children) -> Iterator[None]:
+    """The server does not answer, as one whose imports do not end."""
+    pid = int(run(children, chores.server)[0])
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("stopped_server")
+def test_a_server_that_does_not_answer_is_waited_for_as_long_as_allowed(children: Children) -> None:
+    bounds = Bounds(start=0.5, step=60, memory_bytes=2**40, file_bytes=2**20)
+    with pytest.raises(EngineError, match="was not ready after"):
+        run(children, chores.work, bounds=bounds)
+
+
+@pytest.mark.usefixtures("stopped_server")
+def test_the_guard_is_asked_while_the_server_is_waited_for(children: Children) -> None:
+    def guard() -> None:
+        raise StaleAttemptError("The lease has ended.")
+
+    with pytest.raises(StaleAttemptError):
+        children.run(chores.work, "", BOUNDS, on_message=lambda _message: None, guard=guard)
+
+
+def test_a_server_that_died_is_replaced_by_one_without_secrets_and_its_processes_are_ended(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATACUP_TOKEN", "a-secret-token")
+    server = int(run(children, chores.server)[0])
+    pids: list[int] = []
+
+    def kill_the_server(message: messages.Message) -> None:
+        if isinstance(message, messages.Checking):
+            pids.extend(map(int, message.check.split()))
+            os.kill(server, signal.SIGKILL)
+
+    bounds = Bounds(start=120, step=0.5, memory_bytes=2**40, file_bytes=2**20)
+    with pytest.raises(EngineError, match="without progress"):
+        children.run(chores.sleep, "100", bounds, on_message=kill_the_server, guard=lambda: None)
+    assert len(pids) == 2
+    assert all(_gone(pid) for pid in pids)
+    assert "a-secret" not in run(children, chores.environment)[0]
+
+
+IMPORTS = """
+import time
+from scorer.sandbox import ending_with_parent
+with ending_with_parent():
+    print(flush=True)
+    time.sleep(100)
+"""
+STARTS_WHAT_IMPORTS = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {IMPORTS!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_process_that_still_imports_ends_with_its_parent() -> None:
+    command = [sys.executable, "-c", STARTS_WHAT_IMPORTS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    assert _gone(pid)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"kind": "pickle"}', b"\x80\x04K\x01.", b'{"kind": "task_finished"}'])

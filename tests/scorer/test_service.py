@@ -26,6 +26,7 @@ from scorer.settings import ScorerSettings
 from scorer.work import Mode, Observer, Service
 from tests.competition.verification.entries import TASKS, TinyEntry, tiny_weights
 from tests.scorer.conftest import Board, Enter, RunningHub, Workplace
+from tests.scorer.processes import alive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -258,7 +259,7 @@ def test_killed_between_two_tasks_and_started_again_it_loses_and_repeats_nothing
         board.gate.after = None
     assert claims_of(board, submission) == [(TASKS[0], 1)]
     assert len(orphans) >= 2
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans))
+    wait_until(lambda: not any(alive(pid) for pid in orphans))
 
     with running_scorer(board, workplace, "--json") as second:
         wait_until(lambda: board.participant.submission(submission).processing is Processing.SCORED)

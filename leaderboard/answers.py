@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -90,7 +91,8 @@ def install(app: FastAPI, page: ErrorPage) -> None:
         response.headers.update(headers)
         return response
 
-    for kind in (DataCupError, RequestValidationError, HTTPException, DataError, OperationalError, Exception):
+    database_errors = (DataError, OperationalError, PoolTimeoutError)
+    for kind in (DataCupError, RequestValidationError, HTTPException, *database_errors, Exception):
         app.add_exception_handler(kind, answer)
 
 
@@ -109,8 +111,8 @@ def _meant(request: Request, error: Exception) -> DataCupError | None:
         # PostgreSQL stores no zero character and no number beyond 64 bits, wherever in an address it came from.
         log.warning("value_refused", path=request.url.path, error=str(error.orig))
         return ValidationFailedError("A value of the request cannot be stored or compared.", hint=_DOCS_HINT)
-    if isinstance(error, OperationalError):
-        log.warning("database_unavailable", path=request.url.path, error=str(error.orig))
+    if isinstance(error, OperationalError | PoolTimeoutError):
+        log.warning("database_unavailable", path=request.url.path, error=str(getattr(error, "orig", error)))
         return ServiceUnavailableError("The database is busy or away.", hint="Send the same request again.")
     return None
 

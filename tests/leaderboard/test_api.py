@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import QueuePool, text
 
 from leaderboard.competitions import service as competitions
 from leaderboard.limits import SMALL_BODY_BYTES
@@ -148,6 +149,13 @@ def test_a_database_that_is_away_is_said_to_be_worth_another_try(sqlite_site: Si
     response = sqlite_site.request("GET", "/competitions")
     assert _error(response) == (503, "unavailable")
     assert response.headers["Retry-After"] == "1"
+
+
+def test_a_database_whose_connections_are_all_taken_is_busy(sqlite_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = QueuePool(sqlite_site.database.engine.pool._creator, pool_size=1, max_overflow=0, timeout=0.01)
+    monkeypatch.setattr(sqlite_site.database.engine, "pool", pool)
+    with closing(pool.connect()):
+        assert _error(sqlite_site.request("GET", "/competitions")) == (503, "unavailable")
 
 
 def test_a_failed_write_leaves_nothing_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,16 +22,17 @@ class Record(BaseModel):
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=64)]
-# One line of visible text: no control characters, so that it is safe in logs, tables and terminals.
-Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
-# Several lines of text; a database cannot store the zero character.
-Prose = Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")]
+# Control characters, and those that change the direction of the text after them: a stranger's words are safe in logs,
+# tables and terminals only without them. (A database cannot store the zero character either.)
+_UNSAFE = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=rf"^[^\x00-\x1f{_UNSAFE}]*$")]
+Prose = Annotated[str, StringConstraints(max_length=4000, pattern=rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSAFE}]*$")]
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
 RelativePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=512, pattern=r"^[\w.@+=-]+(/[\w.@+=-]+)*$"),
     AfterValidator(_without_dot_parts),
 ]
-HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f\x7f<>\"']+$", max_length=500)]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[!#-&(-;=?-~]+$", max_length=500)]  # no " ' < >
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Timestamp = AwareDatetime

@@ -96,7 +96,7 @@ def test_the_hubs_of_a_leaderboard_are_its_organisers_choice(monkeypatch: pytest
 
 
 def test_hostile_text_is_kept_as_text(site: Site) -> None:
-    name = "<script>alert(1)</script> \u202e 'quoted\" {{7*7}}"
+    name = "<script>alert(1)</script> 'quoted\" {{7*7}}"
     submission = site.enter(method_name=name)
     assert site.view(submission)["method_name"] == name
 

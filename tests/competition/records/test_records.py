@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from competition.canonical import canonical_json
+from competition.records.base import HttpUrl, Line, Prose, Record
 from competition.records.evaluation import EvaluationReport, Outcomes
 from competition.records.lifecycle import GENESIS_HASH, Event, chain_is_intact
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
 from competition.records.training import TrainingReport
 
 KEPT = Path(__file__).resolve().parents[2] / "data" / "records"
-KINDS = {
+KINDS: dict[str, type[Record]] = {
     "submission.json": SubmissionManifest,
     "training_report.json": TrainingReport,
     "evaluation_report.json": EvaluationReport,
@@ -55,6 +56,22 @@ def test_outcomes_that_expand_beyond_their_count_are_refused() -> None:
 def test_a_manifest_path_stays_inside_the_folder(path: str) -> None:
     with pytest.raises(ValidationError):
         ManifestFile(path=path, role=FileRole.CARD, size=1, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x07", "\x7f", "\x9b", "\u2028", "\u202e", "\u2066"])
+def test_texts_that_obey_no_reader_are_refused(character: str) -> None:
+    for kind in (Line, Prose, HttpUrl):
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(f"https://example.org/{character}")
+
+
+def test_texts_of_every_language_are_taken() -> None:
+    for text in ("Größe", "手書き数字", "שלום", "naïve — 100 %", "e\u0301\u200d"):
+        assert TypeAdapter(Line).validate_python(text) == text
+    prose = "First.\r\n\n\tSecond."
+    assert TypeAdapter(Prose).validate_python(prose) == prose
+    address = "http://user@[::1]:8000/a;b?c=%C3%BC&d#e"
+    assert TypeAdapter(HttpUrl).validate_python(address) == address
 
 
 def _chain(kinds: list[str]) -> list[Event]:

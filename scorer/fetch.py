@@ -25,6 +25,7 @@ OFFICIAL_ENDPOINT = "https://huggingface.co"
 _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
 _GONE = {401, 403, 404, 410, 451}
 _PATHS_A_CALL = 100
+_ANSWER_S = 30.0
 
 Admission = Callable[[SubmissionManifest], None]
 
@@ -157,10 +158,13 @@ def _client(endpoint: str, token: str | None) -> HfApi:
         from huggingface_hub import constants
 
         constants.HF_HUB_DISABLE_XET = True
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_session
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
+    # Calls that are no downloads would wait for an answer for ever. (Versions before 1.0 have no such setting.)
+    if hasattr(get_session(), "timeout"):
+        get_session().timeout = _ANSWER_S
     return HfApi(endpoint=endpoint.rstrip("/"), token=token or False)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from pydantic import ValidationError
 
+import scorer.fetch
 from competition.data.digests import file_sha256
 from competition.errors import DataCupError, RejectionError, RejectionReason, ServiceUnavailableError
 from competition.records.manifest import FileRole, SubmissionManifest
@@ -160,6 +163,23 @@ def test_a_hub_that_is_not_there_is_not_the_entry_s_fault(mirror: Mirror) -> Non
     source = Source(endpoint="http://127.0.0.1:9", repo="alice/entry", revision="0" * 40, path="a")
     with pytest.raises(ServiceUnavailableError, match=r"failed while alice/entry was fetched"):
         fetch("sub-1", source, mirror, lambda _manifest: None, None)
+
+
+def test_a_hub_that_never_answers_is_not_waited_for_for_ever(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer.fetch, "_ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        source = Source(endpoint=endpoint, repo="alice/entry", revision="0" * 40, path="a")
+        with pytest.raises(ServiceUnavailableError, match="ReadTimeout"):
+            fetch("sub-1", source, mirror, lambda _manifest: None, None)
+    huggingface_hub.close_session()  # it is this process' only one, and would stay as impatient
+
+
+def test_scorers_that_clean_one_mirror_do_not_trip_over_each_other(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda folder, _pattern: iter([folder / "removed-by-another"]))
+    mirror.sweep()
 
 
 def test_a_damaged_mirror_is_a_fault_of_the_platform_and_heals(

@@ -72,9 +72,20 @@ def _build(folder: Path, make: Callable[[], Samples]) -> None:
         _write_tar(partial / "test" / "0.tar", make())
         write_bytes(partial / "test" / "nshards.txt", b"1")
         write_bytes(partial / _REVISION_FILE, str(REVISION).encode())
-        if folder.exists():
-            shutil.rmtree(folder)
+        _put_in_place(partial, folder)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Move a set to where it belongs, unless another process was faster: what that one reads must not be removed."""
+    if is_complete(folder):
+        return
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
         partial.rename(folder)
+    except OSError:
+        if not is_complete(folder):
+            raise
 
 
 def _write_tar(path: Path, samples: Samples) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,18 @@ def test_sets_of_another_revision_are_built_again(sets: Path, tmp_path: Path, mo
     build_evaluation_sets(tmp_path)
     tar = Path("digits-retrieval") / "test" / "0.tar"
     assert (tmp_path / tar).read_bytes() == (sets / tar).read_bytes()
+
+
+def test_a_set_that_another_process_finished_meanwhile_is_left_to_its_readers(sets: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "digits-retrieval"
+
+    def overtaken() -> testsets.Samples:
+        shutil.copytree(sets / theirs.name, theirs)
+        yield from testsets._SETS["digits-hidden"]()
+
+    testsets._build(theirs, overtaken)
+    assert (theirs / "test" / "0.tar").read_bytes() == (sets / theirs.name / "test" / "0.tar").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [theirs.name]
 
 
 def _contents(root: Path) -> dict[str, bytes]:

@@ -59,7 +59,8 @@ def read_training_report(run_dir: Path) -> TrainingReport:
             f"{run_dir} holds no finished run.", hint="Train one with `datacup train`, and let it finish."
         ) from error
     except ValidationError as error:
-        raise DataFormatError(f"{path} is not a training report.", hint="Train the run again.") from error
+        hint = "Delete it and run `datacup train` of that run again: what is trained is kept."
+        raise DataFormatError(f"{path} is not a training report.", hint=hint) from error
 
 
 def _recipe(training: TrainingReport, rules: Competition) -> Recipe:

@@ -17,7 +17,6 @@ _DECODING_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
-    UnidentifiedImageError,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
@@ -34,6 +33,8 @@ def decode_rgb(data: bytes) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise ImageDecodingError(f"the image has {image.width} x {image.height} pixels")
         return image.convert("RGB")
+    except UnidentifiedImageError as error:  # its own words are the address of a buffer
+        raise ImageDecodingError("the image cannot be decoded (it is no jpeg, png or webp)") from error
     except _DECODING_ERRORS as error:
         raise ImageDecodingError(f"the image cannot be decoded ({error})") from error
 

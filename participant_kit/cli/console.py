@@ -16,6 +16,8 @@ from competition.progress import Progress, ProgressHook
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
+_NAME_WIDTH = 20
+
 
 class Console:
     """The output of one command."""
@@ -77,11 +79,15 @@ class Console:
             task = bars.add_task(title, total=None, note="")
 
             def report(progress: Progress) -> None:
-                bars.update(
-                    task, completed=progress.done, total=progress.total, note=f"{progress.stage} {progress.task}"
-                )
+                note = f"{progress.stage} {_shortened(progress.task)}"
+                bars.update(task, completed=progress.done, total=progress.total, note=note)
 
             yield report
+
+
+def _shortened(name: str) -> str:
+    """A metadata file has a name of forty characters, which would leave no room for the bar."""
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
 
 
 def _plain(cell: str) -> str:

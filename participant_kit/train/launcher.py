@@ -259,7 +259,9 @@ def _finished(folder: Path, recipe: ClipRecipe, data_digest: str, seed: int) -> 
     try:
         report = TrainingReport.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UsageError(f"{path} is not a training report.", hint="Choose another --exp-name.") from error
+        raise UsageError(
+            f"{path} is not a training report.", hint="Delete it and run the same command again."
+        ) from error
     model = folder / MODEL_FILE
     found = (report.recipe_digest, report.data.digest, report.seed)
     differences = [

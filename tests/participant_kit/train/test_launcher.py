@@ -118,9 +118,13 @@ def test_two_runs_in_one_folder_are_refused(shards: MakeShards, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("member", "content", "reason"),
-    [("jpg", b"no image", "cannot be decoded"), ("jpg", None, "no image"), ("txt", None, "no caption"),
-     ("txt", b"\xff\xfe", "not UTF-8")],
-)  # fmt: skip
+    [
+        ("jpg", b"no image", "it is no jpeg, png or webp"),
+        ("jpg", None, "no image"),
+        ("txt", None, "no caption"),
+        ("txt", b"\xff\xfe", "not UTF-8"),
+    ],
+)
 def test_corrupt_samples_stop_training_beyond_the_tolerance(
     shards: MakeShards, tmp_path: Path, member: str, content: bytes | None, reason: str
 ) -> None:

@@ -100,8 +100,8 @@ def build_subset(
         progress: told after every metadata file.
 
     Raises:
-        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path, or
-            no sample is kept.
+        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path, a
+            pool's folder instead of its metadata's, or no sample is kept.
         DataFormatError: a metadata file is damaged or lacks a column.
         StorageError: a file cannot be read or written.
     """
@@ -109,6 +109,8 @@ def build_subset(
     options.check(chosen)
     if save_path.suffix != ".npy":
         raise UsageError(f"The save path {save_path} does not end in .npy.", hint="A subset is a `.npy` file of uids.")
+    if (metadata_dir / "metadata").is_dir():  # a pool's own folder holds other tables too
+        raise UsageError(f"{metadata_dir} is a pool.", hint=f"Its metadata is in {metadata_dir / 'metadata'}.")
     assets = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in chosen.assets(options).items()}
     make_folder(save_path.parent)
     work_dir = save_path.with_name(f".{save_path.name}.parts")

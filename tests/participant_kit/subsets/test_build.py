@@ -83,6 +83,9 @@ def test_wrong_paths_and_names_are_said(tmp_path: Path) -> None:
     write_pool(tmp_path / "m", files=1, rows=5)
     with pytest.raises(UsageError, match=r"does not end in \.npy"):
         build_subset("no_filter", tmp_path / "m", tmp_path / "s.txt")
+    write_pool(tmp_path / "pool" / "metadata", files=1, rows=5)
+    with pytest.raises(UsageError, match=r"pool is a pool\."):
+        build_subset("no_filter", tmp_path / "pool", tmp_path / "s.npy")
     with pytest.raises(UsageError, match="no strategy 'bset'"):
         build_subset("bset", tmp_path / "m", tmp_path / "s.npy")
     with pytest.raises(StorageError, match="No such file"):

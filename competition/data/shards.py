@@ -182,7 +182,14 @@ def write_shard(
     Raises:
         StorageError: the disk is full or the folder cannot be written; nothing is left under a final name.
     """
-    path = directory / SHARD_FORMAT.format(number)
+    count, size = write_samples(directory / SHARD_FORMAT.format(number), samples)
+    content = {"successes": count, **(stats or {})}
+    write_bytes(directory / STATS_FORMAT.format(number), (json.dumps(content, sort_keys=True) + "\n").encode())
+    return count, size
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> tuple[int, int]:
+    """Write a tar of samples atomically, without statistics; returns (samples, bytes). Errors as of ``write_shard``."""
     count = 0
     with atomic_writer(path) as stream:
         tar = TarWriter(stream)
@@ -191,7 +198,4 @@ def write_shard(
                 tar.add(f"{sample.key}.{extension}", data)
             count += 1
         tar.finish()
-        size = stream.tell()
-    content = {"successes": count, **(stats or {})}
-    write_bytes(directory / STATS_FORMAT.format(number), (json.dumps(content, sort_keys=True) + "\n").encode())
-    return count, size
+        return count, stream.tell()

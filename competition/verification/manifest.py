@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -45,6 +46,8 @@ def read_manifest(folder: Path) -> SubmissionManifest:
     """The manifest of a submission folder (raises ``RejectionError``, also when there is none)."""
     path = folder / MANIFEST_NAME
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is not a plain file")  # to open a pipe would mean to wait for its writer
         with path.open("rb") as stream:
             raw = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:

@@ -18,9 +18,8 @@ from PIL import Image
 from competition.catalog.digits.captions import DIGIT_NAMES, retrieval_captions
 from competition.catalog.digits.rendering import INKS, PAPERS, Conditions, draw_look, encode_jpeg, render, stored
 from competition.catalog.digits.split import Digits, Part, load_part
-from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
-from competition.data.shards import Sample
-from competition.data.tar import TarWriter
+from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.shards import Sample, write_samples
 from competition.progress import Progress, ProgressHook
 
 REVISION = 2
@@ -69,7 +68,7 @@ def _build(folder: Path, make: Callable[[], Samples]) -> None:
         else:
             write_bytes(partial / "classnames.txt", "\n".join(DIGIT_NAMES).encode())
             write_bytes(partial / "zeroshot_classification_templates.txt", "\n".join(TEMPLATES).encode())
-        _write_tar(partial / "test" / "0.tar", make())
+        write_samples(partial / "test" / "0.tar", make())
         write_bytes(partial / "test" / "nshards.txt", b"1")
         write_bytes(partial / _REVISION_FILE, str(REVISION).encode())
         _put_in_place(partial, folder)
@@ -86,15 +85,6 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     except OSError:
         if not is_complete(folder):
             raise
-
-
-def _write_tar(path: Path, samples: Samples) -> None:
-    with atomic_writer(path) as stream:
-        tar = TarWriter(stream)
-        for sample in samples:
-            for extension, data in sample.members.items():
-                tar.add(f"{sample.key}.{extension}", data)
-        tar.finish()
 
 
 def test_photograph(part: Part, index: int) -> Image.Image:

@@ -144,6 +144,11 @@ def _many_files(entry: TinyEntry) -> None:
 
 CASES: dict[str, tuple[RejectionReason, str, Break]] = {
     "no manifest": (R.MANIFEST_MISSING, "submission.json", lambda e: None),
+    "a pipe for a manifest": (
+        R.MANIFEST_MISSING,
+        "not a plain file",
+        lambda e: os.mkfifo(e.folder / "submission.json"),
+    ),
     "manifest is not JSON": (
         R.MANIFEST_MALFORMED,
         "Invalid JSON",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import resource
 import time
@@ -17,8 +16,9 @@ import torch
 from pydantic import ValidationError
 
 from competition import __version__
-from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
+from competition.data.lock import folder_lock
 from competition.errors import TrainingError, UsageError
 from competition.evaluation.encoders import default_device
 from competition.progress import Progress, ProgressHook
@@ -96,7 +96,7 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
     report = progress or (lambda _progress: None)
     folder = output_dir / exp_name
     make_folder(folder)
-    with _locked(folder), _thread_count(threads):
+    with folder_lock(folder, "is training", "--exp-name"), _thread_count(threads):
         index = open_shards(data_dirs, report)
         finished = _finished(folder, recipe, index.digest, seed)
         if finished is not None:
@@ -279,21 +279,6 @@ def _finished(folder: Path, recipe: ClipRecipe, data_digest: str, seed: int) -> 
             hint="Choose another --exp-name, or delete that folder to train again.",
         )
     return report
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Refuse a second run in the same folder; the lock ends with the process, however it ends."""
-    with storage_errors("opening", folder / ".lock"):
-        stream = (folder / ".lock").open("wb")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"Another process is training in {folder}.", hint="Wait for it, or choose another --exp-name."
-            ) from error
-        yield
 
 
 @contextmanager

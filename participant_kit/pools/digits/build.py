@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from competition.canonical import digest
 from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.engine import LocalEngine
 from competition.data.journal import Journal
+from competition.data.lock import folder_lock
 from competition.data.metadata import pool_uids
 from competition.data.shards import SHARD_FORMAT
 from competition.errors import DataFormatError, UsageError
@@ -121,7 +120,7 @@ def build_digits_pool(
     build = _Build(output_dir, scale, seed)
     start = time.monotonic()
     make_folder(output_dir)
-    with _locked(output_dir):
+    with folder_lock(output_dir, "builds a pool", "--output-dir"):
         finished = _finished(build)
         if finished is not None:
             return finished
@@ -226,18 +225,3 @@ def _finished(build: _Build) -> PoolReport | None:
         make_folder(build.work)
         write_bytes(mark, build.fingerprint.encode())
     return None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Refuse a second build in the same folder; the lock ends with the process, however it ends."""
-    with storage_errors("opening", folder / ".lock"):
-        stream = (folder / ".lock").open("wb")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"Another process builds a pool in {folder}.", hint="Wait for it, or choose another --output-dir."
-            ) from error
-        yield

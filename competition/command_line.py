@@ -40,7 +40,7 @@ def run(command: Callable[[], object], *, extra: str) -> None:
         known = _EXTRAS["leaderboard"] | _EXTRAS["kit"]
         if (error.name or "").split(".")[0] not in known:
             raise
-        hint = f"Install what it needs: pip install 'datacup[{extra}]'"
+        hint = f"Install the extra `{extra}`: run `pip install '.[{extra}]'` in your clone of DataCup."
         _fail(UsageError(f"This command needs the package {error.name!r}.", hint=hint))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 OFFICIAL_ENDPOINT = "https://huggingface.co"
+_ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def _api(endpoint: str) -> HfApi:
     if plain:
         os.environ["HF_HUB_DISABLE_XET"] = "1"
     from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import get_session
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if plain:
@@ -77,6 +79,9 @@ def _api(endpoint: str) -> HfApi:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         disable_progress_bars()
+    # The client by itself waits for ever for a Hub that accepts the connection and says nothing.
+    if hasattr(get_session(), "timeout"):
+        get_session().timeout = _ANSWER_SECONDS
     return HfApi(endpoint=endpoint)
 
 

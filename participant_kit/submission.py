@@ -6,6 +6,7 @@ registration is idempotent, the folder is rebuilt from the run, the Hub takes on
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from competition.data.digests import file_sha256
 from competition.data.uids import UidArray, load_subset, multiplicities, save_subset, sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.records.evaluation import EvaluationReport
+from competition.records.lifecycle import Processing
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
@@ -91,7 +93,7 @@ def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Noti
     """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
     training, evaluation = entry.training_report(), entry.evaluation_report()
     entry.samples()
-    ticket = client.register(registration(entry, hub, training))
+    ticket = _register(entry, hub, training, client)
     notify(f"Registered as {ticket.submission_id}")
     folder = entry.run_dir / "submissions" / ticket.submission_id
     manifest = assemble(entry, ticket, evaluation, folder)
@@ -154,7 +156,16 @@ def merge_subsets(files: str, target: Path) -> Path:
     return target
 
 
-def registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> SubmissionRegistration:
+def _register(entry: Entry, hub: HubTarget, training: TrainingReport, client: LeaderboardClient) -> SubmissionTicket:
+    """The ticket of this entry, or of its next attempt when the last one ended without a score."""
+    for attempt in itertools.count():
+        ticket = client.register(registration(entry, hub, training, attempt))
+        if not ticket.processing.terminal or ticket.processing is Processing.SCORED:
+            return ticket
+    raise AssertionError
+
+
+def registration(entry: Entry, hub: HubTarget, training: TrainingReport, attempt: int = 0) -> SubmissionRegistration:
     """The announcement of an entry; its key is made from the content, so that repeating it yields the same ticket."""
     fields: dict[str, str] = {
         "competition": entry.competition.id,
@@ -166,7 +177,7 @@ def registration(entry: Entry, hub: HubTarget, training: TrainingReport) -> Subm
         "hub_endpoint": hub.endpoint,
         "repo": hub.repo,
     }
-    key = digest({**fields, "model": training.model_sha256, "subset": file_sha256(entry.subset)})
+    key = digest({**fields, "model": training.model_sha256, "subset": file_sha256(entry.subset), "attempt": attempt})
     try:
         return SubmissionRegistration.model_validate({**fields, "idempotency_key": key})
     except ValidationError as error:

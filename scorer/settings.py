@@ -36,7 +36,8 @@ class ScorerSettings(BaseSettings):
     )
 
     hubs: CommaSeparated = Field(
-        default=(), description="the only Hubs that entries are fetched from, comma-separated; empty: any"
+        default=("https://huggingface.co",),
+        description="the only Hubs that entries are fetched from, comma-separated; empty: any",
     )
     hub_token: SecretStr | None = Field(default=None, description="a read token for the Hub, if entries are private")
     hub_token_endpoint: str = Field(

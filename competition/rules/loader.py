@@ -109,7 +109,7 @@ def _describe(errors: list[ErrorDetails], lines: dict[Location, int], name: str)
     """One sentence a problem, at most five, each with its line."""
     sentences = []
     for error in errors[:5]:
-        where: Location = error["loc"]
+        where: Location = error["loc"] + tuple(error.get("ctx", {}).get("where", ()))
         known = where
         while known not in lines:
             known = known[:-1]

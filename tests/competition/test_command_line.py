@@ -45,7 +45,7 @@ def test_a_missing_package_names_the_extra_to_install(capsys: pytest.CaptureFixt
     monkeypatch.setattr("sys.argv", ["datacup"])
     with pytest.raises(SystemExit):
         command_line.run(lambda: _raise(ModuleNotFoundError("No module", name="torch")), extra="kit")
-    assert "pip install 'datacup[kit]'" in capsys.readouterr().err
+    assert "pip install '.[kit]'" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback() -> None:

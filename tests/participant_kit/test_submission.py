@@ -12,6 +12,7 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from competition.client import LeaderboardClient
 from competition.data.uids import sort_uids
@@ -27,7 +28,7 @@ from leaderboard.clock import utc_now
 from leaderboard.competitions.service import publish
 from leaderboard.database import Database
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
-from leaderboard.models import Base
+from leaderboard.models import Base, Submission
 from leaderboard.settings import Settings
 from participant_kit.evaluation import evaluate_run
 from participant_kit.hub import HubTarget, resolve_repo
@@ -109,6 +110,24 @@ def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: 
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
     assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)
+
+
+@pytest.mark.parametrize("end", [Processing.INVALID, Processing.FAILED, Processing.CANCELLED])
+def test_an_entry_that_ended_without_a_score_is_entered_anew(
+    entry: Entry, board: Board, hub_root: Path, tmp_path: Path, end: Processing
+) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        first = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        database = Database(Settings(data_dir=tmp_path).url)
+        with database.writing() as session:
+            session.execute(update(Submission).where(Submission.id == first.id).values(processing=end))
+        database.close()
+        second = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        again = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+    assert second.id != first.id
+    assert second.processing is Processing.RECEIVED
+    assert again.id == second.id
+    assert board.client.submission(first.id).processing is end
 
 
 def test_the_card_shows_words_as_words(entry: Entry, board: Board, hub_root: Path) -> None:

@@ -117,6 +117,7 @@ class Workplace:
             "DATACUP_POOLS": str(self.root / "pools"),
             "DATACUP_EVALUATION": str(self.root / "evaluation"),
             "DATACUP_COMPETITIONS": str(self.root / "tiny.yaml"),
+            "DATACUP_HUBS": "",
         }
 
 

@@ -43,10 +43,11 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
         (
             "recipe: digits-nano",
             "recipe: digits-giga",
-            "competition",
+            "scales.0.recipe",
             "'digits-giga' is not defined; defined are",
         ),
         ("opens: 2026-01-01T00:00:00Z", "opens: 2026-01-01T00:00:00", "phases.0.opens", "timezone"),
+        ("primary: average", "primary: medium", "suite.primary", "'medium' is not defined"),
         ("metric: acc1", "metric: accuracy", "suite.tasks.0.metric", "'acc1', 'acc5'"),
         ("chance: 0.1", "chance: 1.5", "suite.tasks.0.chance", "less than or equal to 1"),
         ("opens: 2026-01-01T00:00:00Z", "opens: 2026-02-30T00:00:00Z", "phases.0.opens", "day is out of range"),
@@ -60,8 +61,7 @@ def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, 
     message = _refusal(text)
     assert field in message
     assert problem in message
-    if field != "competition":
-        assert f"rules.yaml, line {_line_of(text, new)}: " in message
+    assert f"rules.yaml, line {_line_of(text, new)}: " in message
 
 
 @pytest.mark.parametrize("new", ["", "image_size: big, ", "image_size: 0, ", "image_size: true, "])
@@ -69,6 +69,12 @@ def test_an_architecture_names_the_size_of_its_images(new: str) -> None:
     message = _refusal(DIGITS.replace("image_size: 32, ", new, 1))
     line = _line_of(DIGITS, "architecture:")
     assert f"line {line}: recipes.0.architecture: vision.image_size must be a whole number" in message
+
+
+def test_an_id_that_is_listed_twice_names_the_line_of_the_second() -> None:
+    text = DIGITS.replace("- id: filtering", "- {id: filtering, title: Other}\n  - id: filtering", 1)
+    line = _line_of(text, "- {id: filtering") + 1
+    assert f"line {line}: tracks.1: 'filtering' is listed twice" in _refusal(text)
 
 
 def test_a_missing_field_names_the_line_of_its_parent() -> None:

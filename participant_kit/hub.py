@@ -69,8 +69,7 @@ def _api(endpoint: str) -> HfApi:
     plain = endpoint.rstrip("/") != OFFICIAL_ENDPOINT
     if plain:
         os.environ["HF_HUB_DISABLE_XET"] = "1"
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import HfApi, constants, get_session
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if plain:

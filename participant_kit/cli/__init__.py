@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.command)
 app.add_typer(pool.app, name="pool")
-app.command("subset")(subset.command)
+app.add_typer(subset.app, name="subset")
 app.command("reshard")(reshard.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)

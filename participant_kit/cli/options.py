@@ -17,3 +17,5 @@ RunOption = Annotated[
     Path, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name> of `datacup train`.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Recorded with the result.")]
+MetadataDirOption = Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")]
+SavePathOption = Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")]

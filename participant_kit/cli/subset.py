@@ -1,46 +1,127 @@
-"""``datacup subset``: choose samples of a pool with a filter strategy."""
+"""``datacup subset``: choose samples of a pool with a filter strategy, and combine what was chosen.
+
+Every registered strategy is a command of its own, made from what the strategy says about itself: a new strategy or
+option needs no line here.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SavePathOption, WorkersOption
+
+if TYPE_CHECKING:
+    from participant_kit.subsets import Strategy
+
+STRATEGIES_TITLE = "Strategies (each from a pool's metadata to a subset)"
+ALGEBRA_TITLE = "Subset algebra (from subsets to subsets)"
 
 
-def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="Strategy: no_filter, basic_filter, clip_score, clip_score_diverse, clip_score_english.",
-            metavar="NAME",
-        ),
-    ],
-    metadata_dir: Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")],
-    save_path: Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")],
-    arch: Annotated[str | None, typer.Option("--arch", help="Whose scores and features: b32 or l14.")] = None,
-    fraction: Annotated[
-        float | None, typer.Option("--fraction", help="Share of the pool to keep by score, in (0, 1].")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Keep scores of at least this.")] = None,
-    language_model: Annotated[
-        Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
-    ] = None,
-    workers: WorkersOption = 2,
-    as_json: JsonOption = False,
+class SubsetGroup(TyperGroup):
+    """The commands declared for ``app``, and one for each strategy, made when first asked for: strategies are heavy."""
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """All commands by name, strategies first."""
+        return {**self._strategies, **self._declared}
+
+    @commands.setter
+    def commands(self, declared: MutableMapping[str, Any]) -> None:
+        self._declared = declared
+
+    @cached_property
+    def _strategies(self) -> dict[str, Any]:
+        from participant_kit.subsets import STRATEGIES
+
+        return {name: _strategy_command(strategy) for name, strategy in STRATEGIES.items()}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """The command of that name, or ``None``."""
+        return self._declared.get(cmd_name) or self._strategies.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Typer's, but an unknown name is answered in one sentence that lists the known ones.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        if self.get_command(ctx, args[0]) is None:
+            further = f" Or combine subsets with: {', '.join(self._declared)}." if self._declared else ""
+            raise UsageError(
+                f"There is no strategy {args[0]!r}.", hint=f"Choose one of: {', '.join(self._strategies)}.{further}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Two lists: strategies, and what works on subsets."""
+        for title, commands in ((STRATEGIES_TITLE, self._strategies), (ALGEBRA_TITLE, self._declared)):
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in commands.items()])
+
+
+app = typer.Typer(cls=SubsetGroup, no_args_is_help=True, help="Choose samples of a pool, and combine subsets.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def _strategy_command(strategy: Strategy) -> Any:
+    """A command with the strategy's options. Those of other strategies are understood too, so that
+    ``StrategyOptions.check`` can say whose they are; help does not show them."""
+    from participant_kit.subsets.strategy import declared_options
+
+    def run(
+        metadata_dir: MetadataDirOption,
+        save_path: SavePathOption,
+        workers: WorkersOption = 2,
+        as_json: JsonOption = False,
+        **given: Any,
+    ) -> None:
+        _choose(strategy.name, metadata_dir, save_path, given, workers=workers, as_json=as_json)
+
+    own = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                option.kind, typer.Option(option.flag, help=option.help, hidden=name not in strategy.accepts)
+            ],
+        )
+        for name, option in declared_options().items()
+    ]
+    signature = inspect.signature(run, eval_str=True)
+    shared = [parameter for parameter in signature.parameters.values() if parameter.name != "given"]
+    # Typer reads the signature, as it does that of any command.
+    run.__signature__ = signature.replace(parameters=[*shared, *own])  # type: ignore[attr-defined]
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(strategy.name, help=f"{strategy.description} Prints how many samples were dropped, and why.")(run)
+    return typer.main.get_command(alone)
+
+
+def _choose(
+    name: str, metadata_dir: Path, save_path: Path, given: Mapping[str, Any], *, workers: int, as_json: bool
 ) -> None:
-    """Choose samples of a pool. Prints how many were dropped, and why."""
-    console = Console(as_json=as_json)
-
     from participant_kit.subsets import StrategyOptions, build_subset
 
-    options = StrategyOptions(arch=arch, fraction=fraction, threshold=threshold, language_model=language_model)
+    console = Console(as_json=as_json)
     with console.progress(f"Choosing with {name}") as progress:
-        report = build_subset(name, metadata_dir, save_path, options, workers=workers, progress=progress)
+        report = build_subset(
+            name, metadata_dir, save_path, StrategyOptions(**given), workers=workers, progress=progress
+        )
     shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
     shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}

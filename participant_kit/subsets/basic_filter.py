@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from competition.data.metadata import column_uids, read_columns
 from participant_kit.subsets.language import captions, is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 MIN_SIDE = 200
 MAX_ASPECT_RATIO = 3.0

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from competition.data.metadata import column_floats, column_uids, read_columns
 from competition.errors import UsageError
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import ARCHITECTURES, Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import ARCHITECTURES, Strategy, StrategyOptions
 
 
 def fraction_threshold(scores: NDArray[np.float32], fraction: float) -> np.float32:

@@ -15,7 +15,8 @@ from competition.data.metadata import column_floats, column_uids, read_columns
 from participant_kit.subsets.clip_score import fraction_threshold, read_scores
 from participant_kit.subsets.language import captions, is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 DEFAULT_ARCH = "l14"
 DEFAULT_FRACTION = 0.4

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from competition.data.metadata import read_uids
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:  # noqa: ARG001 - a strategy's signature

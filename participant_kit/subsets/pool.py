@@ -16,7 +16,7 @@ from competition.data.journal import Journal
 from competition.data.metadata import list_metadata
 from competition.data.uids import load_subset, save_subset, sort_uids
 from competition.progress import ProgressHook
-from participant_kit.subsets.strategy import SubsetResult, sum_dropped
+from participant_kit.subsets.result import SubsetResult, sum_dropped
 
 R = TypeVar("R")
 

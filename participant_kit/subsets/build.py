@@ -21,14 +21,27 @@ from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
 from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
+from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
+from participant_kit.subsets.laion2b import LAION2B
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
+from participant_kit.subsets.text_based import TEXT_BASED
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         strategy.name: strategy
-        for strategy in (NO_FILTER, BASIC_FILTER, CLIP_SCORE, CLIP_SCORE_DIVERSE, CLIP_SCORE_ENGLISH)
+        for strategy in (
+            NO_FILTER,
+            BASIC_FILTER,
+            CLIP_SCORE,
+            LAION2B,
+            TEXT_BASED,
+            IMAGE_BASED,
+            IMAGE_BASED_INTERSECT_CLIP_SCORE,
+            CLIP_SCORE_DIVERSE,
+            CLIP_SCORE_ENGLISH,
+        )
     }
 )
 

@@ -33,17 +33,25 @@ def fraction_threshold(scores: NDArray[np.float32], fraction: float) -> np.float
     return np.float32(np.partition(valid, position)[position])
 
 
-def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
+def score_cut(pool: MetadataPool, options: StrategyOptions, strategy: str) -> tuple[str, np.float32]:
+    """The score column that ``options`` mean, and the least score to keep: given, or by fraction of the whole pool.
+
+    Raises:
+        UsageError: no architecture, or not exactly one of fraction and threshold; names the strategy.
+    """
     if options.arch is None:
-        raise UsageError("Strategy clip_score needs --arch.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
+        raise UsageError(f"Strategy {strategy} needs --arch.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
     if (options.fraction is None) == (options.threshold is None):
-        raise UsageError("Strategy clip_score needs exactly one of --fraction and --threshold.")
+        raise UsageError(f"Strategy {strategy} needs exactly one of --fraction and --threshold.")
     column = f"clip_{options.arch}_similarity_score"
-    if options.fraction is not None:
-        scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))
-        threshold = fraction_threshold(scores, options.fraction)
-    else:
-        threshold = np.float32(options.threshold)
+    if options.fraction is None:
+        return column, np.float32(options.threshold)
+    scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))
+    return column, fraction_threshold(scores, options.fraction)
+
+
+def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
+    column, threshold = score_cut(pool, options, "clip_score")
     return pool.select(partial(_select_file, column, threshold), "filtering by score")
 
 

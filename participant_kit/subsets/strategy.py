@@ -13,6 +13,7 @@ from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import SubsetResult
 
 ARCHITECTURES = ("b32", "l14")
+DATACOMP_SCALES = ("small", "medium", "large", "xlarge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,22 @@ class StrategyOptions:
     )
     language_model: Path | None = field(
         default=None, metadata=option("fastText model; default: the bundled lid.176.ftz.")
+    )
+    wordnet_dir: Path | None = field(
+        default=None, metadata=option("WordNet 3.0's `dict` folder; default: the cache's, then /usr/share/wordnet.")
+    )
+    synset_ids: Path | None = field(
+        default=None, metadata=option("List of synset ids, one `n########` a line; default: ImageNet-21k's.")
+    )
+    image_based_scale: str | None = field(
+        default=None,
+        metadata=option("Use DataComp's centroids of this scale's pool, from the cache.", choices=DATACOMP_SCALES),
+    )
+    centroids: Path | None = field(
+        default=None, metadata=option("Cluster centres, a float32 .npy as `datacup pool cluster` writes it.")
+    )
+    target_features: Path | None = field(
+        default=None, metadata=option("Features of the target images, .npz or .npy; default: ImageNet-1k's, cached.")
     )
 
     def given(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """From a word to its first synset in WordNet 3.0, exactly as DataComp's text filter finds it.
 
-The original asks NLTK 3.8.1 (``wordnet.synsets(word)[0].offset()``), whose morphology is that of WordNet's ``morphy(7WN)``
-with suffix rules applied again and again until a form is found. Later versions of NLTK apply them once, so the uids
-would depend on the installed version; and NLTK reads 30 MB in every worker where the answer needs the four indexes and
-the four lists of exceptions. Hence this reader. Word classes go in NLTK's order: noun, verb, adjective, adverb.
+The original asks NLTK 3.8.1 (``wordnet.synsets(word)[0].offset()``), whose morphology is that of WordNet's own
+``morphy`` with the suffix rules applied again and again until a form is found. Later versions of NLTK apply them once,
+so the uids would depend on the installed version; and NLTK reads 30 MB in every worker where the answer needs only the
+four indexes and the four lists of exceptions. Hence this reader. Word classes go in NLTK's order: noun, verb, adjective, adverb.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class WordNet:
         exceptions = self._exceptions[name].get(lemma)
         if exceptions is not None:
             return next((first[form] for form in (lemma, *exceptions) if form in first), None)
-        forms = (lemma,)
+        if lemma in first:
+            return first[lemma]
+        forms = _without_suffix([lemma], name)
         while forms:
-            reduced = _without_suffix(forms, name)
-            candidates = (lemma, *reduced) if forms == (lemma,) else reduced
-            for form in candidates:
+            for form in forms:
                 if form in first:
                     return first[form]
-            forms = reduced
+            forms = _without_suffix(forms, name)
         return None
 
 
@@ -89,10 +89,10 @@ def dictionary_files(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names}
 
 
-def _without_suffix(forms: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _without_suffix(forms: list[str], name: str) -> list[str]:
     """Every rule applied to every form; equal forms once, in the order of their first appearance."""
     reduced = (form[: -len(old)] + new for form in forms for old, new in _SUFFIXES[name] if form.endswith(old))
-    return tuple(dict.fromkeys(reduced))
+    return list(dict.fromkeys(reduced))
 
 
 def _first_offsets(path: Path) -> dict[str, int]:

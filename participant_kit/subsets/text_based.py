@@ -1,0 +1,110 @@
+"""DataComp's text-based filter: English captions that name a thing of ImageNet-21k (Gadre et al., 2023, section 4.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from competition.data.atomic import storage_errors
+from competition.data.metadata import column_uids, read_columns
+from competition.errors import DataFormatError
+from participant_kit.assets import SYNSET_IDS, WORDNET, find_asset
+from participant_kit.subsets.language import captions, is_english, language_model
+from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
+from participant_kit.subsets.wordnet import WordNet, dictionary_files
+
+_REMEMBERED_WORDS = 1 << 20
+_SYNSET_ID = re.compile(r"[a-z](\d{8})")
+
+SynsetOf = Callable[[str], int | None]
+"""From a word to the offset of its first synset if that is one of the wanted, else ``None``."""
+
+
+def wanted_synset(wordnet: Path, ids: Path) -> SynsetOf:
+    """The function that looks a word up, with a memory; one for each process and pair of files.
+
+    A word's synset is the first one of its first word class in which WordNet knows it, in the order noun, verb,
+    adjective, adverb. Only the number is compared, as in the original: the offset of a verb can equal a noun's id.
+    """
+    return _lookup(wordnet, ids)
+
+
+def read_synset_ids(path: Path) -> frozenset[int]:
+    """The numbers of a list of synset ids, one ``n########`` a line.
+
+    Raises:
+        DataFormatError: a line is something else; names it.
+    """
+    with storage_errors("reading", path):
+        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    ids = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        match = _SYNSET_ID.fullmatch(line.strip())
+        if match is None:
+            raise DataFormatError(
+                f"Line {number} of {path} is {line.strip()[:40]!r} instead of a synset id like n02084071.",
+                hint="A list of synset ids has one id a line.",
+            )
+        ids.append(int(match[1]))
+    return frozenset(ids)
+
+
+def text_assets(options: StrategyOptions) -> Mapping[str, Path]:
+    """Language model, list of ids, and the files of WordNet that matter."""
+    wordnet = find_asset(WORDNET, options.wordnet_dir)
+    files = {f"wordnet {name}": path for name, path in dictionary_files(wordnet).items()}
+    return {
+        "language_model": language_model(options.language_model),
+        "synset_ids": find_asset(SYNSET_IDS, options.synset_ids),
+        **files,
+    }
+
+
+@lru_cache(maxsize=1)
+def _lookup(wordnet: Path, ids: Path) -> SynsetOf:
+    wanted = read_synset_ids(ids)
+    first_synset = WordNet(wordnet).first_synset
+
+    @lru_cache(maxsize=_REMEMBERED_WORDS)
+    def look_up(word: str) -> int | None:
+        offset = first_synset(word)
+        return offset if offset in wanted else None
+
+    return look_up
+
+
+def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
+    assets = text_assets(options)
+    wordnet = find_asset(WORDNET, options.wordnet_dir)
+    wanted_synset(wordnet, assets["synset_ids"])  # a damaged file is said before any work begins
+    function = partial(_select_file, wordnet, assets["synset_ids"], assets["language_model"])
+    return pool.select(function, "looking for things in captions")
+
+
+def _select_file(wordnet: Path, ids: Path, model: Path, path: Path) -> SubsetResult:
+    """Words first: with a memory of words they cost less than language identification."""
+    table = read_columns(path, ["uid", "text"])
+    synset_of = wanted_synset(wordnet, ids)
+    funnel = Funnel(table.num_rows)
+    texts = captions(table, funnel.rows)
+    names = (any(synset_of(word) is not None for word in text.split()) for text in texts)
+    funnel.keep(np.fromiter(names, bool, len(texts)), "caption_names_nothing_wanted")
+    funnel.keep(is_english(captions(table, funnel.rows), model), "caption_not_english")
+    return funnel.result(column_uids(table, path))
+
+
+TEXT_BASED = Strategy(
+    "text_based",
+    "English captions with a word whose first WordNet synset is in a list of ids, ImageNet-21k's by default.",
+    _select,
+    accepts=("synset_ids", "wordnet_dir", "language_model"),
+    assets=text_assets,
+)

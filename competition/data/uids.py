@@ -7,6 +7,7 @@ lexicographic order of the zero-padded hex digits. A uid that occurs *c* times m
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,34 +27,19 @@ UidArray = NDArray[np.void]
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 4096
 _CHECK_ROWS = 1 << 22
-_INVALID = 255
-
-
-def _digit_values() -> NDArray[np.uint8]:
-    values = np.full(256, _INVALID, dtype=np.uint8)
-    for digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
-        values[np.frombuffer(digits, dtype=np.uint8)] = np.arange(16, dtype=np.uint8)
-    return values
-
-
-_DIGIT_VALUES = _digit_values()
 
 
 def uids_from_digits(digits: NDArray[np.uint8]) -> UidArray:
-    """ASCII hex digits, shape (n, 32) uint8, to n uids.
+    """ASCII hex digits, contiguous, shape (n, 32) uint8, to n uids.
 
     Raises:
         DataFormatError: a character is not a hex digit; the message says at which position.
     """
-    nibbles = _DIGIT_VALUES[digits]
-    wrong = (nibbles == _INVALID).any(axis=1)
-    if wrong.any():
-        position = int(wrong.argmax())
-        raise _malformed(position, digits[position].tobytes().decode("ascii", errors="replace"))
-    halves = ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).view(">u8")
-    uids = np.empty(len(digits), dtype=UID_DTYPE)
-    uids["f0"], uids["f1"] = halves[:, 0], halves[:, 1]
-    return uids
+    try:
+        raw = binascii.unhexlify(digits.data)
+    except binascii.Error:
+        raise _first_malformed(digits) from None
+    return np.frombuffer(raw, dtype=">u8").astype("<u8").view(UID_DTYPE)
 
 
 def parse_uids(values: Sequence[str] | NDArray[np.str_]) -> UidArray:
@@ -97,11 +83,20 @@ def uids_to_hex(uids: UidArray) -> list[str]:
 def sort_uids(uids: UidArray) -> UidArray:
     """A sorted copy; duplicates stay.
 
-    Sorting by ``f0`` alone and repairing the rare runs of equal ``f0`` is many times faster than numpy's sort of
-    structured arrays, which compares field by field through generic code.
+    One 64-bit key holds the upper digits of a uid and, in place of its lower digits, the uid's position, so that plain
+    numbers are sorted, which numpy does with the processor's vectors. Uids whose keys tie are rare (two copies of one
+    uid, or hashes that begin alike) and are put in order afterwards. Sorting pairs as numpy does, field by field
+    through generic code, takes many times as long.
     """
-    ordered = np.asarray(uids)[np.argsort(uids["f0"], kind="stable")]
-    equal = ordered["f0"][1:] == ordered["f0"][:-1]
+    uids = np.ascontiguousarray(uids)
+    position_bits = np.uint64(max(1, (len(uids) - 1).bit_length()))
+    keys = uids["f0"] >> position_bits
+    keys <<= position_bits
+    keys |= np.arange(len(uids), dtype=np.uint64)
+    keys.sort()
+    ordered = uids[(keys & ((np.uint64(1) << position_bits) - np.uint64(1))).view(np.int64)]
+    keys >>= position_bits
+    equal = keys[1:] == keys[:-1]
     if equal.any():
         run = np.zeros(len(ordered), dtype=bool)
         run[1:] |= equal
@@ -239,3 +234,13 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
 def _malformed(position: int, text: str) -> DataFormatError:
     shown = text if len(text) <= UID_DIGITS else f"{text[:UID_DIGITS]}..."
     return DataFormatError(f"The uid {shown!r} at position {position} is not 1 to {UID_DIGITS} hex digits.")
+
+
+def _first_malformed(digits: NDArray[np.uint8]) -> DataFormatError:
+    """The error about the first row that is not hex."""
+    for position, row in enumerate(digits):
+        try:
+            binascii.unhexlify(row.data)
+        except binascii.Error:
+            return _malformed(position, row.tobytes().decode("ascii", errors="replace"))
+    raise AssertionError("every row is hex")

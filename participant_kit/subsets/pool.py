@@ -62,7 +62,9 @@ class MetadataPool:
         counts = self.map(partial(_select_part, function, work_dir), stage, journal)
         return _merge(
             [
-                SubsetResult(load_subset(_part_path(work_dir, path)), count["total"], count["dropped"])
+                SubsetResult(
+                    load_subset(_part_path(work_dir, path)), count["total"], count["dropped"], count["repeats"]
+                )
                 for path, count in zip(self.files, counts, strict=True)
             ]
         )
@@ -72,7 +74,7 @@ def _select_part(function: Callable[[Path], SubsetResult], work_dir: Path, path:
     """Runs in a worker: the uids go to a file, only the counts travel back."""
     result = function(path)
     save_subset(_part_path(work_dir, path), sort_uids(result.uids))
-    return {"total": result.total, "dropped": result.dropped}
+    return {"total": result.total, "dropped": result.dropped, "repeats": result.repeats}
 
 
 def _part_path(work_dir: Path, path: Path) -> Path:
@@ -81,4 +83,5 @@ def _part_path(work_dir: Path, path: Path) -> Path:
 
 def _merge(parts: list[SubsetResult]) -> SubsetResult:
     uids = sort_uids(np.concatenate([part.uids for part in parts]))
-    return SubsetResult(uids, sum(part.total for part in parts), sum_dropped([part.dropped for part in parts]))
+    dropped = sum_dropped([part.dropped for part in parts])
+    return SubsetResult(uids, sum(part.total for part in parts), dropped, sum(part.repeats for part in parts))

@@ -15,15 +15,17 @@ from competition.data.uids import UidArray
 class SubsetResult:
     """The kept uids and, by reason, how many of the ``total`` rows were dropped.
 
-    Kept and dropped always sum to ``total``: a row is counted under the first reason that met it.
+    Kept and dropped always sum to ``total``: a row is counted under the first reason that met it. A strategy that
+    draws rows more than once has ``repeats`` further copies among the uids.
     """
 
     uids: UidArray
     total: int
     dropped: dict[str, int]
+    repeats: int = 0
 
     def __post_init__(self) -> None:
-        assert len(self.uids) + sum(self.dropped.values()) == self.total
+        assert len(self.uids) - self.repeats + sum(self.dropped.values()) == self.total
 
 
 class Funnel:

@@ -85,7 +85,7 @@ class StrategyOptions:
         ),
     )
     language_model: Path | None = field(
-        default=None, metadata=option("fastText model; default: the bundled lid.176.ftz.")
+        default=None, metadata=option("fastText model; lid.176.bin is downloaded; default: the bundled lid.176.ftz.")
     )
     wordnet_dir: Path | None = field(
         default=None, metadata=option("WordNet 3.0's `dict` folder; default: the cache's, then /usr/share/wordnet.")
@@ -102,6 +102,23 @@ class StrategyOptions:
     )
     target_features: Path | None = field(
         default=None, metadata=option("Features of the target images, .npz or .npy; default: ImageNet-1k's, cached.")
+    )
+
+    seed: int | None = field(
+        default=None,
+        metadata=option("Seed of the draw; default: 0.", allows=lambda value: value >= 0, otherwise="is negative"),
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of a group: 1 as large as in the pool, 0 as large as any other; default: 0.2.",
+            allows=lambda value: math.isfinite(value) and value >= 0,
+            otherwise="is not a number of at least 0",
+        ),
+    )
+    size: int | None = field(
+        default=None,
+        metadata=option("How many samples to draw.", allows=lambda value: value > 0, otherwise="is not above 0"),
     )
 
     def given(self) -> dict[str, Any]:
@@ -147,6 +164,7 @@ class Strategy:
         select: from the pool and checked options to the result; deterministic.
         accepts: names of the ``StrategyOptions`` that it takes.
         assets: files beside the metadata that the result depends on, by role; recorded with the subset.
+        defaults: values of options that are not given, recorded with the subset like given ones.
     """
 
     name: str
@@ -154,3 +172,8 @@ class Strategy:
     select: Callable[[MetadataPool, StrategyOptions], SubsetResult]
     accepts: tuple[str, ...] = ()
     assets: Callable[[StrategyOptions], Mapping[str, Path]] = field(default=lambda _: {})
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def complete(self, options: StrategyOptions) -> StrategyOptions:
+        """The options with the strategy's defaults where nothing is given."""
+        return replace(options, **{name: value for name, value in self.defaults.items() if name not in options.given()})

@@ -1,11 +1,13 @@
-"""DataComp's text-based filter: English captions that name a thing of ImageNet-21k (Gadre et al., 2023, section 4.1)."""
+"""DataComp's text-based filter: English captions with a word of ImageNet-21k (Gadre et al., 2023, section 4.1)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,50 +28,53 @@ SynsetOf = Callable[[str], int | None]
 """From a word to the offset of its first synset if that is one of the wanted, else ``None``."""
 
 
+@dataclass(frozen=True, slots=True)
+class TextTest:
+    """What a worker needs to know which captions are wanted.
+
+    Args:
+        model: fastText's language model.
+        wordnet: the dictionary's folder.
+        ids: the list of synset ids.
+    """
+
+    model: Path
+    wordnet: Path
+    ids: Path
+
+    @classmethod
+    def of(cls, options: StrategyOptions) -> TextTest:
+        """Find the assets, and read them once: a damaged one is said before any work begins."""
+        assets = text_assets(options)
+        wordnet = find_asset(WORDNET, options.wordnet_dir)
+        wanted_synset(wordnet, assets["synset_ids"])
+        return cls(assets["language_model"], wordnet, assets["synset_ids"])
+
+    def keep(self, funnel: Funnel, table: Any) -> None:
+        """Keep the rows that name something wanted, in English; the others are counted as
+        ``caption_names_nothing_wanted`` and ``caption_not_english``.
+
+        Words first: with a memory of words they cost less than language identification.
+        """
+        synset_of = wanted_synset(self.wordnet, self.ids)
+        texts = captions(table, funnel.rows)
+        named = (any(synset_of(word) is not None for word in text.split()) for text in texts)
+        funnel.keep(np.fromiter(named, bool, len(texts)), "caption_names_nothing_wanted")
+        funnel.keep(is_english(captions(table, funnel.rows), self.model), "caption_not_english")
+
+    def synsets(self, text: str) -> list[int]:
+        """The wanted synsets that a caption names, ascending, each once."""
+        synset_of = wanted_synset(self.wordnet, self.ids)
+        return sorted({synset for word in text.split() if (synset := synset_of(word)) is not None})
+
+
+@lru_cache(maxsize=1)
 def wanted_synset(wordnet: Path, ids: Path) -> SynsetOf:
     """The function that looks a word up, with a memory; one for each process and pair of files.
 
     A word's synset is the first one of its first word class in which WordNet knows it, in the order noun, verb,
     adjective, adverb. Only the number is compared, as in the original: the offset of a verb can equal a noun's id.
     """
-    return _lookup(wordnet, ids)
-
-
-def read_synset_ids(path: Path) -> frozenset[int]:
-    """The numbers of a list of synset ids, one ``n########`` a line.
-
-    Raises:
-        DataFormatError: a line is something else; names it.
-    """
-    with storage_errors("reading", path):
-        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
-    ids = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        match = _SYNSET_ID.fullmatch(line.strip())
-        if match is None:
-            raise DataFormatError(
-                f"Line {number} of {path} is {line.strip()[:40]!r} instead of a synset id like n02084071.",
-                hint="A list of synset ids has one id a line.",
-            )
-        ids.append(int(match[1]))
-    return frozenset(ids)
-
-
-def text_assets(options: StrategyOptions) -> Mapping[str, Path]:
-    """Language model, list of ids, and the files of WordNet that matter."""
-    wordnet = find_asset(WORDNET, options.wordnet_dir)
-    files = {f"wordnet {name}": path for name, path in dictionary_files(wordnet).items()}
-    return {
-        "language_model": language_model(options.language_model),
-        "synset_ids": find_asset(SYNSET_IDS, options.synset_ids),
-        **files,
-    }
-
-
-@lru_cache(maxsize=1)
-def _lookup(wordnet: Path, ids: Path) -> SynsetOf:
     wanted = read_synset_ids(ids)
     first_synset = WordNet(wordnet).first_synset
 
@@ -81,30 +86,54 @@ def _lookup(wordnet: Path, ids: Path) -> SynsetOf:
     return look_up
 
 
+def read_synset_ids(path: Path) -> frozenset[int]:
+    """The numbers of a list of synset ids, one ``n########`` a line.
+
+    Raises:
+        DataFormatError: a line is something else; names it.
+    """
+    with storage_errors("reading", path):
+        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    ids = []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        match = _SYNSET_ID.fullmatch(line)
+        if line and match is None:
+            raise DataFormatError(
+                f"Line {number} of {path} is {line[:40]!r} instead of a synset id like n02084071.",
+                hint="A list of synset ids has one id a line.",
+            )
+        if match is not None:
+            ids.append(int(match[1]))
+    return frozenset(ids)
+
+
+def text_assets(options: StrategyOptions) -> Mapping[str, Path]:
+    """Language model, list of ids, and the files of WordNet that matter."""
+    files = dictionary_files(find_asset(WORDNET, options.wordnet_dir))
+    return {
+        "language_model": language_model(options.language_model),
+        "synset_ids": find_asset(SYNSET_IDS, options.synset_ids),
+        **{f"wordnet_{name}": path for name, path in files.items()},
+    }
+
+
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    assets = text_assets(options)
-    wordnet = find_asset(WORDNET, options.wordnet_dir)
-    wanted_synset(wordnet, assets["synset_ids"])  # a damaged file is said before any work begins
-    function = partial(_select_file, wordnet, assets["synset_ids"], assets["language_model"])
-    return pool.select(function, "looking for things in captions")
+    return pool.select(partial(_select_file, TextTest.of(options)), "looking for things in captions")
 
 
-def _select_file(wordnet: Path, ids: Path, model: Path, path: Path) -> SubsetResult:
-    """Words first: with a memory of words they cost less than language identification."""
+def _select_file(test: TextTest, path: Path) -> SubsetResult:
     table = read_columns(path, ["uid", "text"])
-    synset_of = wanted_synset(wordnet, ids)
     funnel = Funnel(table.num_rows)
-    texts = captions(table, funnel.rows)
-    names = (any(synset_of(word) is not None for word in text.split()) for text in texts)
-    funnel.keep(np.fromiter(names, bool, len(texts)), "caption_names_nothing_wanted")
-    funnel.keep(is_english(captions(table, funnel.rows), model), "caption_not_english")
+    test.keep(funnel, table)
     return funnel.result(column_uids(table, path))
 
+
+TEXT_OPTIONS = ("synset_ids", "wordnet_dir", "language_model")
 
 TEXT_BASED = Strategy(
     "text_based",
     "English captions with a word whose first WordNet synset is in a list of ids, ImageNet-21k's by default.",
     _select,
-    accepts=("synset_ids", "wordnet_dir", "language_model"),
+    accepts=TEXT_OPTIONS,
     assets=text_assets,
 )

@@ -3,7 +3,8 @@
 The original asks NLTK 3.8.1 (``wordnet.synsets(word)[0].offset()``), whose morphology is that of WordNet's own
 ``morphy`` with the suffix rules applied again and again until a form is found. Later versions of NLTK apply them once,
 so the uids would depend on the installed version; and NLTK reads 30 MB in every worker where the answer needs only the
-four indexes and the four lists of exceptions. Hence this reader. Word classes go in NLTK's order: noun, verb, adjective, adverb.
+four indexes and the four lists of exceptions. Hence this reader. Word classes go in NLTK's order: noun, verb,
+adjective, adverb.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class WordNet:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._first = {name: _first_offsets(folder / f"index.{name}") for name in CLASSES}
-        self._exceptions = {name: _exceptions(folder / f"{name}.exc") for name in CLASSES}
+        files = dictionary_files(folder)
+        self._first = {name: _first_offsets(files[f"index.{name}"]) for name in CLASSES}
+        self._exceptions = {name: _exceptions(files[f"{name}.exc"]) for name in CLASSES}
 
     def first_synset(self, word: str) -> int | None:
         """Offset of the first synset of a word, in its class's data file; ``None`` when WordNet does not know it.
@@ -84,8 +86,18 @@ class WordNet:
 
 
 def dictionary_files(folder: Path) -> dict[str, Path]:
-    """The files that the answers depend on, by name."""
+    """The files that the answers depend on, by name.
+
+    Raises:
+        DataFormatError: one is absent.
+    """
     names = [*(f"index.{name}" for name in CLASSES), *(f"{name}.exc" for name in CLASSES)]
+    for name in names:
+        if not (folder / name).is_file():
+            raise DataFormatError(
+                f"The WordNet folder {folder} has no {name}.",
+                hint="Point --wordnet-dir to WordNet 3.0's `dict` folder (Debian: wordnet-base, /usr/share/wordnet).",
+            )
     return {name: folder / name for name in names}
 
 
@@ -118,10 +130,5 @@ def _exceptions(path: Path) -> dict[str, list[str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataFormatError(
-            f"The WordNet folder {path.parent} has no {path.name}.",
-            hint="Point --wordnet-dir to the `dict` folder of WordNet 3.0 (Debian: wordnet-base, /usr/share/wordnet).",
-        )
     with storage_errors("reading", path):
         return path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

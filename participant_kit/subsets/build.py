@@ -25,7 +25,7 @@ from participant_kit.subsets.cluster_sampling import IMAGE_SAMPLING, TEXT_SAMPLI
 from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
 from participant_kit.subsets.laion2b import LAION2B
 from participant_kit.subsets.no_filter import NO_FILTER
-from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.pool import MetadataPool, file_states
 from participant_kit.subsets.random_subset import RANDOM_SUBSET
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
 from participant_kit.subsets.text_based import TEXT_BASED
@@ -161,6 +161,5 @@ def build_subset(
 
 def _fingerprint(strategy: str, options: Mapping[str, Any], assets: Mapping[str, Any], files: tuple[Path, ...]) -> str:
     """Changes whenever a part of the result could: parts of an interrupted run are reused only under the same one."""
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = [competition.__version__, strategy, dict(options), dict(assets), states]
+    content = [competition.__version__, strategy, dict(options), dict(assets), file_states(files)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -62,7 +62,7 @@ def nearest_centroids(points: NDArray[Any], centroids: Floats) -> Labels:
     """
     labels = np.empty(len(points), dtype=np.int64)
     size = float(np.sqrt(np.einsum("ij,ij->i", centroids, centroids).max()))
-    device = _device()
+    device = gpu_device()
     largest = _largest if device is None else _largest_on(device, centroids)
     step = max(1, _BLOCK_SCORES // len(centroids))
     for start in range(0, len(points), step):
@@ -155,7 +155,7 @@ def _all(centroids: Floats) -> Labels:
 
 
 @lru_cache(maxsize=1)
-def _device() -> str | None:
+def gpu_device() -> str | None:
     """The GPU that PyTorch sees, if any; PyTorch is not imported where there is no driver."""
     if not _GPU_DRIVER.exists() or find_spec("torch") is None:
         return None

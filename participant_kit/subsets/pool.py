@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from competition.data.atomic import make_folder
 from competition.data.engine import Engine, LocalEngine
 from competition.data.journal import Journal
-from competition.data.metadata import list_metadata
+from competition.data.metadata import features_path, list_metadata
 from competition.data.uids import load_subset, save_subset, sort_uids
 from competition.progress import ProgressHook
 from participant_kit.subsets.result import SubsetResult, sum_dropped
@@ -68,6 +68,12 @@ class MetadataPool:
                 for path, count in zip(self.files, counts, strict=True)
             ]
         )
+
+
+def file_states(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of metadata files and of the features beside them: another state may mean other content."""
+    present = [path for file in files for path in (file, features_path(file)) if path.exists()]
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in present]
 
 
 def _select_part(function: Callable[[Path], SubsetResult], work_dir: Path, path: Path) -> dict[str, Any]:

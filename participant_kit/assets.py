@@ -25,7 +25,6 @@ from participant_kit.settings import KitSettings
 _DATACOMP_ASSETS = "https://github.com/sagadre/datacomp_baseline_assets/releases/download/v0.1.0-alpha"
 _TIMEOUT_S = 30.0
 _ATTEMPTS = 5
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ def _fetch(url: str, partial: Path) -> bool:
         response.raise_for_status()
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
         with partial.open("ab" if resumed else "wb") as stream:
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 stream.write(chunk)
     return resumed
 

@@ -133,10 +133,7 @@ def cluster_pool(
     pool = replace(MetadataPool.open(metadata_dir, workers), progress=progress)
     work_dir = save_path.with_name(f".{save_path.name}.parts")
     make_folder(work_dir)
-    journal = Journal(work_dir / "journal.jsonl", _fingerprint(shown, assets, pool.files))
-    for name in journal.completed:
-        if not all(part.exists() for part in _parts(work_dir, Path(name))):
-            journal.forget(name)
+    journal = _open_journal(work_dir, _fingerprint(shown, assets, pool.files))
     found = pool.map(partial(_draw_file, options, model, work_dir), "choosing images", journal)
     points = _gather(work_dir, pool.files, found)
     centres, trained_by = kmeans(points, options.clusters, options.iterations, options.seed, _teller(options, progress))
@@ -159,6 +156,14 @@ def cluster_pool(
     with storage_errors("removing", work_dir):
         shutil.rmtree(work_dir)
     return report
+
+
+def _open_journal(work_dir: Path, fingerprint: str) -> Journal:
+    journal = Journal(work_dir / "journal.jsonl", fingerprint)
+    for name in journal.completed:
+        if not all(part.exists() for part in _parts(work_dir, Path(name))):
+            journal.forget(name)
+    return journal
 
 
 def _draw_file(options: ClusterOptions, model: Path | None, work_dir: Path, path: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class MetadataPool:
 
 
 def file_states(files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of metadata files and of the features beside them: another state may mean other content."""
+    """Names, sizes and times of metadata files and their features: another state may mean other content."""
     present = [path for file in files for path in (file, features_path(file)) if path.exists()]
     return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in present]
 

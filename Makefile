@@ -40,7 +40,7 @@ clean:
 	rm -rf $(VENV) .uv build
 
 # Bytecode is compiled at installation: uncompiled, importing torch and open_clip takes twice as long.
-$(READY): requirements.lock pyproject.toml | $(UV)
+$(READY): requirements.lock pyproject.toml hatch_build.py $(wildcard native/*) | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "DataCup needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11" >&2; exit 1; }
 	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)

@@ -24,6 +24,7 @@ from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
 from participant_kit.subsets.cluster_sampling import IMAGE_SAMPLING, TEXT_SAMPLING
 from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
 from participant_kit.subsets.laion2b import LAION2B
+from participant_kit.subsets.language import predictor
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.pool import MetadataPool, file_states
 from participant_kit.subsets.random_subset import RANDOM_SUBSET
@@ -66,6 +67,8 @@ class SubsetReport:
         dropped: rows by the first reason that met them.
         repeats: copies beyond the first of rows that were drawn more than once.
         assets: further files that the result depends on: role to name and sha256.
+        tools: programs that worked on it where there is more than one with the same answers: role to name. Language is
+            found by ``native`` (compiled with DataCup) or ``fasttext``.
         subset: file name of the subset.
         subset_sha256: digest of its bytes.
         code_version: of DataCup.
@@ -80,6 +83,7 @@ class SubsetReport:
     dropped: dict[str, int]
     repeats: int
     assets: dict[str, dict[str, str]]
+    tools: dict[str, str]
     subset: str
     subset_sha256: str
     code_version: str = competition.__version__
@@ -129,7 +133,9 @@ def build_subset(
     options = chosen.complete(options)
     if save_path.suffix != ".npy":
         raise UsageError(f"The save path {save_path} does not end in .npy.", hint="A subset is a `.npy` file of uids.")
-    assets = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in chosen.assets(options).items()}
+    paths = chosen.assets(options)
+    assets = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in paths.items()}
+    tools = {"language": predictor(paths["language_model"]).name} if "language_model" in paths else {}
     make_folder(save_path.parent)
     work_dir = save_path.with_name(f".{save_path.name}.parts")
     pool = MetadataPool.open(metadata_dir, workers)
@@ -148,6 +154,7 @@ def build_subset(
         result.dropped,
         result.repeats,
         assets,
+        tools,
         save_path.name,
         file_sha256(save_path),
     )

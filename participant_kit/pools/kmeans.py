@@ -55,8 +55,8 @@ def kmeans(
     device = gpu_device()
     if device is not None and not faiss.get_num_gpus():
         torch = import_module("torch")
-        first = faiss.rand_perm(len(points), seed + 1)[:clusters]
-        return kmeans_on(device, points, points[first], iterations, told), f"torch {torch.__version__} on a GPU"
+        first = first_centres(points, clusters, seed)
+        return kmeans_on(device, points, first, iterations, told), f"torch {torch.__version__} on a GPU"
     return _kmeans_by_faiss(faiss, points, clusters, iterations, seed, told), f"faiss {faiss.__version__}"
 
 
@@ -77,6 +77,14 @@ def _kmeans_by_faiss(faiss: Any, points: Floats, clusters: int, iterations: int,
         told(done)
     centres: Floats = faiss.vector_float_to_array(clustering.centroids).reshape(clusters, dimensions).copy()
     return centres
+
+
+def first_centres(points: Floats, clusters: int, seed: int) -> Floats:
+    """The points that Faiss starts from."""
+    faiss = _faiss()
+    order = np.empty(len(points), dtype=np.int32)
+    faiss.rand_perm(faiss.swig_ptr(order), len(points), seed + 1)
+    return points[order[:clusters]]
 
 
 def kmeans_on(device: str, points: Floats, first: Floats, iterations: int, told: Told = lambda _: None) -> Floats:

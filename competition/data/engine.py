@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -27,10 +28,18 @@ FAILURE_LIMIT = 16
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one task occupies while it runs."""
+    """What one task occupies while it runs.
+
+    Args:
+        cpus: processor cores.
+        gpus: GPUs.
+        threads: the function spends its time in code that leaves the interpreter to others (Arrow's reading, numpy's
+            sorting): threads serve it as well as processes do, and need no start.
+    """
 
     cpus: int = 1
     gpus: int = 0
+    threads: bool = False
 
 
 class Engine(Protocol):
@@ -82,7 +91,7 @@ class _Run:
 
 
 class LocalEngine:
-    """Processes on this machine; with one worker everything runs in this process.
+    """Processes on this machine, or threads of this one where a task's ``Needs`` allow it; one worker is this process.
 
     Workers are started by a fork server (spawned where the system has none), never forked from this process: a fork
     would copy the locks of torch's, polars' and Arrow's threads in whatever state they are, and can hang. The price is
@@ -121,7 +130,10 @@ class LocalEngine:
 
         report()
         workers = min(self._width(needs, stage), len(run.waiting))
-        outcomes = _in_process(function, tasks, run) if workers <= 1 else _in_pool(function, tasks, run, workers)
+        if workers <= 1:
+            outcomes = _in_process(function, tasks, run)
+        else:
+            outcomes = (_in_threads if needs.threads else _in_pool)(function, tasks, run, workers)
         with contextlib.closing(outcomes):
             for name, outcome in outcomes:
                 if isinstance(outcome, Failure):
@@ -157,11 +169,27 @@ def _in_process(
 ) -> Generator[tuple[str, Any], None, None]:
     while run.waiting and not run.stopped:
         name = run.waiting.popleft()
-        try:
-            outcome: Any = function(tasks[name])
-        except Exception as error:  # noqa: BLE001 - retried, then raised with the task's name
-            outcome = Failure(error)
-        yield name, outcome
+        yield name, _attempt(function, tasks[name])
+
+
+def _in_threads(
+    function: Callable[[T], R], tasks: Mapping[str, T], run: _Run, workers: int
+) -> Generator[tuple[str, Any], None, None]:
+    running: dict[Future[Any], str] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        while (run.waiting and not run.stopped) or running:
+            while run.waiting and not run.stopped and len(running) < workers:
+                name = run.waiting.popleft()
+                running[pool.submit(_attempt, function, tasks[name])] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+
+def _attempt(function: Callable[[T], R], task: T) -> Any:
+    try:
+        return function(task)
+    except Exception as error:  # noqa: BLE001 - retried, then raised with the task's name
+        return Failure(error)
 
 
 def _in_pool(

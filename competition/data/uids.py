@@ -8,7 +8,8 @@ lexicographic order of the zero-padded hex digits. A uid that occurs *c* times m
 from __future__ import annotations
 
 import binascii
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -114,6 +115,7 @@ def first_unsorted(uids: UidArray) -> int | None:
         smaller = (f0[1:] < f0[:-1]) | ((f0[1:] == f0[:-1]) & (f1[1:] < f1[:-1]))
         if smaller.any():
             return start + 1 + int(smaller.argmax())
+        forget_pages(part)
     return None
 
 
@@ -179,8 +181,33 @@ def save_subset(path: Path, uids: UidArray) -> None:
     """
     check_sorted(uids, "The subset to save")
     array = np.ascontiguousarray(uids, dtype=UID_DTYPE)
+    save_blocks(path, len(array), (array[start : start + _CHECK_ROWS] for start in range(0, len(array), _CHECK_ROWS)))
+
+
+def save_blocks(path: Path, rows: int, blocks: Iterable[UidArray]) -> None:
+    """Write a subset that comes in blocks of ``rows`` uids together, in order; only one block is in memory.
+
+    Raises:
+        StorageError: the disk is full or the path cannot be written.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(UID_DTYPE), "fortran_order": False, "shape": (rows,)}
     with atomic_writer(path) as stream:
-        np.lib.format.write_array(stream, array, allow_pickle=False)
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in blocks:
+            stream.write(block.view(np.uint8).data)
+            forget_pages(block)
+
+
+def forget_pages(uids: UidArray) -> None:
+    """Give back the memory of a memory-mapped array that was read; the file's content stays and is read again if asked.
+
+    Without this, a process that passes over a mapped file once seems to hold all of it.
+    """
+    owner: Any = uids
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def load_subset(path: Path, *, max_bytes: int | None = None, require_sorted: bool = True) -> UidArray:

@@ -39,7 +39,7 @@ class Asset:
         sha256: its digest; a download is refused without it.
         system_path: where operating systems keep it.
         advice: how to get it when it cannot be downloaded.
-        unpickled: Python that makes the array from ``torch.load``'s answer ``x`` to DataComp's pickle of it.
+        conversion: Python that makes it of the pickles that DataComp publishes.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Asset:
     sha256: str = ""
     system_path: Path | None = None
     advice: str = ""
-    unpickled: str = "x"
+    conversion: str = ""
 
 
 LID_176_BIN = Asset(
@@ -78,8 +78,9 @@ TARGET_FEATURES = Asset(
     "the CLIP L/14 features of ImageNet-1k's training images",
     "--target-features",
     advice="Name an .npz or .npy of features of your target images with --target-features. DataComp publishes its own "
-    f"as pickles ({_DATACOMP_ASSETS}/in1k_clip_vit_l14_0.pt and further ones), which have to be converted once.",
-    unpickled="x['image_features']",
+    f"as pickles, {_DATACOMP_ASSETS}/in1k_clip_vit_l14_0.pt to _4.pt, which are never read here.",
+    conversion="numpy.savez('in1k_clip_vit_l14.npz', *[torch.load(f'in1k_clip_vit_l14_{i}.pt', weights_only=False)"
+    "['image_features'].numpy() for i in range(5)])",
 )
 
 
@@ -90,7 +91,9 @@ def centroids_asset(scale: str) -> Asset:
         f"the centroids of DataComp's {scale} pool",
         "--centroids",
         advice="Make centroids of your own pool with `datacup pool cluster`, and name them with --centroids. DataComp "
-        f"publishes its own as a pickle ({_DATACOMP_ASSETS}/{scale}_centroids_l14.pt), which has to be converted once.",
+        f"publishes its own as a pickle, {_DATACOMP_ASSETS}/{scale}_centroids_l14.pt, which is never read here.",
+        conversion=f"numpy.save('{scale}_centroids_l14.npy', "
+        f"torch.load('{scale}_centroids_l14.pt', weights_only=False))",
     )
 
 
@@ -118,7 +121,8 @@ def find_asset(asset: Asset, given: Path | None = None, *, sleep: Callable[[floa
     if asset.system_path is not None and asset.system_path.exists():
         return asset.system_path
     if not asset.url:
-        raise UsageError(f"This needs {asset.title}, and {cached} does not exist.", hint=asset.advice)
+        hint = f"{asset.advice} {_how_to_convert(asset)}".strip()
+        raise UsageError(f"This needs {asset.title}, and {cached} does not exist.", hint=hint)
     _download(asset, cached, sleep)
     return cached
 
@@ -128,12 +132,18 @@ def _no_pickle(path: Path, asset: Asset) -> Path:
     if path.is_file() and _is_pickle(path):
         raise DataFormatError(
             f"{path} is a pickle (torch.save), which can run code when it is loaded and is never read here.",
-            hint='If you trust where it comes from, convert it once: python -c "import numpy, torch; '
-            f"x = torch.load('{path.name}', weights_only=False); "
-            f"numpy.save('{path.stem}.npy', numpy.asarray({asset.unpickled}))\", and name the .npy with "
-            f"{asset.option}.",
+            hint=_how_to_convert(asset) or f"Name a plain file with {asset.option}.",
         )
     return path
+
+
+def _how_to_convert(asset: Asset) -> str:
+    if not asset.conversion:
+        return ""
+    return (
+        f'If you trust where the pickle comes from, convert it once: python -c "import numpy, torch; '
+        f'{asset.conversion}", and put {asset.name} into {KitSettings().assets_root} or name it with {asset.option}.'
+    )
 
 
 def _is_pickle(path: Path) -> bool:

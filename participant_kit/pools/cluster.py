@@ -31,6 +31,7 @@ from competition.errors import DataFormatError, UsageError
 from competition.progress import Progress, ProgressHook
 from participant_kit.pools.kmeans import Floats, kmeans
 from participant_kit.subsets.caption_filter import keep_good_captions
+from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.language import language_model
 from participant_kit.subsets.pool import MetadataPool, file_states
 from participant_kit.subsets.result import Funnel, sum_dropped
@@ -171,7 +172,7 @@ def _draw_file(options: ClusterOptions, model: Path | None, work_dir: Path, path
     table = read_columns(path, ["uid"] if model is None else ["uid", "text"])
     funnel = Funnel(table.num_rows)
     if model is not None:
-        keep_good_captions(funnel, table, model)
+        keep_good_captions(funnel, Captions.of_table(table, path), model)
     stored = read_feature(path, options.features, rows=funnel.total)
     features = stored[funnel.rows]
     finite = np.isfinite(features).all(axis=1)

@@ -6,9 +6,12 @@ are, not normalised; about a quarter of all images would fall into another clust
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
-from competition.data.npz import member_names, open_member
 from competition.errors import DataFormatError
 
 Floats = NDArray[np.float32]
@@ -27,7 +29,6 @@ Search = Callable[[Floats, Floats, NDArray[Any]], tuple[Labels, dict[int, Labels
 _BLOCK_SCORES = 1 << 24
 """Inner products held at a time: 64 MB."""
 
-_FILE_ROWS = 1 << 16
 _RIVALS = 8
 _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -40,7 +41,7 @@ def load_centroids(path: Path) -> Floats:
         DataFormatError: it is not a plain 2-D array of finite floats.
         StorageError: it cannot be read.
     """
-    centroids = np.ascontiguousarray(_load_matrix(path), dtype=np.float32)
+    centroids = np.ascontiguousarray(load_matrix(path), dtype=np.float32)
     if not len(centroids) or not np.isfinite(centroids).all():
         raise DataFormatError(f"The centroids {path} are empty or not all finite.")
     return centroids
@@ -60,6 +61,11 @@ def nearest_centroids(points: NDArray[Any], centroids: Floats) -> Labels:
     Returns:
         int64 of shape (rows,).
     """
+    with _one_thread_a_worker():
+        return _nearest(points, centroids)
+
+
+def _nearest(points: NDArray[Any], centroids: Floats) -> Labels:
     labels = np.empty(len(points), dtype=np.int64)
     size = float(np.sqrt(np.einsum("ij,ij->i", centroids, centroids).max()))
     device = gpu_device()
@@ -76,33 +82,6 @@ def nearest_centroids(points: NDArray[Any], centroids: Floats) -> Labels:
             best[row] = others[exact.argmax()]
         labels[start : start + step] = best
     return labels
-
-
-def target_clusters(path: Path, centroids: Floats, source: Path) -> NDArray[np.bool_]:
-    """Which clusters hold a target image: a mask of shape (clusters,).
-
-    Args:
-        path: features of target images: a ``.npy``, or an ``.npz`` of which every member counts.
-        centroids: the cluster centres.
-        source: where the centres are from, for messages.
-
-    Raises:
-        DataFormatError: not 2-D arrays of finite floats with as many dimensions as the centres.
-    """
-    members = (
-        {path.name: _load_matrix(path)}
-        if path.suffix != ".npz"
-        else {f"{path.name}:{name}": open_member(path, name) for name in member_names(path)}
-    )
-    wanted = np.zeros(len(centroids), dtype=bool)
-    for name, features in members.items():
-        check_features(features, centroids, f"The target features {name}", source)
-        for start in range(0, len(features), _FILE_ROWS):
-            block = np.asarray(features[start : start + _FILE_ROWS], dtype=np.float32)
-            if not np.isfinite(block).all():
-                raise DataFormatError(f"The target features {name} are not all finite.")
-            wanted[nearest_centroids(block, centroids)] = True
-    return wanted
 
 
 def check_features(features: NDArray[Any], centroids: Floats, what: str, source: Path) -> None:
@@ -154,6 +133,14 @@ def _all(centroids: Floats) -> Labels:
     return np.arange(len(centroids))
 
 
+def _one_thread_a_worker() -> contextlib.AbstractContextManager[Any]:
+    """Worker processes share the processors already: products with a thread for each of them would slow all down."""
+    if multiprocessing.parent_process() is None or find_spec("threadpoolctl") is None:
+        return contextlib.nullcontext()
+    limits: contextlib.AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
+    return limits
+
+
 @lru_cache(maxsize=1)
 def gpu_device() -> str | None:
     """The GPU that PyTorch sees, if any; PyTorch is not imported where there is no driver."""
@@ -164,7 +151,13 @@ def gpu_device() -> str | None:
     return f"cuda:{os.getpid() % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
 
-def _load_matrix(path: Path) -> NDArray[Any]:
+def load_matrix(path: Path) -> NDArray[Any]:
+    """A memory map of a ``.npy``.
+
+    Raises:
+        DataFormatError: it is not a plain two-dimensional array of floats.
+        StorageError: it cannot be read.
+    """
     with storage_errors("reading", path):
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from competition.data.atomic import atomic_writer, make_folder
 from competition.data.journal import Journal
 from competition.data.metadata import read_columns, read_uids
+from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.draw import MOST_COPIES, poisson_copies
 from participant_kit.subsets.image_based import IMAGE_OPTIONS, ImageTest, image_assets
-from participant_kit.subsets.language import captions
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
@@ -59,7 +59,7 @@ def group_weights(groups: NDArray[np.int64], sizes: NDArray[np.int64], alpha: fl
 
 
 def _select_images(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    return _select(partial(_image_groups, ImageTest.of(options)), pool, IMAGE_SAMPLING.complete(options))
+    return _select(partial(_image_groups, ImageTest.of(options, pool.progress)), pool, IMAGE_SAMPLING.complete(options))
 
 
 def _select_texts(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
@@ -139,9 +139,9 @@ def _image_groups(test: ImageTest, path: Path) -> tuple[Funnel, Pairs]:
 
 def _text_groups(test: TextTest, path: Path) -> tuple[Funnel, Pairs]:
     funnel = Funnel(len(read_uids(path)))
-    table = read_columns(path, ["text"])
-    test.keep(funnel, table)
-    named = map(test.synsets, captions(table, funnel.rows))
+    captions = Captions.of_table(read_columns(path, ["text"]), path)
+    test.keep(funnel, captions)
+    named = map(test.synsets, captions.take(funnel.rows).strings())
     pairs = [(row, synset) for row, synsets in zip(funnel.rows.tolist(), named, strict=True) for synset in synsets]
     return funnel, np.array(pairs, dtype=np.int64).reshape(-1, 2)
 

@@ -18,16 +18,22 @@ from numpy.typing import NDArray
 
 from competition.data.metadata import column_floats, column_uids, read_columns, read_feature
 from competition.errors import UsageError
+from competition.progress import ProgressHook
 from participant_kit.assets import TARGET_FEATURES, centroids_asset, find_asset
 from participant_kit.subsets.caption_filter import keep_good_captions
-from participant_kit.subsets.centroids import check_features, load_centroids, nearest_centroids, target_clusters
+from participant_kit.subsets.captions import Captions
+from participant_kit.subsets.centroids import check_features, load_centroids, nearest_centroids
 from participant_kit.subsets.clip_score import score_cut
 from participant_kit.subsets.language import language_model
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
+from participant_kit.subsets.targets import target_clusters
 
 FEATURES = "l14_img"
+
+_NO_CLUSTER = -1
+_ROWS_AT_A_TIME = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,10 @@ class ImageTest:
     wanted: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, options: StrategyOptions) -> ImageTest:
+    def of(cls, options: StrategyOptions, progress: ProgressHook | None) -> ImageTest:
         """Find the assets and assign the target images to clusters."""
         assets = image_assets(options)
-        centroids = load_centroids(assets["centroids"])
-        wanted = target_clusters(assets["target_features"], centroids, assets["centroids"])
+        wanted = target_clusters(assets["target_features"], assets["centroids"], progress)
         return cls(assets["language_model"], assets["centroids"], wanted)
 
     def keep(self, funnel: Funnel, path: Path) -> NDArray[np.int64]:
@@ -57,16 +62,21 @@ class ImageTest:
 
         Rows without a finite feature are counted as ``features_missing``, the others as ``image_unlike_targets``.
         """
-        keep_good_captions(funnel, read_columns(path, ["text"]), self.model)
+        keep_good_captions(funnel, Captions.of_table(read_columns(path, ["text"]), path), self.model)
         centroids = load_centroids(self.centroids)
         stored = read_feature(path, FEATURES, rows=funnel.total)
         check_features(stored, centroids, f"Member {FEATURES!r} of {path.stem}.npz", self.centroids)
-        features = stored[funnel.rows]
-        finite = np.isfinite(features).all(axis=1)
-        funnel.keep(finite, "features_missing")
-        clusters = nearest_centroids(features[finite], centroids)
+        clusters = np.full(len(funnel.rows), _NO_CLUSTER, dtype=np.int64)
+        for start in range(0, len(clusters), _ROWS_AT_A_TIME):
+            features = stored[funnel.rows[start : start + _ROWS_AT_A_TIME]]
+            finite = start + np.flatnonzero(np.isfinite(features).all(axis=1))
+            clusters[finite] = nearest_centroids(features[finite - start], centroids)
+        assigned = clusters != _NO_CLUSTER
+        funnel.keep(assigned, "features_missing")
+        clusters = clusters[assigned]
         funnel.keep(self.wanted[clusters], "image_unlike_targets")
-        return clusters[self.wanted[clusters]]
+        kept: NDArray[np.int64] = clusters[self.wanted[clusters]]
+        return kept
 
 
 def image_assets(options: StrategyOptions) -> Mapping[str, Path]:
@@ -89,11 +99,13 @@ def image_assets(options: StrategyOptions) -> Mapping[str, Path]:
 
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    return pool.select(partial(_select_file, ImageTest.of(options), None), "comparing images with the targets")
+    return pool.select(
+        partial(_select_file, ImageTest.of(options, pool.progress), None), "comparing images with the targets"
+    )
 
 
 def _select_with_score(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    test = ImageTest.of(options)
+    test = ImageTest.of(options, pool.progress)
     cut = score_cut(pool, options, "image_based_intersect_clip_score")
     return pool.select(partial(_select_file, test, cut), "comparing images with the targets")
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from competition.data.metadata import column_floats, column_uids, read_columns
 from competition.errors import UsageError
-from participant_kit.subsets.language import captions
+from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
@@ -46,7 +46,7 @@ def _select_file(path: Path) -> SubsetResult:
     funnel = Funnel(table.num_rows)
     funnel.keep(~np.isnan(scores), "score_missing")
     funnel.keep(scores[funnel.rows] >= MIN_SCORE, "score_too_low")
-    funnel.keep(_is_english(captions(table, funnel.rows)), "caption_not_english")
+    funnel.keep(_is_english(Captions.of_table(table, path).take(funnel.rows).strings()), "caption_not_english")
     return funnel.result(column_uids(table, path))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from competition.data.atomic import storage_errors
 from competition.data.metadata import column_uids, read_columns
 from competition.errors import DataFormatError
 from participant_kit.assets import SYNSET_IDS, WORDNET, find_asset
-from participant_kit.subsets.language import captions, is_english, language_model
+from participant_kit.subsets.captions import Captions
+from participant_kit.subsets.language import is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
@@ -50,17 +50,17 @@ class TextTest:
         wanted_synset(wordnet, assets["synset_ids"])
         return cls(assets["language_model"], wordnet, assets["synset_ids"])
 
-    def keep(self, funnel: Funnel, table: Any) -> None:
-        """Keep the rows that name something wanted, in English; the others are counted as
-        ``caption_names_nothing_wanted`` and ``caption_not_english``.
+    def keep(self, funnel: Funnel, captions: Captions) -> None:
+        """Keep the rows whose captions (one for each original row) name something wanted, in English. The others count
+        as ``caption_names_nothing_wanted`` or ``caption_not_english``.
 
         Words first: with a memory of words they cost less than language identification.
         """
         synset_of = wanted_synset(self.wordnet, self.ids)
-        texts = captions(table, funnel.rows)
+        texts = captions.take(funnel.rows).strings()
         named = (any(synset_of(word) is not None for word in text.split()) for text in texts)
         funnel.keep(np.fromiter(named, bool, len(texts)), "caption_names_nothing_wanted")
-        funnel.keep(is_english(captions(table, funnel.rows), self.model), "caption_not_english")
+        funnel.keep(is_english(captions.take(funnel.rows), self.model), "caption_not_english")
 
     def synsets(self, text: str) -> list[int]:
         """The wanted synsets that a caption names, ascending, each once."""
@@ -124,7 +124,7 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
 def _select_file(test: TextTest, path: Path) -> SubsetResult:
     table = read_columns(path, ["uid", "text"])
     funnel = Funnel(table.num_rows)
-    test.keep(funnel, table)
+    test.keep(funnel, Captions.of_table(table, path))
     return funnel.result(column_uids(table, path))
 
 

@@ -19,12 +19,15 @@ from typer.testing import CliRunner
 from competition.data.digests import file_sha256
 from competition.data.metadata import list_metadata
 from competition.errors import DataFormatError, UsageError
+from competition.progress import Progress
 from participant_kit.assets import WORDNET
 from participant_kit.cli import app
 from participant_kit.subsets import StrategyOptions, SubsetResult, build_subset, find_strategy
-from participant_kit.subsets.caption_filter import token_count
+from participant_kit.subsets.caption_filter import have_two_tokens
+from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.centroids import nearest_centroids
 from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.targets import target_clusters
 from participant_kit.subsets.text_based import read_synset_ids
 
 # What DATACUP_REQUIRE names is never skipped: its tests fail.
@@ -142,7 +145,11 @@ def reference_tokens(text: str) -> int:
 
 @given(st.text(alphabet=st.sampled_from("ab \n\r\t\v\f\0\x1c\u00a0\u2028\u3000\u200b"), max_size=30))
 def test_tokens_are_counted_as_fasttext_counts_them(text: str) -> None:
-    assert token_count(text) == reference_tokens(text)
+    assert have_two_tokens(Captions.of_strings(["", text, "a b"])).tolist() == [
+        False,
+        reference_tokens(text) >= 2,
+        True,
+    ]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 40), st.lists(st.integers(1, 59), max_size=4))
@@ -168,6 +175,20 @@ def test_the_golden_clusters_are_the_same_by_torch(golden: Path, monkeypatch: py
     assert np.array_equal(nearest_centroids(points, centroids), expected)
     equal = np.repeat(centroids[:1], 12, axis=0)  # more rivals than PyTorch is asked for
     assert not nearest_centroids(points[:5], equal).any()
+
+
+def test_the_clusters_of_many_targets_are_found_once(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, assets = inputs(golden, "image_based")
+    expected = target_clusters(assets["target_features"], assets["centroids"])
+    assert 0 < expected.sum() < len(expected)
+    monkeypatch.setenv("DATACUP_CACHE", str(tmp_path))
+    monkeypatch.setattr("participant_kit.subsets.targets._WORTH_KEEPING", 1)
+    told: list[Progress] = []
+    for _ in range(2):
+        assert np.array_equal(target_clusters(assets["target_features"], assets["centroids"], told.append), expected)
+    assert [(each.done, each.total) for each in told] == [(count, 300) for count in range(60, 301, 60)]
 
 
 def test_what_does_not_fit_is_named(golden: Path, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def _choose(
     shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
     shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
     shown |= {f"{role} by": tool for role, tool in report.tools.items()}
+    shown |= {"repeats": f"{report.repeats:,}"} if report.repeats else {}
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
     console.pairs(asdict(report), shown)
     shards = metadata_dir.parent / "shards"

@@ -21,7 +21,7 @@ from participant_kit.subsets.result import Funnel, SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
 from participant_kit.subsets.wordnet import WordNet, dictionary_files
 
-_REMEMBERED_WORDS = 1 << 20
+_REMEMBERED_WORDS = 1 << 18
 _SYNSET_ID = re.compile(r"[a-z](\d{8})")
 
 SynsetOf = Callable[[str], int | None]

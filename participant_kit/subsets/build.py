@@ -83,11 +83,12 @@ def build_subset(
     options = chosen.complete(options)
     check_save_path(save_path)
     assets = chosen.assets(options)
+    language = {"language": predictor(assets["language_model"]).name} if "language_model" in assets else {}
     choice = Choice(
         strategy,
         {name: value.name if isinstance(value, Path) else value for name, value in options.given().items()},
         lambda pool: chosen.select(pool, options),
         assets,
-        {"language": predictor(assets["language_model"]).name} if "language_model" in assets else {},
+        {**language, **chosen.tools()},
     )
     return run_choice(choice, metadata_dir, save_path, workers, progress)

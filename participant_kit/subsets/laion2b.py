@@ -6,10 +6,10 @@ protobuf's compiler and headers are, and is not part of ``datacup[kit]``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,20 @@ MIN_BYTES = 0
 MAX_BYTES = 1000
 
 
-def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:  # noqa: ARG001 - a strategy's signature
-    if find_spec("gcld3") is None:
+def _tools() -> Mapping[str, str]:
+    """CLD3 by its version; raises ``UsageError`` where it is not installed."""
+    try:
+        return {"language": f"gcld3 {version('gcld3')}"}
+    except PackageNotFoundError:
         raise UsageError(
             "Strategy laion2b needs the package gcld3, which is not installed.",
             hint="Install protobuf's compiler and headers (Debian: protobuf-compiler, libprotobuf-dev; and g++), "
             "then run `pip install gcld3`.",
-        )
+        ) from None
+
+
+def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:  # noqa: ARG001 - a strategy's signature
+    _tools()
     return pool.select(_select_file, "filtering by score and language")
 
 
@@ -65,4 +72,5 @@ LAION2B = Strategy(
     "laion2b",
     "LAION-2B's rule: English by CLD3 (package gcld3) and a CLIP B/32 score of at least 0.28.",
     _select,
+    tools=_tools,
 )

@@ -30,7 +30,7 @@ class SubsetReport:
         repeats: copies beyond the first of rows that were drawn more than once.
         assets: further files that the result depends on: role to name and sha256.
         tools: programs that worked on it where there is more than one with the same answers: role to name. Language is
-            found by ``native`` (compiled with DataCup) or ``fasttext``.
+            found by ``native`` (compiled with DataCup), ``fasttext``, or ``gcld3`` of the named version.
         subset: file name of the subset.
         subset_sha256: digest of its bytes.
         code_version: of DataCup.

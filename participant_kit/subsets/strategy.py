@@ -164,6 +164,7 @@ class Strategy:
         select: from the pool and checked options to the result; deterministic.
         accepts: names of the ``StrategyOptions`` that it takes.
         assets: files beside the metadata that the result depends on, by role; recorded with the subset.
+        tools: packages whose answers the result depends on, by role; recorded with the subset.
         defaults: values of options that are not given, recorded with the subset like given ones.
     """
 
@@ -172,6 +173,7 @@ class Strategy:
     select: Callable[[MetadataPool, StrategyOptions], SubsetResult]
     accepts: tuple[str, ...] = ()
     assets: Callable[[StrategyOptions], Mapping[str, Path]] = field(default=lambda _: {})
+    tools: Callable[[], Mapping[str, str]] = field(default=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def complete(self, options: StrategyOptions) -> StrategyOptions:

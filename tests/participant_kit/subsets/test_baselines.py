@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,10 @@ def test_what_does_not_fit_is_named(golden: Path, tmp_path: Path) -> None:
 
 
 def test_laion2b_without_gcld3_says_how_to_get_it(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("participant_kit.subsets.laion2b.find_spec", lambda _: None)
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("participant_kit.subsets.laion2b.version", absent)
     with pytest.raises(UsageError, match="needs the package gcld3") as caught:
         run("laion2b", golden / "datacomp_filters" / "metadata", StrategyOptions())
     assert "protobuf-compiler" in caught.value.hint

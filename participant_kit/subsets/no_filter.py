@@ -11,7 +11,7 @@ from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:  # noqa: ARG001 - a strategy's signature
-    return pool.select(_select_file, "reading uids")
+    return pool.select(_select_file, "reading uids", quick=True)
 
 
 def _select_file(path: Path) -> SubsetResult:

@@ -15,11 +15,11 @@ from competition.data.metadata import list_metadata
 from competition.data.uids import uids_to_hex
 from competition.errors import DataFormatError, UsageError
 from participant_kit.subsets import STRATEGIES, StrategyOptions, SubsetResult, find_strategy
-from participant_kit.subsets.clip_score import fraction_threshold
 from participant_kit.subsets.clip_score_diverse import contrastive_scores, near_duplicates, spherical_kmeans
 from participant_kit.subsets.language import is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.strategy import NO_OPTIONS
+from participant_kit.subsets.threshold import fraction_threshold
 from tests.participant_kit.subsets.synthetic import unit, write_pool
 
 GOLDEN = [

@@ -15,12 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from competition.data.atomic import PARTIAL_SUFFIX, make_folder, storage_errors
 from competition.data.digests import file_sha256
 from competition.errors import DataFormatError, ServiceUnavailableError, UsageError
-from participant_kit.settings import KitSettings
 
 _DATACOMP_ASSETS = "https://github.com/sagadre/datacomp_baseline_assets/releases/download/v0.1.0-alpha"
 _TIMEOUT_S = 30.0
@@ -115,7 +112,7 @@ def find_asset(asset: Asset, given: Path | None = None, *, sleep: Callable[[floa
         if not given.exists():
             raise UsageError(f"{asset.option} {given} does not exist.", hint=f"It names {asset.title}.")
         return _no_pickle(given, asset)
-    cached = KitSettings().assets_root / asset.name
+    cached = _cache() / asset.name
     if cached.exists() and (not asset.sha256 or file_sha256(cached) == asset.sha256):
         return _no_pickle(cached, asset)
     if asset.system_path is not None and asset.system_path.exists():
@@ -142,7 +139,7 @@ def _how_to_convert(asset: Asset) -> str:
         return ""
     return (
         f'If you trust where the pickle comes from, convert it once: python -c "import numpy, torch; '
-        f'{asset.conversion}", and put {asset.name} into {KitSettings().assets_root} or name it with {asset.option}.'
+        f'{asset.conversion}", and put {asset.name} into {_cache()} or name it with {asset.option}.'
     )
 
 
@@ -160,8 +157,16 @@ def _is_pickle(path: Path) -> bool:
             return False
 
 
+def _cache() -> Path:
+    from participant_kit.settings import KitSettings  # as httpx below, imported where needed: most subsets need neither
+
+    return KitSettings().assets_root
+
+
 def _download(asset: Asset, target: Path, sleep: Callable[[float], None]) -> None:
     """Fetch into a hidden sibling, from where an earlier attempt stopped, and rename it when the digest is right."""
+    import httpx
+
     make_folder(target.parent)
     partial = target.with_name(f".{target.name}{PARTIAL_SUFFIX}")
     with storage_errors("writing", partial), _alone(partial):
@@ -196,6 +201,8 @@ def _fetch(url: str, partial: Path) -> bool:
     Returns:
         Whether bytes of an earlier attempt are part of it.
     """
+    import httpx
+
     have = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with httpx.stream("GET", url, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True) as response:

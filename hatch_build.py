@@ -20,7 +20,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = ("native/fasttext_model.cpp", "native/module.cpp")
 MODULE = "participant_kit/subsets/_native.abi3.so"
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+FLAGS = ("-std=c++17", "-O3", "-mpopcnt", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+"""Every x86-64 processor since 2008 counts bits; nothing else is taken for granted. No option may change a sum."""
 SWITCH = "DATACUP_NATIVE"
 """Environment variable: ``0`` builds without the native module, ``1`` fails where it cannot be built."""
 

@@ -11,6 +11,7 @@ namespace {
 constexpr std::int32_t kMagic = 793712314, kVersion = 12, kHierarchicalSoftmax = 1, kSupervised = 3;
 constexpr std::size_t kCentroids = 256;
 constexpr std::int32_t kMaxLabels = 4096, kMaxBuckets = 1 << 28, kMaxNgram = 16;
+constexpr std::size_t kMemoryRows = 1 << 20;
 constexpr std::int64_t kNoCount = 1'000'000'000'000'000;  // fastText's count of a node that is not built yet
 constexpr std::string_view kEndOfLine = "</s>", kLabelPrefix = "__label__";
 constexpr std::uint32_t kHashStart = 2166136261u, kHashFactor = 16777619u;
@@ -32,11 +33,7 @@ inline bool separates_words(char byte) {
   return byte == ' ' || (byte >= '\t' && byte <= '\r') || byte == '\0';
 }
 
-inline std::uint32_t count_bits(std::uint32_t bits) {  // without -mpopcnt the built-in is a call
-  bits -= (bits >> 1) & 0x55555555u;
-  bits = (bits & 0x33333333u) + ((bits >> 2) & 0x33333333u);
-  return (((bits + (bits >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
-}
+inline std::uint32_t count_bits(std::uint32_t bits) { return static_cast<std::uint32_t>(__builtin_popcount(bits)); }
 
 inline float offset_log(float x) { return static_cast<float>(std::log(x + 1e-5)); }
 
@@ -145,13 +142,12 @@ void Model::read_dictionary(Reader& reader) {
       slot = (slot + 1) & (slots - 1);
     slots_[slot] = static_cast<std::int32_t>(i);
   }
-  Scratch scratch;
-  for (std::size_t i = 0; i < word_count_; ++i) {
-    scratch.rows.assign(1, static_cast<std::uint32_t>(i));
-    if (words_[i].text != kEndOfLine) add_subwords(words_[i].text, scratch);
-    words_[i].first = static_cast<std::uint32_t>(word_rows_.size());
-    word_rows_.insert(word_rows_.end(), scratch.rows.begin(), scratch.rows.end());
-    words_[i].last = static_cast<std::uint32_t>(word_rows_.size());
+  std::string marked;
+  for (std::uint32_t i = 0; i < word_count_; ++i) {
+    words_[i].first = word_rows_.size();
+    word_rows_.push_back(i);
+    if (words_[i].text != kEndOfLine) add_subwords(words_[i].text, marked, word_rows_);
+    words_[i].last = word_rows_.size();
   }
 }
 
@@ -269,8 +265,8 @@ void Model::measure_tree(std::int32_t node, int depth, float& largest) {
   measure_tree(here.right, depth + 1, largest);
 }
 
-std::int32_t Model::predict(std::string_view text, Scratch& scratch) const {
-  scratch.rows.clear();
+std::int32_t Model::predict(std::string_view text, Memory& memory) const {
+  Sum sum;
   const char *at = text.data(), *end = at + text.size();
   bool ended = false;
   while (!ended) {
@@ -280,20 +276,59 @@ std::int32_t Model::predict(std::string_view text, Scratch& scratch) const {
     std::uint32_t hash = kHashStart;
     for (; at < end && !separates_words(*at); ++at) hash = hash_byte(hash, *at);
     const std::string_view word(start, static_cast<std::size_t>(at - start));
-    add_word(word, hash, scratch);
+    add_word(word, hash, memory, sum);
     ended = word == kEndOfLine;
   }
-  if (!ended) add_word(kEndOfLine, hash_text(kEndOfLine), scratch);
-  return scratch.rows.empty() ? -1 : likeliest(average(scratch.rows));
+  if (!ended) add_word(kEndOfLine, hash_text(kEndOfLine), memory, sum);
+  if (sum.rows == 0) return -1;
+  const auto factor = static_cast<float>(1.0 / static_cast<double>(sum.rows));
+  for (float& value : sum.vector) value *= factor;
+  return likeliest(sum.vector);
 }
 
-void Model::add_word(std::string_view text, std::uint32_t hash, Scratch& scratch) const {
+void Model::add_word(std::string_view text, std::uint32_t hash, Memory& memory, Sum& sum) const {
   if (const Word* word = find(text, hash)) {
-    if (!word->is_label)
-      scratch.rows.insert(scratch.rows.end(), word_rows_.begin() + word->first, word_rows_.begin() + word->last);
+    if (!word->is_label) add_rows(word_rows_.data() + word->first, word->last - word->first, sum);
   } else if (text.substr(0, kLabelPrefix.size()) != kLabelPrefix && text != kEndOfLine) {
-    add_subwords(text, scratch);
+    recall(text, hash, memory, sum);
   }
+}
+
+void Model::add_rows(const std::uint32_t* rows, std::size_t count, Sum& sum) const {
+  using Lanes __attribute__((vector_size(16))) = float;  // compilers make less of an array of 16
+  constexpr std::size_t kParts = sizeof(Vector) / sizeof(Lanes);
+  Lanes total[kParts], next[kParts];
+  std::memcpy(total, sum.vector.data(), sizeof total);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::memcpy(next, input_ + std::size_t{rows[i]} * sizeof(Vector), sizeof next);
+    for (std::size_t j = 0; j < kParts; ++j) total[j] += next[j];
+  }
+  std::memcpy(sum.vector.data(), total, sizeof total);
+  sum.rows += count;
+}
+
+// Adds the rows of a word that the dictionary lacks. The same few words make up most of a pool.
+void Model::recall(std::string_view text, std::uint32_t hash, Memory& memory, Sum& sum) const {
+  Memory::Entry& entry = memory.entries[hash % memory.entries.size()];
+  if (entry.hash != hash || entry.length != text.size() || std::memcmp(entry.text, text.data(), text.size()) != 0) {
+    if (memory.rows.size() > kMemoryRows) memory.forget();
+    entry = {hash, static_cast<std::uint32_t>(memory.rows.size()), 0, 0, {}};
+    add_subwords(text, memory.word, memory.rows);
+    if (text.size() > sizeof entry.text) {
+      add_rows(memory.rows.data() + entry.first, memory.rows.size() - entry.first, sum);
+      memory.rows.resize(entry.first);
+      return;
+    }
+    entry.count = static_cast<std::uint16_t>(memory.rows.size() - entry.first);
+    entry.length = static_cast<std::uint8_t>(text.size());
+    std::memcpy(entry.text, text.data(), text.size());
+  }
+  add_rows(memory.rows.data() + entry.first, entry.count, sum);
+}
+
+void Model::Memory::forget() {
+  std::fill(entries.begin(), entries.end(), Entry{});
+  rows.clear();
 }
 
 const Model::Word* Model::find(std::string_view text, std::uint32_t hash) const {
@@ -305,53 +340,42 @@ const Model::Word* Model::find(std::string_view text, std::uint32_t hash) const 
   return nullptr;
 }
 
-void Model::add_subwords(std::string_view text, Scratch& scratch) const {
+// Writes the row of an n-gram's bucket and says whether it has one: to the processor, that is the toss of a coin.
+inline bool Model::Buckets::place(std::uint32_t hash, std::uint32_t* row) const {
+  // hash % count without a division (Lemire, Kaser, Kurz, "Faster Remainder by Direct Computation", 2019).
+  const auto bucket =
+      static_cast<std::uint32_t>((static_cast<unsigned __int128>(inverse * hash) * count) >> 64);
+  if (kept == nullptr) {
+    *row = first_row + bucket;
+    return true;
+  }
+  const KeptBuckets part = kept[bucket / 32];
+  const std::uint32_t bit = 1u << (bucket % 32);
+  *row = first_row + part.before + count_bits(part.present & (bit - 1));
+  return (part.present & bit) != 0;
+}
+
+void Model::add_subwords(std::string_view text, std::string& word, std::vector<std::uint32_t>& rows) const {
   if (!has_buckets_ || max_n_ == 0) return;
-  std::string& word = scratch.word;
   word.assign(1, '<').append(text).push_back('>');
-  const std::size_t before = scratch.rows.size();
-  scratch.rows.resize(before + word.size() * static_cast<std::size_t>(max_n_));
-  std::uint32_t* row = scratch.rows.data() + before;
+  const std::size_t before = rows.size();
+  rows.resize(before + word.size() * static_cast<std::size_t>(max_n_));
+  std::uint32_t* row = rows.data() + before;
+  const Buckets buckets = {bucket_inverse_, static_cast<std::uint32_t>(bucket_count_), word_count_,
+                           kept_.empty() ? nullptr : kept_.data()};
+  const std::int32_t least = min_n_, most = max_n_;
   const char *begin = word.data(), *end = begin + word.size();
   for (const char* start = begin; start < end; ++start) {
     if (continues_character(*start)) continue;
     std::uint32_t hash = kHashStart;
     const char* at = start;
-    for (std::int32_t n = 1; at < end && n <= max_n_; ++n) {
+    for (std::int32_t n = 1; at < end && n <= most; ++n) {
       hash = hash_byte(hash, *at++);
       while (at < end && continues_character(*at)) hash = hash_byte(hash, *at++);
-      if (n >= min_n_ && !(n == 1 && (start == begin || at == end))) row += place_bucket(hash, row);
+      if (n >= least && !(n == 1 && (start == begin || at == end))) row += buckets.place(hash, row);
     }
   }
-  scratch.rows.resize(static_cast<std::size_t>(row - scratch.rows.data()));
-}
-
-// Writes the row of an n-gram's bucket and says whether it has one: whether it does is a coin's toss to the processor.
-inline bool Model::place_bucket(std::uint32_t hash, std::uint32_t* row) const {
-  // hash % bucket_count_ without a division (Lemire, Kaser, Kurz, "Faster Remainder by Direct Computation", 2019).
-  const std::uint64_t fraction = bucket_inverse_ * hash;
-  const auto bucket = static_cast<std::uint32_t>((static_cast<unsigned __int128>(fraction) *
-                                                  static_cast<std::uint32_t>(bucket_count_)) >> 64);
-  if (kept_.empty()) {
-    *row = word_count_ + bucket;
-    return true;
-  }
-  const KeptBuckets part = kept_[bucket / 32];
-  const std::uint32_t bit = 1u << (bucket % 32);
-  *row = word_count_ + part.before + count_bits(part.present & (bit - 1));
-  return (part.present & bit) != 0;
-}
-
-Vector Model::average(const std::vector<std::uint32_t>& rows) const {
-  Vector sum{};
-  for (std::uint32_t row : rows) {
-    Vector next;
-    std::memcpy(next.data(), input_ + std::size_t{row} * sizeof(Vector), sizeof(Vector));
-    for (std::size_t i = 0; i < kDimensions; ++i) sum[i] += next[i];
-  }
-  const auto factor = static_cast<float>(1.0 / static_cast<double>(rows.size()));
-  for (float& value : sum) value *= factor;
-  return sum;
+  rows.resize(static_cast<std::size_t>(row - rows.data()));
 }
 
 struct Model::Best {

@@ -35,14 +35,22 @@ class Model {
 
   const std::vector<std::string>& labels() const { return labels_; }
 
-  // Grown once and used again for every text of a batch, so that a prediction allocates nothing.
-  struct Scratch {
+  // What predictions of one batch share: words met before, with their rows.
+  struct Memory {
+    struct alignas(64) Entry {
+      std::uint32_t hash = 0, first = 0;
+      std::uint16_t count = 0;
+      std::uint8_t length = 0;
+      char text[53] = {};
+    };
+    std::vector<Entry> entries = std::vector<Entry>(1 << 14);
     std::string word;
     std::vector<std::uint32_t> rows;
+    void forget();
   };
 
   // Position of the likeliest label; -1 where fastText gives none. A newline counts as a space.
-  std::int32_t predict(std::string_view text, Scratch& scratch) const;
+  std::int32_t predict(std::string_view text, Memory& memory) const;
 
  private:
   class Reader;
@@ -50,15 +58,25 @@ class Model {
     std::string_view text;
     std::uint32_t hash;
     bool is_label;
-    std::uint32_t first, last;  // its rows: a range of word_rows_
+    std::size_t first, last;  // its rows: a range of word_rows_
   };
   struct KeptBuckets {  // 32 buckets: which of them have a row, and how many rows come before
     std::uint32_t present = 0, before = 0;
+  };
+  struct Buckets {
+    std::uint64_t inverse;
+    std::uint32_t count, first_row;
+    const KeptBuckets* kept;  // null when every bucket has a row
+    bool place(std::uint32_t hash, std::uint32_t* row) const;
   };
   struct Node {
     std::int32_t left = -1, right = -1;
     std::int64_t count = 0;
     Vector weights{};
+  };
+  struct Sum {
+    Vector vector{};
+    std::size_t rows = 0;
   };
   struct Best;
 
@@ -71,10 +89,10 @@ class Model {
   void measure_tree(std::int32_t node, int depth, float& largest);
 
   const Word* find(std::string_view text, std::uint32_t hash) const;
-  void add_word(std::string_view text, std::uint32_t hash, Scratch& scratch) const;
-  void add_subwords(std::string_view text, Scratch& scratch) const;
-  bool place_bucket(std::uint32_t hash, std::uint32_t* row) const;
-  Vector average(const std::vector<std::uint32_t>& rows) const;
+  void add_word(std::string_view text, std::uint32_t hash, Memory& memory, Sum& sum) const;
+  void add_rows(const std::uint32_t* rows, std::size_t count, Sum& sum) const;
+  void recall(std::string_view text, std::uint32_t hash, Memory& memory, Sum& sum) const;
+  void add_subwords(std::string_view text, std::string& word, std::vector<std::uint32_t>& rows) const;
   std::int32_t likeliest(const Vector& hidden) const;
   void search(std::int32_t node, float score, const Vector& hidden, Best& best) const;
   void search_fast(std::int32_t node, float probability, const Vector& hidden, Best& best, float cut) const;

@@ -106,9 +106,9 @@ PyObject* predict(PyObject*, PyObject* args) {
   bool out_of_memory = false;
   Py_BEGIN_ALLOW_THREADS;
   try {
-    Model::Scratch scratch;
+    Model::Memory memory;
     for (Py_ssize_t i = 0; i < batch.size(); ++i)
-      batch.out.as<std::int32_t>()[i] = model->predict(batch.caption(i), scratch);
+      batch.out.as<std::int32_t>()[i] = model->predict(batch.caption(i), memory);
   } catch (const std::bad_alloc&) {
     out_of_memory = true;
   }

@@ -68,6 +68,12 @@ def row_count(path: Path) -> int:
         return int(parquet.metadata.num_rows)
 
 
+def column_types(path: Path) -> Any:
+    """Names and types of the columns of one parquet file, a ``pyarrow.Schema``, from its footer alone."""
+    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+        return parquet.schema_arrow
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> Any:
     """The named columns of one parquet file as a ``pyarrow.Table``, each checked against DataComp's type.
 

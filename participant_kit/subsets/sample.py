@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.data.uids import UID_DTYPE, UidArray
+from competition.data.uids import UID_DTYPE, UidArray, forget_pages
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.algebra import open_subsets, record_operation, report_rows
@@ -81,6 +81,7 @@ def _drawn(
     run_start, before = 0, None
     for start in range(0, len(source), step_rows):
         uids = np.array(source[start : start + step_rows])
+        forget_pages(source)
         new = np.ones(len(uids), dtype=bool)
         new[1:] = uids[1:] != uids[:-1]
         new[0] = before is None or uids[0] != before

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer
-from competition.data.uids import UID_DTYPE, UidArray, count_in, multiplicities, sort_uids
+from competition.data.uids import UID_DTYPE, UidArray, count_in, forget_pages, multiplicities, sort_uids
 
 STEP_ROWS = 1 << 20
 """Uids of all arrays together that one step looks at: 16 MiB, and several times as much while it works on them."""
@@ -56,6 +56,8 @@ def steps(sources: Sequence[UidArray], step_rows: int = STEP_ROWS) -> Iterator[S
             yield Step(np.array([bound], dtype=UID_DTYPE), counts)
         else:
             yield _counted([s[start:end] for start, end, s in zip(at, ends, sources, strict=True)])
+        for source in sources:
+            forget_pages(source)
         at = ends
 
 

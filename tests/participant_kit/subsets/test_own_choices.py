@@ -240,9 +240,9 @@ def test_top_of_a_pool_is_the_clip_score_filter(golden: Path, tmp_path: Path, ar
     column = f"clip_{arch}_similarity_score"
     once = rows.filter(pl.len().over("uid") == 1)["uid"].to_list()
     save_subset(tmp_path / "in.npy", sort_uids(parse_uids(once)))
-    pq.write_table(
-        rows.filter(pl.col("uid").is_in(once)).to_arrow(), _folder(tmp_path / "unique") / f"{0:032x}.parquet"
-    )
+    (tmp_path / "unique").mkdir()
+    unique = rows.filter(pl.col("uid").is_in(once))
+    pq.write_table(unique.to_arrow(), tmp_path / "unique" / f"{0:032x}.parquet")
     options = StrategyOptions(arch=arch, fraction=fraction)
     build_subset("clip_score", tmp_path / "unique", tmp_path / "expected.npy", options)
     report = top_subset(tmp_path / "in.npy", column, metadata, tmp_path / "out.npy", Share(fraction=fraction), 2)

@@ -47,7 +47,11 @@ class SubsetGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """The command of that name, or ``None``."""
-        return self._declared.get(cmd_name) or self._strategies.get(cmd_name)
+        from participant_kit.subsets import STRATEGIES
+
+        if cmd_name in self._declared or cmd_name not in STRATEGIES:
+            return self._declared.get(cmd_name)
+        return _strategy_command(STRATEGIES[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Typer's, but an unknown name is answered in one sentence that lists the known ones.

@@ -17,7 +17,6 @@ from competition.data.digests import file_sha256
 from competition.data.npz import member_names, open_member
 from competition.errors import DataFormatError
 from competition.progress import Progress, ProgressHook
-from participant_kit.settings import KitSettings
 from participant_kit.subsets.centroids import check_features, load_centroids, load_matrix, nearest_centroids
 
 STAGE = "finding the targets' clusters"
@@ -48,6 +47,8 @@ def target_clusters(features: Path, centroids: Path, progress: ProgressHook | No
         return _assign(members, centres, images, progress)
     with storage_errors("reading", features):
         name = f"{file_sha256(centroids)[:32]}-{file_sha256(features)[:32]}.npy"
+    from participant_kit.settings import KitSettings  # heavy, and most subsets need no targets
+
     kept = KitSettings().assets_root / "target_clusters" / name
     if not kept.exists():
         make_folder(kept.parent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, MutableMapping
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,10 @@ import typer
 from typer.core import TyperGroup
 
 from competition.errors import UsageError
+from participant_kit.cli import subset_algebra, subset_compare, subset_own
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import MetadataDirOption, SavePathOption, WorkersOption
+from participant_kit.cli.subset_report import show_report
 
 if TYPE_CHECKING:
     from participant_kit.subsets import Strategy
@@ -60,18 +61,24 @@ class SubsetGroup(TyperGroup):
             UsageError: there is no such command.
         """
         if self.get_command(ctx, args[0]) is None:
-            further = f" Or combine subsets with: {', '.join(self._declared)}." if self._declared else ""
+            strategies, algebra = (", ".join(self._panel(title)) for title in (STRATEGIES_TITLE, ALGEBRA_TITLE))
             raise UsageError(
-                f"There is no strategy {args[0]!r}.", hint=f"Choose one of: {', '.join(self._strategies)}.{further}"
+                f"There is no strategy {args[0]!r}.",
+                hint=f"Choose one of: {strategies}; or work on subsets with one of: {algebra}.",
             )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         """Two lists: strategies, and what works on subsets."""
-        for title, commands in ((STRATEGIES_TITLE, self._strategies), (ALGEBRA_TITLE, self._declared)):
-            if commands:
-                with formatter.section(title):
-                    formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in commands.items()])
+        for title in (STRATEGIES_TITLE, ALGEBRA_TITLE):
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(200)) for name, command in self._panel(title).items()]
+                )
+
+    def _panel(self, title: str) -> dict[str, Any]:
+        """The commands under one title."""
+        return {name: command for name, command in self.commands.items() if command.rich_help_panel == title}
 
 
 app = typer.Typer(cls=SubsetGroup, no_args_is_help=True, help="Choose samples of a pool, and combine subsets.")
@@ -112,7 +119,11 @@ def _strategy_command(strategy: Strategy) -> Any:
     # Typer reads the signature, as it does that of any command.
     run.__signature__ = signature.replace(parameters=[*shared, *own])  # type: ignore[attr-defined]
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(strategy.name, help=f"{strategy.description} Prints how many samples were dropped, and why.")(run)
+    alone.command(
+        strategy.name,
+        rich_help_panel=STRATEGIES_TITLE,
+        help=f"{strategy.description} Prints how many samples were dropped, and why.",
+    )(run)
     return typer.main.get_command(alone)
 
 
@@ -126,11 +137,16 @@ def _choose(
         report = build_subset(
             name, metadata_dir, save_path, StrategyOptions(**given), workers=workers, progress=progress
         )
-    shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
-    shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
-    shown |= {f"{role} by": tool for role, tool in report.tools.items()}
-    shown |= {"repeats": f"{report.repeats:,}"} if report.repeats else {}
-    shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
-    console.pairs(asdict(report), shown)
-    shards = metadata_dir.parent / "shards"
-    console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")
+    show_report(console, report, save_path, "pool", metadata_dir.parent / "shards")
+
+
+app.command("where", rich_help_panel=STRATEGIES_TITLE)(subset_own.where)
+app.command("function", rich_help_panel=STRATEGIES_TITLE)(subset_own.function)
+app.command("and", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.both)
+app.command("or", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.either)
+app.command("minus", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.minus)
+app.command("weights", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.weights)
+app.command("sample", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.sample)
+app.command("top", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.top)
+app.command("info", rich_help_panel=ALGEBRA_TITLE)(subset_compare.info)
+app.command("diff", rich_help_panel=ALGEBRA_TITLE)(subset_compare.diff)

@@ -154,6 +154,15 @@ def _load_fasttext(path: Path) -> Predictor:
 
 
 def captions(table: Any, rows: NDArray[np.int64]) -> list[str]:
-    """Captions of the given rows of a metadata table; a missing caption is empty."""
-    texts: list[str] = table.column("text").take(rows).fill_null("").to_pylist()
+    """Captions of the given rows of a metadata table; a missing caption is empty.
+
+    Raises:
+        DataFormatError: a caption is not UTF-8.
+    """
+    try:
+        texts: list[str] = table.column("text").take(rows).fill_null("").to_pylist()
+    except UnicodeDecodeError as error:
+        raise DataFormatError(
+            f"The metadata has a damaged caption: {error}.", hint="Download the pool's metadata again."
+        ) from error
     return texts

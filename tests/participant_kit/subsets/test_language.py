@@ -19,7 +19,7 @@ from competition.data.metadata import list_metadata
 from competition.errors import DataFormatError
 from participant_kit.subsets import build_subset, language, native
 from participant_kit.subsets.captions import Captions
-from participant_kit.subsets.language import Predictor, is_english, language_model, predictor
+from participant_kit.subsets.language import Predictor, captions, is_english, language_model, predictor
 from tests.participant_kit.subsets.fasttext_files import SOFTMAX, ModelFile
 from tests.participant_kit.subsets.synthetic import write_pool
 
@@ -232,3 +232,17 @@ def test_a_caption_that_is_not_utf8_is_refused_with_its_row(tmp_path: Path) -> N
         pq.write_table(table.set_column(table.schema.get_field_index("text"), "text", text), path)
         with pytest.raises(DataFormatError, match=r"damaged caption: .*index 1"):
             build_subset("basic_filter", tmp_path, tmp_path / "out.npy")
+        with pytest.raises(DataFormatError, match="damaged caption"):
+            captions(pq.ParquetFile(path).read(), np.arange(4))
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int32()])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_files_without_rows_and_narrow_sizes_are_read(tmp_path: Path, kind: pa.DataType, rows: int) -> None:
+    write_pool(tmp_path, files=1, rows=4)
+    path = list_metadata(tmp_path)[0]
+    table = pq.ParquetFile(path).read().slice(0, rows)
+    for name in ("original_width", "original_height"):
+        table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(kind))
+    pq.write_table(table, path)
+    assert build_subset("basic_filter", tmp_path, tmp_path / "out.npy").total == rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,3 +248,16 @@ def test_files_without_rows_and_narrow_sizes_are_read(tmp_path: Path, kind: pa.D
         table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(kind))
     pq.write_table(table, path)
     assert build_subset("basic_filter", tmp_path, tmp_path / "out.npy").total == rows
+
+
+@needs_native
+def test_the_basic_filter_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Each of these takes longer to import than a hundred thousand captions to filter."""
+    write_pool(tmp_path / "metadata", files=1, rows=4)
+    code = (
+        "import sys; from pathlib import Path; from participant_kit.subsets import build_subset; "
+        f"build_subset('basic_filter', Path({str(tmp_path / 'metadata')!r}), Path({str(tmp_path / 'out.npy')!r})); "
+        "print(sorted({'pandas', 'torch', 'fasttext', 'polars', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
+ROUNDS ?= 5
 
-.PHONY: demo serve test check format bench lock clean
+.PHONY: demo serve test check format bench bench-pool lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## a whole competition on real images, on this machine
@@ -27,6 +28,9 @@ check: $(READY) ## style, types, architecture, migrations
 
 bench: $(READY) ## measure side by side; BENCHMARKS.md keeps the figures
 	$(BIN)/python -m bench
+
+bench-pool: $(READY) ## pools at scale; PEERS=DIR (see bench/pool.py) puts the original programs beside ours
+	$(BIN)/python -m bench.pool --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -110,15 +110,19 @@ class SampleTable:
         )
 
 
-def scan_table(buffer: Buffer, source: Path) -> SampleTable:
-    """All samples of an opened tar.
+def scan_table(buffer: Buffer, source: Path) -> tuple[SampleTable, list[bytes]]:
+    """All samples of an opened tar, and the payloads of small members as far as they were read on the way.
+
+    The list is empty, or as long as there are members; an entry that is shorter than its member is no payload.
 
     Raises:
         DataFormatError: the tar is damaged; names file and byte offset.
     """
     members = read_plain_tar(buffer, source)
     table = None if members is None else _group(members)
-    return SampleTable.of(scan_samples(buffer, source)) if table is None else table
+    if members is None or table is None:
+        return SampleTable.of(scan_samples(buffer, source)), []
+    return table, members.texts
 
 
 def scan_ranges(buffer: Buffer, source: Path, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> SampleTable:

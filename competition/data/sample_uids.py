@@ -42,10 +42,10 @@ class SampleUids:
     unread: NDArray[np.int64]
 
 
-def read_uids(buffer: Buffer, table: SampleTable) -> SampleUids:
+def read_uids(buffer: Buffer, table: SampleTable, texts: list[bytes]) -> SampleUids:
     """The uid of every sample. Behind a uid that stands first in its json, malformed json is not noticed.
 
-    ``well_formed`` parses the json of those samples that matter.
+    ``well_formed`` parses the json of those samples that matter. ``texts`` are those of ``scan_table``, or none.
     """
     members = table.member("json")
     uids = np.zeros(len(table), dtype=UID_DTYPE)
@@ -56,12 +56,12 @@ def read_uids(buffer: Buffer, table: SampleTable) -> SampleUids:
     rows = np.flatnonzero(known)
     for first in range(0, len(rows), _ROWS):
         part = rows[first : first + _ROWS]
-        texts = _payloads(buffer, table, members[part])
-        proven = _uids_at_the_beginning(texts)
+        contents = _payloads(buffer, table, members[part], texts)
+        proven = _uids_at_the_beginning(contents)
         if proven is not None:
             uids[part] = proven
             continue
-        for row, text in zip(part.tolist(), texts, strict=True):
+        for row, text in zip(part.tolist(), contents, strict=True):
             uid = _uid_of(text)
             if isinstance(uid, str):
                 skipped[uid] += 1
@@ -72,10 +72,10 @@ def read_uids(buffer: Buffer, table: SampleTable) -> SampleUids:
     return SampleUids(rows, uids[rows], skipped, np.flatnonzero(~known))
 
 
-def well_formed(buffer: Buffer, table: SampleTable, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each of these samples (which have json): is it json as a whole?"""
-    texts = _payloads(buffer, table, table.member("json")[rows])
-    return np.fromiter(map(_is_json, texts), dtype=bool, count=len(texts))
+def well_formed(buffer: Buffer, table: SampleTable, rows: NDArray[np.int64], texts: list[bytes]) -> NDArray[np.bool_]:
+    """For each of these samples (which have json): is it json as a whole? ``texts`` as in ``read_uids``."""
+    contents = _payloads(buffer, table, table.member("json")[rows], texts)
+    return np.fromiter(map(_is_json, contents), dtype=bool, count=len(contents))
 
 
 def _is_json(text: bytes) -> bool:
@@ -92,9 +92,14 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _payloads(buffer: Buffer, table: SampleTable, members: NDArray[np.int64]) -> list[bytes]:
-    offsets, sizes = table.offsets[members], table.sizes[members]
-    return [buffer[start:stop] for start, stop in zip(offsets.tolist(), (offsets + sizes).tolist(), strict=True)]
+def _payloads(buffer: Buffer, table: SampleTable, members: NDArray[np.int64], texts: list[bytes]) -> list[bytes]:
+    wanted, sizes = members.tolist(), table.sizes[members].tolist()
+    if texts:
+        contents = [texts[member] for member in wanted]
+        if list(map(len, contents)) == sizes:
+            return contents
+    offsets = table.offsets[members].tolist()
+    return [buffer[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 
 
 def _uids_at_the_beginning(texts: list[bytes]) -> UidArray | None:

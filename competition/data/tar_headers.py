@@ -6,6 +6,8 @@ so when a tar holds anything else; ``competition.data.tar`` then decides member 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data import tar
+from competition.data.atomic import storage_errors
 
 BLOCK: Final = tar.BLOCK
 MAX_NAME_BYTES: Final = 100
@@ -21,6 +24,9 @@ MAX_NAME_BYTES: Final = 100
 Bytes2D = NDArray[np.uint8]
 
 _ROWS = 4096
+_MAX_MEMBERS = 1 << 17
+_WINDOW = 4096
+_MAX_TEXT = 2048
 _NAME = slice(0, MAX_NAME_BYTES)
 _SIZE, _SIZE_END = slice(124, 135), 135
 _CHECKSUM, _CHECKSUM_END = slice(148, 154), slice(154, 156)
@@ -35,12 +41,14 @@ _OCTAL_6 = 8 ** np.arange(5, -1, -1, dtype=np.int64)
 class PlainMembers(NamedTuple):
     """Members of a tar whose headers are one block each: ``starts`` and ``sizes`` int64 [n], ``names`` uint8 [n, 100].
 
-    A payload begins ``BLOCK`` after its start. Names are padded with zeros.
+    A payload begins ``BLOCK`` after its start. Names are padded with zeros. ``texts`` are the payloads of small members
+    where they were read on the way; of a large one they hold nothing, or less than its size.
     """
 
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     names: Bytes2D
+    texts: list[bytes]
 
 
 def padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -49,68 +57,98 @@ def padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def read_plain_members(buffer: tar.Buffer, starts: Sequence[int], stops: Sequence[int]) -> PlainMembers | None:
-    """The members of byte ranges that each begin with a header and end behind a payload.
+    """The members of byte ranges that each begin with a header and end behind a payload, without texts.
 
     Returns:
         All members in order; ``None`` when any header is of another kind or wrong, so that nothing is decided here.
     """
     positions: list[int] = []
-    for start, stop in zip(starts, stops, strict=True):
-        if _walk(buffer, start, stop, positions) != stop:
-            return None
-    return _members(buffer, np.array(positions, dtype=np.int64))
+    headers: list[bytes] = []
+    try:
+        for start, stop in zip(starts, stops, strict=True):
+            position = start
+            while start <= position < stop <= len(buffer):
+                header = buffer[position : position + BLOCK]
+                headers.append(header)
+                positions.append(position)
+                position += BLOCK + (int(header[124:135], 8) + 511 & -512)
+            if position != stop:
+                return None
+    except ValueError:
+        return None
+    return _members(positions, headers, [], len(buffer))
 
 
 def read_plain_tar(buffer: tar.Buffer, source: Path) -> PlainMembers | None:
-    """All members of a tar; ``None`` as in ``read_plain_members``.
+    """All members of a tar, with texts; ``None`` as in ``read_plain_members``, and for more than 131,072 members.
+
+    Args:
+        buffer: the opened tar, of which only the end is read.
+        source: its path, of which headers are read: many times fewer pages than a mapping would bring in.
 
     Raises:
+        StorageError: it cannot be read.
         DataFormatError: there is data after the end-of-archive mark.
     """
-    positions: list[int] = []
-    end = _walk(buffer, 0, len(buffer), positions)
+    with storage_errors("reading", source):
+        descriptor = os.open(source, os.O_RDONLY)
+        try:
+            end, positions, headers, texts = _walk(descriptor, len(buffer))
+        finally:
+            os.close(descriptor)
     if end + BLOCK > len(buffer) or buffer[end : end + BLOCK] != bytes(BLOCK):
         return None
-    members = _members(buffer, np.array(positions, dtype=np.int64))
+    members = _members(positions, headers, texts, len(buffer))
     if members is not None:
         tar.check_end(buffer, source, end)
     return members
 
 
-def _walk(buffer: tar.Buffer, start: int, stop: int, positions: list[int]) -> int:
-    """Follow the size fields from header to header; returns where they lead out of the range or make no sense.
+def _walk(descriptor: int, stop: int) -> tuple[int, list[int], list[bytes], list[bytes]]:
+    """Follow the size fields from header to header; returns where they lead out of the tar, and what they led to.
 
-    The loop that everything waits for: what a header says beside its size is checked later, for all at once.
+    The loop that everything waits for. What a header says beside its size is checked later, for all at once.
     """
-    add, position = positions.append, start
-    try:
-        for _ in range((stop - start) // BLOCK):
-            if position >= stop:
-                break
-            size = int(buffer[position + 124 : position + 135], 8)
-            add(position)
+    positions: list[int] = []
+    headers: list[bytes] = []
+    texts: list[bytes] = []
+    add_position, add_header, add_text = positions.append, headers.append, texts.append
+    position = base = filled = 0
+    window = b""
+    with contextlib.suppress(ValueError):
+        for _ in range(min(_MAX_MEMBERS, stop // BLOCK)):
+            at = position - base
+            if not 0 <= at <= filled - BLOCK:
+                if not 0 <= position < stop:
+                    break
+                window = os.pread(descriptor, _WINDOW, position)
+                base, at, filled = position, 0, len(window)
+            header = window[at : at + BLOCK]
+            size = int(header[124:135], 8)
+            add_position(position)
+            add_header(header)
+            add_text(window[at + BLOCK : at + BLOCK + size] if size <= _MAX_TEXT else b"")
             position += BLOCK + (size + 511 & -512)
-    except ValueError:
-        pass
-    return position
+    return position, positions, headers, texts
 
 
-def _members(buffer: tar.Buffer, starts: NDArray[np.int64]) -> PlainMembers | None:
-    blocks = np.frombuffer(buffer, dtype=np.uint8, count=len(buffer) // BLOCK * BLOCK).reshape(-1, BLOCK)
+def _members(positions: list[int], headers: list[bytes], texts: list[bytes], end: int) -> PlainMembers | None:
+    starts = np.array(positions, dtype=np.int64)
     sizes = np.empty(len(starts), dtype=np.int64)
-    names = np.zeros((len(starts), MAX_NAME_BYTES), dtype=np.uint8)
-    if len(starts) and not 0 <= starts.min() <= starts.max() <= (len(blocks) - 1) * BLOCK:
-        return None
+    names = np.empty((len(starts), MAX_NAME_BYTES), dtype=np.uint8)
     for first in range(0, len(starts), _ROWS):
         part = slice(first, first + _ROWS)
-        headers = blocks.take(starts[part] // BLOCK, axis=0)
-        checked = _sizes(headers)
-        if checked is None or (starts[part] % BLOCK).any():
+        joined = b"".join(headers[part])
+        if len(joined) != BLOCK * len(starts[part]):
             return None
-        sizes[part], names[part] = checked, headers[:, _NAME]
-    if (sizes > tar.MAX_MEMBER_BYTES).any() or (starts + BLOCK + sizes > len(buffer)).any():
+        rows = np.frombuffer(joined, dtype=np.uint8).reshape(-1, BLOCK)
+        checked = _sizes(rows)
+        if checked is None:
+            return None
+        sizes[part], names[part] = checked, rows[:, _NAME]
+    if (sizes > tar.MAX_MEMBER_BYTES).any() or (starts + BLOCK + sizes > end).any():
         return None
-    return PlainMembers(starts, sizes, names)
+    return PlainMembers(starts, sizes, names, texts)
 
 
 def _sizes(headers: Bytes2D) -> NDArray[np.int64] | None:

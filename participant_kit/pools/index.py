@@ -108,20 +108,24 @@ def file_state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable]:
-    """Find all samples of an opened tar and their uids. A damaged tar gives what lies before the damage."""
+def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable, list[bytes]]:
+    """Find all samples of an opened tar and their uids. A damaged tar gives what lies before the damage.
+
+    Returns:
+        The samples with their uids; table and texts as ``scan_table`` gives them.
+    """
     damage: str | None = None
     try:
-        table = scan_table(buffer, source)
+        table, texts = scan_table(buffer, source)
     except DataFormatError as error:
         damage = error.message
-        table = SampleTable.of(_until_damage(buffer, source))
-    found = read_uids(buffer, table)
+        table, texts = SampleTable.of(_until_damage(buffer, source)), []
+    found = read_uids(buffer, table, texts)
     unread = np.stack([table.starts[found.unread], table.stops[found.unread]], axis=1)
     indexed = IndexedShard(
         found.uids, table.starts[found.rows], table.stops[found.rows], found.rows, found.skipped, unread, damage
     )
-    return indexed, table
+    return indexed, table, texts
 
 
 def _until_damage(buffer: Buffer, source: Path) -> Any:
@@ -186,7 +190,7 @@ def build_index(directory: Path, workers: int = 1, progress: ProgressHook | None
 def _index_shard(work: Path, shard: Shard) -> dict[str, Any]:
     state = file_state(shard.path)
     with open_tar(shard.path) as buffer:
-        found, _ = scan_shard(buffer, shard.path)
+        found, _, _ = scan_shard(buffer, shard.path)
     if found.damage is not None:
         raise DataFormatError(found.damage, hint="Get this shard again; then run the same command.")
     rows = np.empty(len(found.uids), dtype=_ROW_DTYPE)

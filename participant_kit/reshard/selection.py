@@ -53,25 +53,36 @@ def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Fou
     """Look up the samples of a pool shard in a subset, through the pool's index if there is one."""
     subset = load_subset(subset_path, require_sorted=False)
     with open_tar(shard.path) as buffer:
-        content, table = (indexed, None) if indexed is not None else scan_shard(buffer, shard.path)
-        copies = count_copies(content.uids, subset)
-        rows = np.flatnonzero(copies)
-        if table is None:
-            table = scan_ranges(buffer, shard.path, content.starts[rows], content.stops[rows])
-            found = read_uids(buffer, table)
-            if len(found.rows) != len(rows) or (found.uids != content.uids[rows]).any():
-                raise damaged(shard.path, 0, "it does not hold what the pool's index says")
+        if indexed is None:
+            content, everything, texts = scan_shard(buffer, shard.path)
+            copies = count_copies(content.uids, subset)
+            rows = np.flatnonzero(copies)
+            sound = well_formed(buffer, everything, content.rows[rows], texts)
+            table = everything.take(content.rows[rows[sound]])
         else:
-            table = table.take(content.rows[rows])
-        sound = well_formed(buffer, table, np.arange(len(rows)))
-        skipped = Counter(content.skipped)
-        lost = int(copies[rows[~sound]].sum())
-        if len(rows) and not sound.all():
-            skipped[MALFORMED] += int((~sound).sum())
-            rows, table = rows[sound], table.take(np.flatnonzero(sound))
-        lost += _lost_without_uid(shard, buffer, content.unread, subset)
+            content = indexed
+            copies = count_copies(content.uids, subset)
+            rows = np.flatnonzero(copies)
+            table = _at(buffer, shard, content, rows)
+            sound = well_formed(buffer, table, np.arange(len(rows)), [])
+            table = table.take(np.flatnonzero(sound))
+        lost = int(copies[rows[~sound]].sum()) + _lost_without_uid(shard, buffer, content.unread, subset)
+    skipped = Counter(content.skipped)
+    malformed = int((~sound).sum())
+    if malformed:
+        skipped[MALFORMED] += malformed
+    rows = rows[sound]
     selection = Selection(content.uids[rows], copies[rows], table)
-    return Found(selection, len(content.uids) - int((~sound).sum()), skipped, lost, content.damage)
+    return Found(selection, len(content.uids) - malformed, skipped, lost, content.damage)
+
+
+def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> SampleTable:
+    """The members of samples of which the pool's index knows the place; the uid must be there."""
+    table = scan_ranges(buffer, shard.path, content.starts[rows], content.stops[rows])
+    found = read_uids(buffer, table, [])
+    if len(found.rows) != len(rows) or (found.uids != content.uids[rows]).any():
+        raise damaged(shard.path, 0, "it does not hold what the pool's index says")
+    return table
 
 
 def count_copies(keys: UidArray, subset: UidArray) -> NDArray[np.int64]:

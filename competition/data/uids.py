@@ -27,7 +27,8 @@ UidArray = NDArray[np.void]
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 4096
-_CHECK_ROWS = 1 << 22
+_BLOCK_ROWS = 1 << 16
+"""Uids worked on at a time where blocks do: they stay in the cache; touching fresh memory costs more than the work."""
 
 
 def uids_from_digits(digits: NDArray[np.uint8]) -> UidArray:
@@ -93,7 +94,9 @@ def sort_uids(uids: UidArray) -> UidArray:
     position_bits = np.uint64(max(1, (len(uids) - 1).bit_length()))
     keys = uids["f0"] >> position_bits
     keys <<= position_bits
-    keys |= np.arange(len(uids), dtype=np.uint64)
+    for start in range(0, len(keys), _BLOCK_ROWS):
+        block = keys[start : start + _BLOCK_ROWS]
+        block |= np.arange(start, start + len(block), dtype=np.uint64)
     keys.sort()
     ordered = uids[(keys & ((np.uint64(1) << position_bits) - np.uint64(1))).view(np.int64)]
     keys >>= position_bits
@@ -109,8 +112,8 @@ def sort_uids(uids: UidArray) -> UidArray:
 
 def first_unsorted(uids: UidArray) -> int | None:
     """Position of the first uid that is smaller than the one before it; ``None`` for a sorted array."""
-    for start in range(0, max(len(uids) - 1, 0), _CHECK_ROWS):
-        part = uids[start : start + _CHECK_ROWS + 1]
+    for start in range(0, max(len(uids) - 1, 0), _BLOCK_ROWS):
+        part = uids[start : start + _BLOCK_ROWS + 1]
         f0, f1 = part["f0"], part["f1"]
         smaller = (f0[1:] < f0[:-1]) | ((f0[1:] == f0[:-1]) & (f1[1:] < f1[:-1]))
         if smaller.any():
@@ -181,7 +184,7 @@ def save_subset(path: Path, uids: UidArray) -> None:
     """
     check_sorted(uids, "The subset to save")
     array = np.ascontiguousarray(uids, dtype=UID_DTYPE)
-    save_blocks(path, len(array), (array[start : start + _CHECK_ROWS] for start in range(0, len(array), _CHECK_ROWS)))
+    save_blocks(path, len(array), (array[start : start + _BLOCK_ROWS] for start in range(0, len(array), _BLOCK_ROWS)))
 
 
 def save_blocks(path: Path, rows: int, blocks: Iterable[UidArray]) -> None:
@@ -204,9 +207,12 @@ def forget_pages(uids: UidArray) -> None:
     Without this, a process that passes over a mapped file once seems to hold all of it.
     """
     owner: Any = uids
+    read_only = False
     while isinstance(owner, np.ndarray):
+        read_only = read_only or (isinstance(owner, np.memmap) and owner.mode == "r")
         owner = owner.base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    # Of any other mapping the system would not give back the content, but what the file or nothing at all holds.
+    if read_only and isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)
 
 

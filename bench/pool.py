@@ -90,8 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     table = _empty_table(given.rounds, given.peers)
     for work in _works(given.peers, (full, tiny)):
-        if not given.only or work.name in given.only:
+        if given.only and work.name not in given.only:
+            continue
+        try:
             table.add_row(*_line(work, full, tiny, given.rounds))
+        except RuntimeError as error:  # one side's failure is no reason to lose the other lines
+            table.add_row(work.name, *[""] * (len(table.columns) - 2), "failed")
+            console.print(str(error), markup=False)
     console.print(table)
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; {WORKERS} workers a side.")
     if not given.only:

@@ -26,6 +26,7 @@ _LOCAL_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _MAX_HEADER_BYTES = 4096
 _SUFFIX = ".npy"
+_STEP_BYTES = 1 << 20
 
 
 def member_names(archive: Path) -> list[str]:
@@ -60,6 +61,23 @@ def open_member(archive: Path, member: str) -> NDArray[Any]:
                 content, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES
             )
             return array
+
+
+def check_member(archive: Path, member: str) -> None:
+    """Read one array of an npz through and compare its bytes with the archive's checksum; little memory is used.
+
+    Raises:
+        DataFormatError: there is no such member, or its bytes are not those that were stored.
+        StorageError: it cannot be read.
+    """
+    with _npz_errors(archive), zipfile.ZipFile(archive) as members:
+        try:
+            content = members.open(member + _SUFFIX)
+        except KeyError:
+            raise DataFormatError(f"Feature file {archive} has no {member!r}.") from None
+        with content:
+            while content.read(_STEP_BYTES):
+                pass
 
 
 def _mapped(archive: Path, stream: BinaryIO, info: zipfile.ZipInfo) -> NDArray[Any]:

@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
+ROUNDS ?= 5
 
-.PHONY: demo serve test check format bench lock clean
+.PHONY: demo serve test check format bench bench-pool lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## a whole competition on real images, on this machine
@@ -28,6 +29,9 @@ check: $(READY) ## style, types, architecture, migrations
 bench: $(READY) ## measure side by side; BENCHMARKS.md keeps the figures
 	$(BIN)/python -m bench
 
+bench-pool: $(READY) ## pools at scale; PEERS=DIR (see bench/pool.py) puts the original programs beside ours
+	$(BIN)/python -m bench.pool --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -40,7 +44,7 @@ clean:
 	rm -rf $(VENV) .uv build
 
 # Bytecode is compiled at installation: uncompiled, importing torch and open_clip takes twice as long.
-$(READY): requirements.lock pyproject.toml | $(UV)
+$(READY): requirements.lock pyproject.toml hatch_build.py $(wildcard native/*) | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "DataCup needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11" >&2; exit 1; }
 	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from bench import reshard, strategies
+from bench import pool, reshard, strategies
 
-BENCHES = {"reshard": reshard.main, "strategies": strategies.main}
+BENCHES: dict[str, Callable[[], None]] = {"pool": pool.main, "reshard": reshard.main, "strategies": strategies.main}
 
 
 def main(names: list[str]) -> int:

@@ -12,7 +12,7 @@ from competition.errors import UsageError
 
 class KitSettings(BaseSettings):
     """``DATACUP_ENDPOINT``: the leaderboard's address; ``DATACUP_TOKEN``: a token of scope ``submit``;
-    ``DATACUP_CACHE``: where evaluation sets are kept; ``HF_ENDPOINT``: the Hub."""
+    ``DATACUP_CACHE``: where evaluation sets and assets are kept; ``HF_ENDPOINT``: the Hub."""
 
     model_config = SettingsConfigDict(env_prefix="DATACUP_", extra="ignore")
 
@@ -25,6 +25,11 @@ class KitSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self.cache.expanduser() / "evaluation"
+
+    @property
+    def assets_root(self) -> Path:
+        """Folder of what strategies need beside a pool: dictionaries, models, centroids."""
+        return self.cache.expanduser() / "assets"
 
     def require_endpoint(self) -> str:
         """The leaderboard's address (raises ``UsageError`` when none is set)."""

@@ -19,4 +19,5 @@ def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
     """
     whole = np.ascontiguousarray(array)
     np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(whole))
-    stream.write(whole.data)
+    # As plain bytes: a view of records without rows brings the interpreter down.
+    stream.write(whole.reshape(-1).view(np.uint8).data)

@@ -45,10 +45,11 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """Write ``path`` through a hidden sibling that replaces it, synced to disk, only when the block succeeds.
+def atomic_writer(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
+    """Write ``path`` through a hidden sibling that replaces it only when the block succeeds.
 
     The sibling's name is unique, so two processes that write the same file never share it: the last one wins whole.
+    ``synced`` files also survive a power cut; the others survive a killed process, and cost no wait for the disk.
 
     Raises:
         StorageError: the disk is full or the path cannot be written; nothing is left behind.
@@ -59,17 +60,19 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             with partial.open("xb") as stream:
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
+                if synced:
+                    os.fsync(stream.fileno())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if synced:
+            _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, synced: bool = True) -> None:
     """Write a small file atomically."""
-    with atomic_writer(path) as stream:
+    with atomic_writer(path, synced=synced) as stream:
         stream.write(data)
 
 

@@ -1,36 +1,44 @@
 """Map a function over shards: with how many workers, retried, resumed, with progress, and failing loudly.
 
 Nothing else in DataCup fans work out over shards. ``Engine`` is the interface; ``LocalEngine`` runs processes on this
-machine. Other implementations (a cluster) take the same calls: functions and tasks travel by pickling, results come
-back whole, and journalled results are JSON.
+machine, ``ray_engine.RayEngine`` those of a Ray cluster. Functions and tasks travel by pickling, results come back
+whole, and journalled results are JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from competition.data.journal import Journal
-from competition.data.workers import Failure, WorkerPool
-from competition.errors import DataCupError, EngineError, StorageError, UsageError
-from competition.progress import Progress, ProgressHook
+from competition.data.outcome import Outcome, attempt
+from competition.data.task_run import Conduct, TaskRun
+from competition.data.workers import WorkerPool
+from competition.errors import EngineError, UsageError
+from competition.progress import ProgressHook
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-FAILURE_LIMIT = 16
-"""Failed tasks after which no further task is started: more of them would say nothing new."""
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one task occupies while it runs."""
+    """What one task occupies while it runs.
+
+    Args:
+        cpus: processor cores.
+        gpus: GPUs.
+        threads: the function spends its time in code that leaves the interpreter to others (Arrow's reading, numpy's
+            sorting): threads serve it as well as processes do, and need no start.
+    """
 
     cpus: int = 1
     gpus: int = 0
+    threads: bool = False
 
 
 class Engine(Protocol):
@@ -64,25 +72,8 @@ class Engine(Protocol):
         ...
 
 
-@dataclass
-class _Run:
-    """The state of one ``map`` call."""
-
-    results: dict[str, Any]
-    waiting: deque[str]
-    attempts: dict[str, int] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-
-    @property
-    def stopped(self) -> bool:
-        """No further task shall start."""
-        return len(self.failures) >= FAILURE_LIMIT or any(
-            isinstance(f.error, StorageError) for f in self.failures.values()
-        )
-
-
 class LocalEngine:
-    """Processes on this machine; with one worker everything runs in this process.
+    """Processes on this machine, or threads of this one where a task's ``Needs`` allow it; one worker is this process.
 
     Workers are started by a fork server (spawned where the system has none), never forked from this process: a fork
     would copy the locks of torch's, polars' and Arrow's threads in whatever state they are, and can hang. The price is
@@ -92,14 +83,15 @@ class LocalEngine:
         workers: tasks at a time, at least 1.
         retries: how often a task is tried again after a failure that is not a user's error, or a worker's death.
         gpus: how many GPUs there are for tasks that need one.
+        log: see ``Conduct``.
     """
 
-    def __init__(self, workers: int = 1, *, retries: int = 1, gpus: int = 0) -> None:
+    def __init__(self, workers: int = 1, *, retries: int = 1, gpus: int = 0, log: Path | None = None) -> None:
         if workers < 1:
             raise UsageError(f"The number of workers is {workers}; it must be at least 1.")
         self.workers = workers
-        self.retries = retries
         self.gpus = gpus
+        self._conduct = Conduct(retries, log)
 
     def map(
         self,
@@ -112,28 +104,16 @@ class LocalEngine:
         progress: ProgressHook | None = None,
     ) -> dict[str, R]:
         """See ``Engine.map``."""
-        completed = {name: result for name, result in (journal.completed if journal else {}).items() if name in tasks}
-        run = _Run(dict(completed), deque(name for name in tasks if name not in completed))
-
-        def report(task: str = "") -> None:
-            if progress is not None:
-                progress(Progress(stage, len(run.results), len(tasks), len(completed), task))
-
-        report()
-        workers = min(self._width(needs, stage), len(run.waiting))
-        outcomes = _in_process(function, tasks, run) if workers <= 1 else _in_pool(function, tasks, run, workers)
+        run = TaskRun(tasks, stage, self._conduct, journal, progress)
+        workers = min(self._width(needs, stage), run.waiting)
+        if workers <= 1:
+            outcomes = _in_process(function, tasks, run)
+        else:
+            outcomes = (_in_threads if needs.threads else _in_pool)(function, tasks, run, workers)
         with contextlib.closing(outcomes):
             for name, outcome in outcomes:
-                if isinstance(outcome, Failure):
-                    self._note_failure(run, name, outcome)
-                    continue
-                if journal is not None:
-                    journal.record(name, outcome)
-                run.results[name] = outcome
-                report(name)
-        if run.failures:
-            raise _failure(stage, run, list(tasks))
-        return {name: run.results[name] for name in tasks}
+                run.note(name, outcome)
+        return run.finish()
 
     def _width(self, needs: Needs, stage: str) -> int:
         if needs.gpus > self.gpus:
@@ -144,56 +124,31 @@ class LocalEngine:
         by_gpu = self.gpus // needs.gpus if needs.gpus else self.workers
         return max(1, min(self.workers // max(1, needs.cpus), by_gpu))
 
-    def _note_failure(self, run: _Run, name: str, failure: Failure) -> None:
-        run.attempts[name] = run.attempts.get(name, 0) + 1
-        if isinstance(failure.error, DataCupError) or run.attempts[name] > self.retries:
-            run.failures[name] = failure
-        else:
-            run.waiting.append(name)
+
+Outcomes = Generator[tuple[str, Outcome], None, None]
 
 
-def _in_process(
-    function: Callable[[T], R], tasks: Mapping[str, T], run: _Run
-) -> Generator[tuple[str, Any], None, None]:
-    while run.waiting and not run.stopped:
-        name = run.waiting.popleft()
-        try:
-            outcome: Any = function(tasks[name])
-        except Exception as error:  # noqa: BLE001 - retried, then raised with the task's name
-            outcome = Failure(error)
-        yield name, outcome
+def _in_process(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun) -> Outcomes:
+    while run.open:
+        name = run.take()
+        yield name, attempt(function, tasks[name])
 
 
-def _in_pool(
-    function: Callable[[T], R], tasks: Mapping[str, T], run: _Run, workers: int
-) -> Generator[tuple[str, Any], None, None]:
+def _in_threads(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun, workers: int) -> Outcomes:
+    running: dict[Future[Outcome], str] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        while run.open or running:
+            while run.open and len(running) < workers:
+                name = run.take()
+                running[pool.submit(attempt, function, tasks[name])] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+
+def _in_pool(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun, workers: int) -> Outcomes:
     with WorkerPool(function, workers) as pool:
-        while (run.waiting and not run.stopped) or pool.busy:
-            while run.waiting and not run.stopped and pool.free:
-                name = run.waiting.popleft()
+        while run.open or pool.busy:
+            while run.open and pool.free:
+                name = run.take()
                 pool.submit(name, tasks[name])
             yield from pool.wait()
-
-
-def _failure(stage: str, run: _Run, order: list[str]) -> Exception:
-    """The error of a run with failures: the first one's own if it is a user's error, else one that names the tasks."""
-    failed = [name for name in order if name in run.failures]
-    first = next((name for name in failed if isinstance(run.failures[name].error, DataCupError)), failed[0])
-    cause = run.failures[first].error
-    left = len(order) - len(run.results) - len(failed)
-    if isinstance(cause, DataCupError):
-        others = [name for name in failed if name != first]
-        if others:
-            cause.hint = f"{cause.hint} {len(others)} more failed: {_names(others)}.".strip()
-        return cause
-    error = EngineError(
-        f"{len(failed)} of {len(order)} tasks failed while {stage}: {_names(failed)}; "
-        f"the first cause is {type(cause).__name__}: {cause}.",
-        hint="Finished tasks are kept; run the same command again." + (f" {left} were not started." if left else ""),
-    )
-    error.__cause__ = cause
-    return error
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -11,7 +11,7 @@ from competition.data.atomic import storage_errors, write_bytes
 
 
 class Journal:
-    """Results by task name, appended to a file and synced one by one.
+    """Results by task name, appended to a file one by one.
 
     The first line names the conditions (``fingerprint``) under which the results were obtained. A journal of other
     conditions is started afresh. A line torn by a kill is dropped, so its task runs again.
@@ -19,20 +19,22 @@ class Journal:
     Args:
         path: the file; its folder must exist.
         fingerprint: any text that changes whenever the results would, for instance a digest of inputs and options.
+        synced: wait for the disk after every result, so that it survives a power cut and not only a killed process.
 
     Raises:
         StorageError: the file cannot be read or written.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path, fingerprint: str, *, synced: bool = True) -> None:
         self.path = path
+        self._synced = synced
         self._completed: dict[str, Any] = {}
         lines = self._read_lines()
         if lines and lines[0] == {"fingerprint": fingerprint}:
             for line in lines[1:]:
                 self._completed[line["task"]] = line["result"]
         kept = [{"fingerprint": fingerprint}, *({"task": k, "result": v} for k, v in self._completed.items())]
-        write_bytes(path, b"".join(map(_encode, kept)))
+        write_bytes(path, b"".join(map(_encode, kept)), synced=synced)
 
     @property
     def completed(self) -> dict[str, Any]:
@@ -44,7 +46,8 @@ class Journal:
         with storage_errors("writing", self.path), self.path.open("ab") as stream:
             stream.write(_encode({"task": task, "result": result}))
             stream.flush()
-            os.fsync(stream.fileno())
+            if self._synced:
+                os.fsync(stream.fileno())
         self._completed[task] = result
 
     def forget(self, task: str) -> None:

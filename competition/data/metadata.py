@@ -7,7 +7,6 @@ uncompressed, so that one of them can be read without the others.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, make_folder, storage_error, storage_errors
+from competition.data.npz import open_member
 from competition.data.uids import UID_DIGITS, UID_DTYPE, UidArray, parse_uids, sort_uids, uids_from_digits
 from competition.errors import DataFormatError
 
@@ -68,6 +68,12 @@ def row_count(path: Path) -> int:
         return int(parquet.metadata.num_rows)
 
 
+def column_types(path: Path) -> Any:
+    """Names and types of the columns of one parquet file, a ``pyarrow.Schema``, from its footer alone."""
+    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+        return parquet.schema_arrow
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> Any:
     """The named columns of one parquet file as a ``pyarrow.Table``, each checked against DataComp's type.
 
@@ -110,11 +116,13 @@ def column_uids(table: Any, path: Path) -> UidArray:
 
 
 def column_floats(table: Any, column: str) -> NDArray[np.float32]:
-    """A float32 column as an array; a missing value is NaN."""
-    values: NDArray[np.float32] = np.asarray(
-        table.column(column).combine_chunks().to_numpy(zero_copy_only=False), dtype=np.float32
-    )
-    return values
+    """A float32 column as an array, read-only where it is Arrow's own memory; a missing value is NaN."""
+    values = table.column(column).combine_chunks()
+    if values.null_count:
+        values = values.fill_null(np.nan)
+    # Arrow's `to_numpy` would import pandas, which takes longer than reading a million scores.
+    floats: NDArray[Any] = np.from_dlpack(values)
+    return floats
 
 
 def pool_uids(directory: Path) -> UidArray:
@@ -128,7 +136,8 @@ def features_path(path: Path) -> Path:
 
 
 def read_feature(path: Path, member: str, *, rows: int | None = None) -> NDArray[Any]:
-    """One array of the npz beside the parquet file ``path``; only this member is read, and never a pickle.
+    """One array of the npz beside the parquet file ``path``, read-only: a memory map where the member is stored
+    uncompressed, as DataComp stores it, so that only the rows that are used are read. Never a pickle.
 
     Args:
         path: the parquet file.
@@ -145,13 +154,7 @@ def read_feature(path: Path, member: str, *, rows: int | None = None) -> NDArray
             hint="Get the pool's npz files too, or choose a strategy that needs no features.",
         )
     expected = row_count(path) if rows is None else rows
-    try:
-        with storage_errors("reading", archive), np.load(archive, allow_pickle=False) as members:
-            if member not in members.files:
-                raise DataFormatError(f"Feature file {archive} has no {member!r}; it has {', '.join(members.files)}.")
-            array: NDArray[Any] = members[member]
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise DataFormatError(f"Feature file {archive} is damaged or is not an npz: {error}.") from error
+    array = open_member(archive, member)
     if array.ndim != 2 or len(array) != expected:
         raise DataFormatError(
             f"Feature file {archive} has {member!r} of shape {array.shape} for {expected} rows of {path.name}.",

@@ -96,7 +96,7 @@ def scan_members(buffer: Buffer, source: Path, start: int = 0, stop: int | None 
         if len(header) < BLOCK:
             raise damaged(source, position, "the file ends inside a header")
         if header == _ZERO_BLOCK:
-            _check_end(buffer, source, position)
+            check_end(buffer, source, position)
             return
         name, size_field, checksum, kind, magic, prefix = _FIELDS.unpack(header)
         if _number(checksum, source, position) != sum(header) - sum(checksum) + 256:
@@ -184,8 +184,12 @@ def _check_member(name: str, size: int, source: Path, position: int) -> None:
         )
 
 
-def _check_end(buffer: Buffer, source: Path, position: int) -> None:
-    """After the end mark only padding may follow: data there would be samples that are silently lost."""
+def check_end(buffer: Buffer, source: Path, position: int) -> None:
+    """After the end mark at byte ``position`` only zeros may follow: data there would be samples silently lost.
+
+    Raises:
+        DataFormatError: something else follows.
+    """
     for start in range(position, len(buffer), 1 << 20):
         chunk = buffer[start : start + (1 << 20)]
         if chunk.count(0) != len(chunk):
@@ -213,7 +217,7 @@ class TarWriter:
         if not 0 < len(encoded) <= 100 or name.startswith("/") or ".." in name.split("/"):
             raise DataFormatError(f"{name[:120]!r} cannot be the name of a member of a shard.")
         padding = _padded(len(data)) - len(data)
-        self._stream.write(_header(encoded, len(data)))
+        self._stream.write(header(encoded, len(data)))
         self._stream.write(data)
         if padding:
             self._stream.write(_ZERO_BLOCK[:padding])
@@ -229,7 +233,8 @@ _AFTER_SIZE = b"00000000000\0"
 _AFTER_CHECKSUM = b"0" + bytes(100) + b"ustar\x0000" + bytes(80 + 155 + 12)
 
 
-def _header(name: bytes, size: int) -> bytes:
+def header(name: bytes, size: int) -> bytes:
+    """The ustar header of a plain file; the name has at most 100 bytes."""
     before = name.ljust(100, b"\0") + _BEFORE_SIZE + b"%011o\0" % size + _AFTER_SIZE
     checksum = sum(before) + 8 * 32 + sum(_AFTER_CHECKSUM)
     return before + b"%06o\0 " % checksum + _AFTER_CHECKSUM

@@ -7,14 +7,15 @@ lexicographic order of the zero-padded hex digits. A uid that occurs *c* times m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import binascii
+import mmap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, storage_errors
 from competition.errors import DataFormatError
 
@@ -26,35 +27,21 @@ UidArray = NDArray[np.void]
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 4096
-_CHECK_ROWS = 1 << 22
-_INVALID = 255
-
-
-def _digit_values() -> NDArray[np.uint8]:
-    values = np.full(256, _INVALID, dtype=np.uint8)
-    for digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
-        values[np.frombuffer(digits, dtype=np.uint8)] = np.arange(16, dtype=np.uint8)
-    return values
-
-
-_DIGIT_VALUES = _digit_values()
+_BLOCK_ROWS = 1 << 16
+"""Uids worked on at a time where blocks do: they stay in the cache; touching fresh memory costs more than the work."""
 
 
 def uids_from_digits(digits: NDArray[np.uint8]) -> UidArray:
-    """ASCII hex digits, shape (n, 32) uint8, to n uids.
+    """ASCII hex digits, contiguous, shape (n, 32) uint8, to n uids.
 
     Raises:
         DataFormatError: a character is not a hex digit; the message says at which position.
     """
-    nibbles = _DIGIT_VALUES[digits]
-    wrong = (nibbles == _INVALID).any(axis=1)
-    if wrong.any():
-        position = int(wrong.argmax())
-        raise _malformed(position, digits[position].tobytes().decode("ascii", errors="replace"))
-    halves = ((nibbles[:, 0::2] << 4) | nibbles[:, 1::2]).view(">u8")
-    uids = np.empty(len(digits), dtype=UID_DTYPE)
-    uids["f0"], uids["f1"] = halves[:, 0], halves[:, 1]
-    return uids
+    try:
+        raw = binascii.unhexlify(digits.data)
+    except binascii.Error:
+        raise _first_malformed(digits) from None
+    return np.frombuffer(raw, dtype=">u8").astype("<u8").view(UID_DTYPE)
 
 
 def parse_uids(values: Sequence[str] | NDArray[np.str_]) -> UidArray:
@@ -98,11 +85,22 @@ def uids_to_hex(uids: UidArray) -> list[str]:
 def sort_uids(uids: UidArray) -> UidArray:
     """A sorted copy; duplicates stay.
 
-    Sorting by ``f0`` alone and repairing the rare runs of equal ``f0`` is many times faster than numpy's sort of
-    structured arrays, which compares field by field through generic code.
+    One 64-bit key holds the upper digits of a uid and, in place of its lower digits, the uid's position, so that plain
+    numbers are sorted, which numpy does with the processor's vectors. Uids whose keys tie are rare (two copies of one
+    uid, or hashes that begin alike) and are put in order afterwards. Sorting pairs as numpy does, field by field
+    through generic code, takes many times as long.
     """
-    ordered = np.asarray(uids)[np.argsort(uids["f0"], kind="stable")]
-    equal = ordered["f0"][1:] == ordered["f0"][:-1]
+    uids = np.ascontiguousarray(uids)
+    position_bits = np.uint64(max(1, (len(uids) - 1).bit_length()))
+    keys = uids["f0"] >> position_bits
+    keys <<= position_bits
+    for start in range(0, len(keys), _BLOCK_ROWS):
+        block = keys[start : start + _BLOCK_ROWS]
+        block |= np.arange(start, start + len(block), dtype=np.uint64)
+    keys.sort()
+    ordered = uids[(keys & ((np.uint64(1) << position_bits) - np.uint64(1))).view(np.int64)]
+    keys >>= position_bits
+    equal = keys[1:] == keys[:-1]
     if equal.any():
         run = np.zeros(len(ordered), dtype=bool)
         run[1:] |= equal
@@ -114,12 +112,13 @@ def sort_uids(uids: UidArray) -> UidArray:
 
 def first_unsorted(uids: UidArray) -> int | None:
     """Position of the first uid that is smaller than the one before it; ``None`` for a sorted array."""
-    for start in range(0, max(len(uids) - 1, 0), _CHECK_ROWS):
-        part = uids[start : start + _CHECK_ROWS + 1]
+    for start in range(0, max(len(uids) - 1, 0), _BLOCK_ROWS):
+        part = uids[start : start + _BLOCK_ROWS + 1]
         f0, f1 = part["f0"], part["f1"]
         smaller = (f0[1:] < f0[:-1]) | ((f0[1:] == f0[:-1]) & (f1[1:] < f1[:-1]))
         if smaller.any():
             return start + 1 + int(smaller.argmax())
+        forget_pages(part)
     return None
 
 
@@ -185,8 +184,36 @@ def save_subset(path: Path, uids: UidArray) -> None:
     """
     check_sorted(uids, "The subset to save")
     array = np.ascontiguousarray(uids, dtype=UID_DTYPE)
+    save_blocks(path, len(array), (array[start : start + _BLOCK_ROWS] for start in range(0, len(array), _BLOCK_ROWS)))
+
+
+def save_blocks(path: Path, rows: int, blocks: Iterable[UidArray]) -> None:
+    """Write a subset that comes in blocks of ``rows`` uids together, in order; only one block is in memory.
+
+    Raises:
+        StorageError: the disk is full or the path cannot be written.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(UID_DTYPE), "fortran_order": False, "shape": (rows,)}
     with atomic_writer(path) as stream:
-        write_npy(stream, array)
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in blocks:
+            stream.write(block.view(np.uint8).data)
+            forget_pages(block)
+
+
+def forget_pages(uids: UidArray) -> None:
+    """Give back the memory of a memory-mapped array that was read; the file's content stays and is read again if asked.
+
+    Without this, a process that passes over a mapped file once seems to hold all of it.
+    """
+    owner: Any = uids
+    read_only = False
+    while isinstance(owner, np.ndarray):
+        read_only = read_only or (isinstance(owner, np.memmap) and owner.mode == "r")
+        owner = owner.base
+    # Of any other mapping the system would not give back the content, but what the file or nothing at all holds.
+    if read_only and isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def load_subset(path: Path, *, max_bytes: int | None = None, require_sorted: bool = True) -> UidArray:
@@ -227,7 +254,7 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
-    except Exception as error:  # strange headers break NumPy's parser in more ways than it names
+    except (ValueError, SyntaxError, TypeError, EOFError) as error:
         raise DataFormatError(f"Subset {path} has a malformed NumPy header.") from error
     if dtype != UID_DTYPE or len(shape) != 1:
         raise DataFormatError(
@@ -240,3 +267,13 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
 def _malformed(position: int, text: str) -> DataFormatError:
     shown = text if len(text) <= UID_DIGITS else f"{text[:UID_DIGITS]}..."
     return DataFormatError(f"The uid {shown!r} at position {position} is not 1 to {UID_DIGITS} hex digits.")
+
+
+def _first_malformed(digits: NDArray[np.uint8]) -> DataFormatError:
+    """The error about the first row that is not hex."""
+    for position, row in enumerate(digits):
+        try:
+            binascii.unhexlify(row.data)
+        except binascii.Error:
+            return _malformed(position, row.tobytes().decode("ascii", errors="replace"))
+    raise AssertionError("every row is hex")

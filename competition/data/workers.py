@@ -5,30 +5,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Self
 
-from competition.errors import DataCupError
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A task that did not give a result, and why."""
-
-    error: Exception
-
-
-class WorkerDiedError(Exception):
-    """A worker process ended without an answer: killed, out of memory, or crashed in native code."""
-
-
-class WorkerError(Exception):
-    """An exception of another process, with its traceback as text, since tracebacks do not travel."""
-
+from competition.data.outcome import HOST, Failure, Outcome, WorkerDiedError, answer, described, outcome
 
 _DEATH_ADVICE = {
     -signal.SIGKILL: "; signal 9 often means that memory ran out",
@@ -79,18 +62,18 @@ class WorkerPool:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.channel.send((name, task))
 
-    def wait(self) -> Iterator[tuple[str, Any]]:
-        """Block until at least one worker answered or died; yields (task name, result or ``Failure``)."""
+    def wait(self) -> Iterator[tuple[str, Outcome]]:
+        """Block until at least one worker answered or died; yields (task name, outcome)."""
         ready = connection.wait([worker.channel for worker in self._workers])
         for worker in [worker for worker in self._workers if worker.channel in ready]:
             name = worker.task
             try:
-                outcome = _outcome(*worker.channel.recv())
+                found = outcome(*worker.channel.recv())
             except (EOFError, ConnectionResetError):
-                outcome = Failure(self._bury(worker))
+                found = Failure(self._bury(worker))
             worker.task = None
             if name is not None:
-                yield name, outcome
+                yield name, found
 
     def __enter__(self) -> Self:
         return self
@@ -133,29 +116,10 @@ def _work(channel: connection.Connection, function: Callable[[Any], Any]) -> Non
             _, task = channel.recv()
         except EOFError:
             return
+        reply = answer(function, task)
         try:
-            answer: tuple[str, Any] = ("result", function(task))
-        except DataCupError as error:
-            answer = ("user error", (type(error), error.args, error.__dict__))
-        except Exception as error:  # noqa: BLE001 - told to the parent, which retries and then raises
-            answer = ("error", (type(error).__name__, str(error), traceback.format_exc()))
-        try:
-            channel.send(answer)
+            channel.send(reply)
         except OSError:  # the parent is gone
             return
         except Exception as error:  # noqa: BLE001 - the result cannot be pickled, which the parent must hear
-            channel.send(("error", (type(error).__name__, str(error), traceback.format_exc())))
-
-
-def _outcome(kind: str, content: Any) -> Any:
-    if kind == "result":
-        return content
-    if kind == "user error":
-        error_type, arguments, state = content
-        error = error_type.__new__(error_type, *arguments)
-        error.__dict__.update(state)  # not through __init__: subclasses take other arguments
-        return Failure(error)
-    name, message, trace = content
-    error = WorkerError(f"{name}: {message}" if message else name)
-    error.__cause__ = WorkerError(f"\n{trace}")
-    return Failure(error)
+            channel.send(("error", described(error), 0.0, HOST))

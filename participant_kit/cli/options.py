@@ -21,3 +21,5 @@ RunOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Of initial weights, order and crops; recorded with the result.")
 ]
+MetadataDirOption = Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")]
+SavePathOption = Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")]

@@ -9,10 +9,15 @@ import typer
 
 from competition.errors import UsageError
 from competition.rules import find_competition, find_scale
+from participant_kit.cli import pool_cluster, pool_verify
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import ScaleOption, WorkersOption
 
 app = typer.Typer(no_args_is_help=True, help="Get or build the pool that entries choose from.")
+
+
+app.command("cluster")(pool_cluster.command)
+app.command("verify")(pool_verify.command)
 
 
 @app.callback()

@@ -1,63 +1,152 @@
-"""``datacup subset``: choose samples of a pool with a filter strategy."""
+"""``datacup subset``: choose samples of a pool with a filter strategy, and combine what was chosen.
+
+Every registered strategy is a command of its own, made from what the strategy says about itself: a new strategy or
+option needs no line here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import inspect
+from collections.abc import Mapping, MutableMapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from competition.errors import UsageError
+from participant_kit.cli import subset_algebra, subset_compare, subset_own
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SavePathOption, WorkersOption
+from participant_kit.cli.subset_report import show_report
+
+if TYPE_CHECKING:
+    from participant_kit.subsets import Strategy
+
+STRATEGIES_TITLE = "Strategies (each from a pool's metadata to a subset)"
+ALGEBRA_TITLE = "Subset algebra (from subsets to subsets)"
 
 
-def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="One of the strategies above.",
-            metavar="NAME",
-        ),
-    ],
-    metadata_dir: Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")],
-    save_path: Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")],
-    arch: Annotated[str | None, typer.Option("--arch", help="Whose scores and features: b32 or l14.")] = None,
-    fraction: Annotated[
-        float | None, typer.Option("--fraction", help="Share of the pool to keep by score, above 0 and at most 1.")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Keep scores of at least this.")] = None,
-    language_model: Annotated[
-        Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
-    ] = None,
-    workers: WorkersOption = 2,
-    as_json: JsonOption = False,
+class SubsetGroup(TyperGroup):
+    """The commands declared for ``app``, and one for each strategy, made when first asked for: strategies are heavy."""
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """All commands by name, strategies first."""
+        return {**self._strategies, **self._declared}
+
+    @commands.setter
+    def commands(self, declared: MutableMapping[str, Any]) -> None:
+        self._declared = declared
+
+    @cached_property
+    def _strategies(self) -> dict[str, Any]:
+        from participant_kit.subsets import STRATEGIES
+
+        return {name: _strategy_command(strategy) for name, strategy in STRATEGIES.items()}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """The command of that name, or ``None``."""
+        from participant_kit.subsets import STRATEGIES
+
+        if cmd_name in self._declared or cmd_name not in STRATEGIES:
+            return self._declared.get(cmd_name)
+        return _strategy_command(STRATEGIES[cmd_name])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Typer's, but an unknown name is answered in one sentence that lists the known ones.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        if self.get_command(ctx, args[0]) is None:
+            strategies, algebra = (", ".join(self._panel(title)) for title in (STRATEGIES_TITLE, ALGEBRA_TITLE))
+            raise UsageError(
+                f"There is no strategy {args[0]!r}.",
+                hint=f"Choose one of: {strategies}; or work on subsets with one of: {algebra}.",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Two lists: strategies, and what works on subsets."""
+        for title in (STRATEGIES_TITLE, ALGEBRA_TITLE):
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(200)) for name, command in self._panel(title).items()]
+                )
+
+    def _panel(self, title: str) -> dict[str, Any]:
+        """The commands under one title."""
+        return {name: command for name, command in self.commands.items() if command.rich_help_panel == title}
+
+
+app = typer.Typer(cls=SubsetGroup, no_args_is_help=True, help="Choose samples of a pool, and combine subsets.")
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def _strategy_command(strategy: Strategy) -> Any:
+    """A command with the strategy's options. Those of other strategies are understood too, so that
+    ``StrategyOptions.check`` can say whose they are; help does not show them."""
+    from participant_kit.subsets.strategy import declared_options
+
+    def run(
+        metadata_dir: MetadataDirOption,
+        save_path: SavePathOption,
+        workers: WorkersOption = 2,
+        as_json: JsonOption = False,
+        **given: Any,
+    ) -> None:
+        _choose(strategy.name, metadata_dir, save_path, given, workers=workers, as_json=as_json)
+
+    own = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                option.kind, typer.Option(option.flag, help=option.help, hidden=name not in strategy.accepts)
+            ],
+        )
+        for name, option in declared_options().items()
+    ]
+    signature = inspect.signature(run, eval_str=True)
+    shared = [parameter for parameter in signature.parameters.values() if parameter.name != "given"]
+    # Typer reads the signature, as it does that of any command.
+    run.__signature__ = signature.replace(parameters=[*shared, *own])  # type: ignore[attr-defined]
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(
+        strategy.name,
+        rich_help_panel=STRATEGIES_TITLE,
+        help=f"{strategy.description} Prints how many samples were dropped, and why.",
+    )(run)
+    return typer.main.get_command(alone)
+
+
+def _choose(
+    name: str, metadata_dir: Path, save_path: Path, given: Mapping[str, Any], *, workers: int, as_json: bool
 ) -> None:
-    """Choose samples of a pool with a strategy.
-
-    \b
-    no_filter           every sample
-    basic_filter        English captions of some length, images of some size
-                        [--language-model FILE]
-    clip_score          pairs that a reference CLIP finds most alike
-                        --arch b32|l14  --fraction F | --threshold T
-    clip_score_diverse  well-matched pairs of images that do not look alike
-                        [--arch l14] [--fraction 0.5]
-    clip_score_english  English captions among the best-scored pairs
-                        [--arch l14] [--fraction 0.4] [--language-model FILE]
-
-    Prints how many samples were dropped, and why. A killed run goes on where it stopped.
-    """
-    console = Console(as_json=as_json)
-
     from participant_kit.subsets import StrategyOptions, build_subset
 
-    options = StrategyOptions(arch=arch, fraction=fraction, threshold=threshold, language_model=language_model)
+    console = Console(as_json=as_json)
     with console.progress(f"Choosing with {name}") as progress:
-        report = build_subset(name, metadata_dir, save_path, options, workers=workers, progress=progress)
-    shown: dict[str, object] = {"strategy": name, "pool": f"{report.total:,}"}
-    shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
-    shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
-    console.pairs(asdict(report), shown)
-    shards = metadata_dir.parent / "shards"
-    console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")
+        report = build_subset(
+            name, metadata_dir, save_path, StrategyOptions(**given), workers=workers, progress=progress
+        )
+    show_report(console, report, save_path, "pool", metadata_dir.parent / "shards")
+
+
+app.command("where", rich_help_panel=STRATEGIES_TITLE)(subset_own.where)
+app.command("function", rich_help_panel=STRATEGIES_TITLE)(subset_own.function)
+app.command("and", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.both)
+app.command("or", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.either)
+app.command("minus", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.minus)
+app.command("weights", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.weights)
+app.command("sample", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.sample)
+app.command("top", rich_help_panel=ALGEBRA_TITLE)(subset_algebra.top)
+app.command("info", rich_help_panel=ALGEBRA_TITLE)(subset_compare.info)
+app.command("diff", rich_help_panel=ALGEBRA_TITLE)(subset_compare.diff)

@@ -9,7 +9,9 @@ Compatible with DataComp's resharder: keys ``<uid>-<copy>``, member bytes unchan
 ``sample_ids.npy``.
 """
 
+from participant_kit.reshard.images import ImageChange
+from participant_kit.reshard.options import Options
 from participant_kit.reshard.report import ReshardReport
 from participant_kit.reshard.run import reshard
 
-__all__ = ["ReshardReport", "reshard"]
+__all__ = ["ImageChange", "Options", "ReshardReport", "reshard"]

@@ -6,20 +6,25 @@ import json
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from competition.data.atomic import PARTIAL_SUFFIX, make_folder, storage_errors, write_bytes
-from competition.data.shards import SHARD_FORMAT
-from competition.data.uids import UidArray, save_subset
+import numpy as np
+
+from competition.data.atomic import PARTIAL_SUFFIX, atomic_writer, make_folder, storage_errors, write_bytes
+from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
-from participant_kit.reshard.passes import WORK_FOLDER, Job, digest_of
+from participant_kit.reshard.passes import WORK_FOLDER, Job
 from participant_kit.reshard.report import ReshardReport
 
-META, SIZES, SAMPLE_IDS, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "job"
+META, SIZES, SAMPLE_IDS, MANIFEST, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "manifest.json", "job"
 
 
-def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: bool) -> ReshardReport | None:
+_IN_MANIFEST = ("samples", "bytes", "sha256")
+
+
+def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardReport | None:
     """Make the output folder ready; returns the report of a finished run of the same job."""
-    output_dir = job.output_dir
+    input_dir, output_dir = job.input_dir, job.output_dir
     make_folder(output_dir)
     if output_dir.resolve() == input_dir.resolve():
         raise UsageError(f"Input and output are the same folder {input_dir}.", hint="Choose another output folder.")
@@ -31,7 +36,7 @@ def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: b
     elif job.work_dir.exists() and (found is not None or not meta.exists()):  # unfinished
         if found not in {None, job.digest}:
             raise UsageError(
-                f"The folder {output_dir} holds an unfinished reshard of another subset, shard size or version.",
+                f"The folder {output_dir} holds an unfinished reshard of another subset, other options or version.",
                 hint="Choose another output folder, or pass --overwrite.",
             )
     elif any(output_dir.iterdir()):
@@ -43,7 +48,7 @@ def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: b
             )
         return finished
     make_folder(job.work_dir)
-    write_bytes(marker, job.digest.encode())
+    write_bytes(marker, job.digest.encode(), synced=False)
     for folder in (output_dir, job.work_dir):
         for partial_file in folder.glob(f".*{PARTIAL_SUFFIX}"):
             partial_file.unlink(missing_ok=True)
@@ -51,33 +56,40 @@ def prepare_output(job: Job, input_dir: Path, input_digest: str, *, overwrite: b
 
 
 def _finished(output_dir: Path, digest: str, input_digest: str) -> ReshardReport | None:
-    """The report in ``meta.json`` if it is of this very job and every shard of it is there."""
+    """The report in ``meta.json`` if it is of this very job and every shard of it is there as a whole."""
     try:
         meta = json.loads((output_dir / META).read_bytes())
         report = ReshardReport(**{field.name: meta[field.name] for field in fields(ReshardReport)})
+        shards = json.loads((output_dir / MANIFEST).read_bytes())["shards"]
+        whole = all((output_dir / shard["name"]).stat().st_size == shard["bytes"] for shard in shards)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = digest_of([report.code_version, report.subset_sha256, report.shard_size]) == digest
-    names = [SHARD_FORMAT.format(number) for number in range(report.output_shard_count)]
-    complete = all((output_dir / name).exists() for name in names)
-    return report if same and complete and report.input_digest == input_digest else None
+    return report if report.job_digest == digest and report.input_digest == input_digest and whole else None
 
 
 def _clear(output_dir: Path, marker: Path) -> None:
     """Remove what a reshard writes, and nothing else. The marker stays, so that a kill here leaves the folder ours."""
     make_folder(marker.parent)
-    write_bytes(marker, b"being removed")
+    write_bytes(marker, b"being removed", synced=False)
     with storage_errors("removing an earlier reshard from", output_dir):
-        for pattern in (META, SIZES, SAMPLE_IDS, "*.tar", "*_stats.json", f"{WORK_FOLDER}/*"):
+        for pattern in (META, MANIFEST, SIZES, SAMPLE_IDS, "*.tar", "*_stats.json", f"{WORK_FOLDER}/*"):
             for path in output_dir.glob(pattern):
                 if path != marker:
                     path.unlink()
 
 
-def finish(job: Job, report: ReshardReport, subset: UidArray, sizes: dict[str, int]) -> None:
+def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str, dict[str, Any]]) -> None:
     """The files beside the shards; ``meta.json`` last, since it says that the output is complete."""
-    write_bytes(job.output_dir / SIZES, (json.dumps(sizes, indent=1) + "\n").encode())
-    save_subset(job.output_dir / SAMPLE_IDS, subset)
-    write_bytes(job.output_dir / META, (json.dumps(report.as_json(), indent=1) + "\n").encode())
+    sizes = {name: shard["samples"] for name, shard in written.items()}
+    shards = [{"name": name, **{key: shard[key] for key in _IN_MANIFEST}} for name, shard in written.items()]
+    _write_json(job.output_dir / SIZES, sizes)
+    with atomic_writer(job.output_dir / SAMPLE_IDS, synced=False) as stream:
+        np.lib.format.write_array(stream, np.ascontiguousarray(subset, dtype=UID_DTYPE), allow_pickle=False)
+    _write_json(job.output_dir / MANIFEST, {"job_digest": job.digest, "shards": shards})
+    _write_json(job.output_dir / META, report.as_json())
     with storage_errors("removing", job.work_dir):
         shutil.rmtree(job.work_dir)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode(), synced=False)

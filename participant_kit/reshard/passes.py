@@ -4,162 +4,164 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.arrays import write_npy
-from competition.data.atomic import atomic_writer, storage_errors
-from competition.data.shards import (
-    Sample,
-    SampleSpan,
-    Shard,
-    expected_samples,
-    read_payload,
-    read_sample,
-    scan_samples,
-    write_shard,
-)
-from competition.data.tar import Buffer, open_tar
-from competition.data.uids import UID_DTYPE, count_in, load_subset, parse_uid, uids_to_hex
+from competition.data.atomic import atomic_writer, write_bytes
+from competition.data.digests import file_sha256
+from competition.data.sample_table import SampleTable
+from competition.data.shards import SHARD_FORMAT, STATS_FORMAT, Shard, expected_samples
+from competition.data.tar import damaged
+from competition.data.tar_headers import MAX_NAME_BYTES, Bytes2D
+from competition.data.uids import UID_DIGITS, UidArray, uids_to_hex
 from competition.errors import DataFormatError
+from participant_kit.pools.index import PoolIndex, file_state
+from participant_kit.reshard.copying import MemberCopies, write_tar
+from participant_kit.reshard.images import EXTENSION, ChangedImages, ImageChange, change_images
+from participant_kit.reshard.plan import OutputPlan
+from participant_kit.reshard.selection import Selection, load_selection, save_selection, select
 
 WORK_FOLDER = ".reshard"
-
-SELECTED_DTYPE = np.dtype([("uid", UID_DTYPE), ("start", "<i8"), ("stop", "<i8"), ("copies", "<i8")])
-"""A selected sample: its uid, its byte range in the pool's tar, and how often the subset has it (at least 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What workers need to know. ``digest`` names subset, shard size and version: an unfinished run of it can go on."""
+    """What workers need to know.
 
+    Args:
+        input_dir: folder of the pool's tars.
+        output_dir: where shards go.
+        subset_path: the sorted uids.
+        digest: names subset, options and version: an unfinished run of the same digest can go on.
+        change: what happens to images; ``None``: all bytes are copied.
+    """
+
+    input_dir: Path
     output_dir: Path
     subset_path: Path
     digest: str
+    change: ImageChange | None = None
 
     @property
     def work_dir(self) -> Path:
         return self.output_dir / WORK_FOLDER
 
-    def index_path(self, shard: str) -> Path:
+    def selection_path(self, shard: str) -> Path:
         """Where pass one notes the selected samples of a pool shard."""
-        return self.work_dir / f"{shard}.npy"
+        return self.work_dir / f"{shard}.selected"
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPlan:
-    """One output shard: runs ``first : last`` of the selected copies of pool shards, in order."""
-
-    number: int
-    runs: tuple[tuple[Path, int, int], ...]
-
-
-def index_shard(job: Job, shard: Shard) -> dict[str, Any]:
-    """Runs in a worker: look up every sample of a pool shard and write the selected ones to the shard's index."""
+def index_shard(job: Job, index: PoolIndex | None, shard: Shard) -> dict[str, Any]:
+    """Runs in a worker: find the selected samples of a pool shard and note where they lie."""
     state = file_state(shard.path)
-    skipped: Counter[str] = Counter()
-    pairs: list[tuple[int, int]] = []
-    ranges: list[tuple[int, int]] = []
-    with open_tar(shard.path) as buffer:
-        for span in scan_samples(buffer, shard.path):
-            uid = _uid_of(buffer, span)
-            if isinstance(uid, str):
-                skipped[uid] += 1
-                continue
-            pairs.append(uid)
-            ranges.append((span.start, span.stop))
-    samples = np.zeros(len(pairs), dtype=SELECTED_DTYPE)
-    samples["uid"] = np.array(pairs, dtype=UID_DTYPE)
-    samples["start"], samples["stop"] = np.array(ranges, dtype=np.int64).reshape(-1, 2).T
-    samples["copies"] = count_in(samples["uid"], load_subset(job.subset_path, require_sorted=False))
-    selected = samples[samples["copies"] > 0]
-    with atomic_writer(job.index_path(shard.name)) as stream:
-        write_npy(stream, selected)
+    indexed = index.read(shard) if index is not None and index.fresh(shard) else None
+    found = select(shard, indexed, job.subset_path)
+    save_selection(job.selection_path(shard.name), found.selection)
     return {
         "state": state,
-        "processed": len(pairs),
-        "copies": int(selected["copies"].sum()),
-        "skipped": dict(skipped),
+        "processed": found.processed,
+        "copies": int(found.selection.copies.sum()),
+        "skipped": dict(found.skipped),
+        "lost": found.lost,
+        "damage": found.damage,
         "expected": expected_samples(shard),
     }
 
 
-def _uid_of(buffer: Buffer, span: SampleSpan) -> tuple[int, int] | str:
-    """The uid in a sample's json, or the reason why there is none."""
-    if "json" not in span.members:
-        return "no json member"
-    try:
-        content = json.loads(read_payload(buffer, span.members["json"]))
-    except (ValueError, RecursionError):
-        return "malformed json"
-    uid = content.get("uid") if isinstance(content, dict) else None
-    if not isinstance(uid, str):
-        return "no uid in the json"
-    try:
-        return parse_uid(uid)
-    except DataFormatError:
-        return "malformed uid"
+def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int, number: int) -> dict[str, Any]:
+    """Runs in a worker: write an output shard and its stats; ``states`` are those of the pool shards in pass one."""
+    gathered = _gather(job, plan, states, number)
+    spill = job.work_dir / f"{number}.images"
+    undecodable = 0
+    if job.change is not None:
+        changed = change_images(job.change, gathered.table, gathered.sources, gathered.paths, spill)
+        gathered, undecodable = _with_images(gathered, changed, spill), changed.undecodable
+    members = _members(gathered)
+    path = job.output_dir / SHARD_FORMAT.format(number)
+    with atomic_writer(path, synced=False) as stream:
+        size = write_tar(path, stream.fileno(), members, lanes)
+    spill.unlink(missing_ok=True)
+    count = len(gathered.uids)
+    write_bytes(
+        job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
+    )
+    return {"samples": count, "bytes": size, "sha256": file_sha256(path), "undecodable": undecodable}
 
 
-def plan_output(available: list[tuple[Path, int]], shard_size: int) -> Iterator[OutputPlan]:
-    """Cut the copies of all pool shards, in order, into runs of ``shard_size``."""
-    number, room = 0, shard_size
-    runs: list[tuple[Path, int, int]] = []
-    for path, copies in available:
-        first = 0
-        while first < copies:
-            last = min(copies, first + room)
-            runs.append((path, first, last))
-            room -= last - first
-            first = last
-            if not room:
-                yield OutputPlan(number, tuple(runs))
-                number, room, runs = number + 1, shard_size, []
-    if runs:
-        yield OutputPlan(number, tuple(runs))
+class Gathered(NamedTuple):
+    """The samples of an output shard in order.
+
+    ``sources`` [samples] tells in which of ``paths`` a sample lies, ``places`` [members] the same of each member.
+    """
+
+    uids: UidArray
+    copies: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    table: SampleTable
+    paths: list[Path]
+    places: NDArray[np.int64]
 
 
-def write_output(job: Job, plan: OutputPlan) -> dict[str, int]:
-    """Runs in a worker."""
-    samples = (sample for path, first, last in plan.runs for sample in _copies(job, path, first, last))
-    count, size = write_shard(job.output_dir, plan.number, samples)
-    return {"samples": count, "bytes": size}
+def _gather(job: Job, plan: OutputPlan, states: list[list[int]], number: int) -> Gathered:
+    """Read from the selections of the pool shards what an output shard holds."""
+    shards, rows, copies = plan.slice(number)
+    used, sources = np.unique(shards, return_inverse=True)
+    parts, paths = [], []
+    order = np.argsort(sources, kind="stable")
+    for source, shard in enumerate(used.tolist()):
+        path = job.input_dir / plan.names[shard]
+        if file_state(path) != states[shard]:
+            raise damaged(path, 0, "it changed while its samples were being copied")
+        selection = load_selection(job.selection_path(plan.names[shard]))
+        wanted = rows[order[np.searchsorted(sources[order], source) : np.searchsorted(sources[order], source, "right")]]
+        parts.append(Selection(selection.uids[wanted], selection.copies[wanted], selection.table.take(wanted)))
+        paths.append(path)
+    uids = np.concatenate([part.uids for part in parts])
+    table = SampleTable.joined([part.table for part in parts])
+    if (order[1:] < order[:-1]).any():
+        back = np.argsort(order)
+        uids, table = uids[back], table.take(back)
+    return Gathered(uids, copies, sources, table, paths, np.repeat(sources, np.diff(table.firsts)))
 
 
-def _copies(job: Job, path: Path, first: int, last: int) -> Iterator[Sample]:
-    """The copies ``first : last`` of a pool shard's selected samples; copies of one sample follow one another."""
-    index = load_index(job, path.name)
-    ends = np.cumsum(index["copies"])
-    starts = ends - index["copies"]
-    rows = index[np.searchsorted(ends, first, side="right") : np.searchsorted(starts, last, side="left")]
-    position = int(starts[np.searchsorted(ends, first, side="right")])
-    with open_tar(path) as buffer:
-        for row, uid in zip(rows, uids_to_hex(rows["uid"]), strict=True):
-            span = next(scan_samples(buffer, path, int(row["start"]), int(row["stop"])))
-            sample = read_sample(buffer, span)
-            for copy in range(int(row["copies"])):
-                if first <= position < last:
-                    yield Sample(f"{uid}-{copy}", sample.members)
-                position += 1
+def _with_images(gathered: Gathered, changed: ChangedImages, spill: Path) -> Gathered:
+    """Let changed members come from the file of changed images."""
+    table, places = gathered.table, gathered.places.copy()
+    offsets, sizes, kinds = table.offsets.copy(), table.sizes.copy(), table.kinds.copy()
+    offsets[changed.members], sizes[changed.members] = changed.offsets, changed.sizes
+    kinds[changed.members] = len(table.extensions)
+    places[changed.members] = len(gathered.paths)
+    table = replace(table, offsets=offsets, sizes=sizes, kinds=kinds, extensions=(*table.extensions, EXTENSION))
+    return gathered._replace(table=table, paths=[*gathered.paths, spill], places=places)
 
 
-def load_index(job: Job, shard: str) -> NDArray[np.void]:
-    with storage_errors("reading", job.index_path(shard)):
-        index: NDArray[np.void] = np.load(job.index_path(shard), allow_pickle=False)
-    return index
+def _members(gathered: Gathered) -> MemberCopies:
+    """All members of an output shard under their new names ``<uid>-<copy>.<extension>``."""
+    table = gathered.table
+    counts = np.diff(table.firsts)
+    samples = np.repeat(np.arange(len(counts)), counts)
+    names = np.zeros((len(samples), 100), dtype=np.uint8)
+    digits = np.frombuffer("".join(uids_to_hex(gathered.uids)).encode(), dtype=np.uint8).reshape(-1, UID_DIGITS)
+    pairs = gathered.copies[samples] * len(table.extensions) + table.kinds
+    for pair in np.unique(pairs).tolist():
+        copy, kind = divmod(pair, len(table.extensions))
+        rows = np.flatnonzero(pairs == pair)
+        names[rows] = _names(digits[samples[rows]], copy, table.extensions[kind])
+    return MemberCopies(names, gathered.places, table.offsets, table.sizes, gathered.paths)
 
 
-def file_state(path: Path) -> list[int]:
-    """Changes when a file does: bytes and time of its last change."""
-    with storage_errors("reading", path):
-        stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _names(digits: Bytes2D, copy: int, extension: str) -> Bytes2D:
+    suffix = np.frombuffer(f"-{copy}.{extension}".encode(), dtype=np.uint8)
+    width = UID_DIGITS + len(suffix)
+    if width > MAX_NAME_BYTES:
+        raise DataFormatError(f"The extension {extension[:60]!r} is too long for a member of a shard.")
+    names = np.zeros((len(digits), MAX_NAME_BYTES), dtype=np.uint8)
+    names[:, :UID_DIGITS], names[:, UID_DIGITS:width] = digits, suffix
+    return names
 
 
 def digest_of(content: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import competition
@@ -32,6 +32,11 @@ class ReshardReport:
         miscounted_shards: pool shards whose stats file promises another number of samples than the tar has.
         input_digest: sha256 over names and sizes of the pool's shards.
         code_version: of DataCup.
+        job_digest: sha256 over version, subset and options: equal jobs on equal pools give equal shards.
+        shuffle_seed: of the shuffle, if there was one.
+        lost: entries of the subset whose sample is in the pool but has no readable json, as far as that is known.
+        damaged_shards: what is wrong with pool shards that were used up to their damage.
+        undecodable_images: images that were to be changed but cannot be decoded, and were copied as they are.
     """
 
     processed_count: int
@@ -50,6 +55,16 @@ class ReshardReport:
     output_shard_format: str = SHARD_FORMAT
     output_shard_stats_format: str = STATS_FORMAT
     code_version: str = competition.__version__
+    job_digest: str = ""
+    shuffle_seed: int | None = None
+    lost: int = 0
+    damaged_shards: list[str] = field(default_factory=list)
+    undecodable_images: int = 0
+
+    @property
+    def faults(self) -> int:
+        """What counts against ``tolerate``: damaged shards, and entries that are known to be lost."""
+        return len(self.damaged_shards) + self.lost
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -67,6 +82,13 @@ class ReshardReport:
         if self.repeated_count:
             notes.append(f"{self.repeated_count} more samples than uids were written: some pool samples share a uid.")
         notes += [f"{count} samples of the pool were skipped: {reason}." for reason, count in self.skipped.items()]
+        if self.lost:
+            notes.append(f"{self.lost} entries of the subset are lost: their samples have no readable json.")
+        notes += self.damaged_shards[:5]
+        if len(self.damaged_shards) > 5:
+            notes.append(f"{len(self.damaged_shards) - 5} more shards are damaged.")
+        if self.undecodable_images:
+            notes.append(f"{self.undecodable_images} images cannot be decoded and were copied as they are.")
         if self.gaps:
             runs = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.gaps[:5])
             notes.append(f"Shard numbers are missing in the pool: {runs}{', ...' if len(self.gaps) > 5 else ''}.")

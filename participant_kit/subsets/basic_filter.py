@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.metadata import column_uids, read_columns
-from participant_kit.subsets.language import captions, is_english, language_model
+from participant_kit.subsets.captions import FEW_WORDS, TOO_SHORT, Captions
+from participant_kit.subsets.language import is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 MIN_SIDE = 200
 MAX_ASPECT_RATIO = 3.0
@@ -28,25 +30,27 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
 def _select_file(model: Path, path: Path) -> SubsetResult:
     """Cheap tests first: language identification takes most of the time and sees only what is left."""
     table = read_columns(path, ["uid", "text", "original_width", "original_height"])
-    sides = np.stack([_integers(table, "original_width"), _integers(table, "original_height")])
-    short, long = sides.min(axis=0), sides.max(axis=0)
+    width, height = _integers(table, "original_width"), _integers(table, "original_height")
+    short, long = np.minimum(width, height), np.maximum(width, height)
     funnel = Funnel(table.num_rows)
     funnel.keep(short >= MIN_SIDE, "image_too_small")
     funnel.keep(long[funnel.rows] / short[funnel.rows] <= MAX_ASPECT_RATIO, "image_too_narrow")
-    texts = captions(table, funnel.rows)
-    long_enough = np.fromiter((len(text) >= MIN_CHARACTERS for text in texts), dtype=bool, count=len(texts))
-    funnel.keep(long_enough, "caption_too_short")
-    texts = captions(table, funnel.rows)
-    enough_words = np.fromiter((len(text.split()) >= MIN_WORDS for text in texts), dtype=bool, count=len(texts))
-    funnel.keep(enough_words, "caption_has_few_words")
-    funnel.keep(is_english(captions(table, funnel.rows), model), "caption_not_english")
+    captions = Captions.of_table(table, path)
+    sizes = captions.take(funnel.rows).sizes(MIN_CHARACTERS, MIN_WORDS)
+    funnel.keep(sizes > TOO_SHORT, "caption_too_short")
+    funnel.keep(sizes[sizes > TOO_SHORT] > FEW_WORDS, "caption_has_few_words")
+    funnel.keep(is_english(captions.take(funnel.rows), model), "caption_not_english")
     return funnel.result(column_uids(table, path))
 
 
 def _integers(table: Any, column: str) -> NDArray[np.int64]:
-    """A missing size is 0, which is too small."""
-    values: NDArray[np.int64] = table.column(column).fill_null(0).combine_chunks().to_numpy(zero_copy_only=False)
-    return values
+    """An integer column as an array; a missing value is 0 (a size of 0 is too small)."""
+    values = table.column(column).combine_chunks()
+    if values.null_count:
+        values = values.fill_null(0)
+    # Arrow's `to_numpy` would import pandas.
+    integers: NDArray[Any] = np.from_dlpack(values)
+    return integers
 
 
 BASIC_FILTER = Strategy(

@@ -2,72 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import competition
-from competition.data.atomic import make_folder, storage_errors, write_bytes
-from competition.data.digests import file_sha256
-from competition.data.uids import save_subset
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
 from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
+from participant_kit.subsets.cluster_sampling import IMAGE_SAMPLING, TEXT_SAMPLING
+from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
+from participant_kit.subsets.laion2b import LAION2B
+from participant_kit.subsets.language import predictor
 from participant_kit.subsets.no_filter import NO_FILTER
-from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.random_subset import RANDOM_SUBSET
+from participant_kit.subsets.record import SubsetReport, check_save_path
+from participant_kit.subsets.run import Choice, run_choice
+from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
+from participant_kit.subsets.text_based import TEXT_BASED
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         strategy.name: strategy
-        for strategy in (NO_FILTER, BASIC_FILTER, CLIP_SCORE, CLIP_SCORE_DIVERSE, CLIP_SCORE_ENGLISH)
+        for strategy in (
+            NO_FILTER,
+            BASIC_FILTER,
+            CLIP_SCORE,
+            LAION2B,
+            TEXT_BASED,
+            IMAGE_BASED,
+            IMAGE_BASED_INTERSECT_CLIP_SCORE,
+            IMAGE_SAMPLING,
+            TEXT_SAMPLING,
+            RANDOM_SUBSET,
+            CLIP_SCORE_DIVERSE,
+            CLIP_SCORE_ENGLISH,
+        )
     }
 )
-
-REPORT_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class SubsetReport:
-    """How a subset was made; written beside it as ``<subset>.json``. The same run always gives the same report.
-
-    Args:
-        strategy: its name.
-        options: those that were given; a file appears by name, its digest in ``assets``.
-        metadata_files: parquet files read.
-        total: metadata rows read.
-        kept: uids in the subset; with ``dropped`` they sum to ``total``.
-        dropped: rows by the first reason that met them.
-        assets: further files that the result depends on: role to name and sha256.
-        subset: file name of the subset.
-        subset_sha256: digest of its bytes.
-        code_version: of DataCup.
-        format_version: of this record.
-    """
-
-    strategy: str
-    options: dict[str, Any]
-    metadata_files: int
-    total: int
-    kept: int
-    dropped: dict[str, int]
-    assets: dict[str, dict[str, str]]
-    subset: str
-    subset_sha256: str
-    code_version: str = competition.__version__
-    format_version: int = REPORT_VERSION
-
-    def as_json(self) -> dict[str, Any]:
-        """The record as JSON."""
-        return asdict(self)
 
 
 def find_strategy(name: str) -> Strategy:
@@ -100,63 +74,21 @@ def build_subset(
         progress: told after every metadata file.
 
     Raises:
-        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path, a
-            pool's folder instead of its metadata's, or no sample is kept.
+        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path.
         DataFormatError: a metadata file is damaged or lacks a column.
         StorageError: a file cannot be read or written.
     """
     chosen = find_strategy(strategy)
     options.check(chosen)
-    if save_path.suffix != ".npy":
-        raise UsageError(f"The save path {save_path} does not end in .npy.", hint="A subset is a `.npy` file of uids.")
-    if (metadata_dir / "metadata").is_dir():  # a pool's own folder holds other tables too
-        raise UsageError(f"{metadata_dir} is a pool.", hint=f"Its metadata is in {metadata_dir / 'metadata'}.")
-    assets = {role: {"file": path.name, "sha256": file_sha256(path)} for role, path in chosen.assets(options).items()}
-    make_folder(save_path.parent)
-    work_dir = save_path.with_name(f".{save_path.name}.parts")
-    pool = MetadataPool.open(metadata_dir, workers)
-    shown = {name: value.name if isinstance(value, Path) else value for name, value in options.given().items()}
-    pool = replace(
-        pool, progress=progress, work_dir=work_dir, fingerprint=_fingerprint(strategy, shown, assets, pool.files)
-    )
-    result = chosen.select(pool, options)
-    if not len(result.uids):
-        _remove(work_dir)
-        raise _nothing_kept(strategy, result)
-    save_subset(save_path, result.uids)
-    report = SubsetReport(
+    options = chosen.complete(options)
+    check_save_path(save_path)
+    assets = chosen.assets(options)
+    language = {"language": predictor(assets["language_model"]).name} if "language_model" in assets else {}
+    choice = Choice(
         strategy,
-        shown,
-        len(pool.files),
-        result.total,
-        len(result.uids),
-        result.dropped,
+        {name: value.name if isinstance(value, Path) else value for name, value in options.given().items()},
+        lambda pool: chosen.select(pool, options),
         assets,
-        save_path.name,
-        file_sha256(save_path),
+        {**language, **chosen.tools()},
     )
-    record = json.dumps(report.as_json(), indent=2, sort_keys=True) + "\n"
-    write_bytes(save_path.with_name(f"{save_path.name}.json"), record.encode())
-    _remove(work_dir)
-    return report
-
-
-def _remove(work_dir: Path) -> None:
-    if work_dir.exists():
-        with storage_errors("removing", work_dir):
-            shutil.rmtree(work_dir)
-
-
-def _nothing_kept(strategy: str, result: SubsetResult) -> UsageError:
-    reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in result.dropped.items() if count)
-    return UsageError(
-        f"Strategy {strategy} keeps none of the {result.total:,} samples ({reasons or 'the pool is empty'}).",
-        hint="Choose a less strict filter; nothing was written.",
-    )
-
-
-def _fingerprint(strategy: str, options: Mapping[str, Any], assets: Mapping[str, Any], files: tuple[Path, ...]) -> str:
-    """Changes whenever a part of the result could: parts of an interrupted run are reused only under the same one."""
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    content = [competition.__version__, strategy, dict(options), dict(assets), states]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return run_choice(choice, metadata_dir, save_path, workers, progress)

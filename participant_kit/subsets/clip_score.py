@@ -6,51 +6,36 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from competition.data.metadata import column_floats, column_uids, read_columns
 from competition.errors import UsageError
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import ARCHITECTURES, Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import ARCHITECTURES, Strategy, StrategyOptions
+from participant_kit.subsets.threshold import pool_threshold
 
 
-def fraction_threshold(scores: NDArray[np.float32], fraction: float) -> np.float32:
-    """The least score that DataComp keeps at a fraction: the (n+1)-th largest, n = int(len(scores) * fraction).
+def score_cut(pool: MetadataPool, options: StrategyOptions, strategy: str) -> tuple[str, np.float32]:
+    """The score column that ``options`` mean, and the least score to keep: given, or by fraction of the whole pool.
 
-    So at least n + 1 rows are kept, and all that tie with the last one. NaN counts in n and is never kept. Where the
-    original has no (n+1)-th score (fraction 1, or more NaN than that leaves), every scored row is kept.
-
-    Args:
-        scores: of the whole pool, float32, any order.
-        fraction: in (0, 1].
+    Raises:
+        UsageError: no architecture, or not exactly one of fraction and threshold; names the strategy.
     """
-    rank = int(len(scores) * fraction)
-    valid = scores[~np.isnan(scores)]
-    if rank >= len(valid):
-        return np.float32(-np.inf)
-    position = len(valid) - 1 - rank
-    return np.float32(np.partition(valid, position)[position])
+    if options.arch is None:
+        raise UsageError(f"Strategy {strategy} needs --arch.", hint=f"Choose one of: {', '.join(ARCHITECTURES)}.")
+    if (options.fraction is None) == (options.threshold is None):
+        raise UsageError(
+            f"Strategy {strategy} needs exactly one of --fraction and --threshold.", hint="For example: --fraction 0.3"
+        )
+    column = f"clip_{options.arch}_similarity_score"
+    if options.fraction is None:
+        return column, np.float32(options.threshold)
+    return column, pool_threshold(pool, column, options.fraction)
 
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    if options.arch is None:
-        raise UsageError("Strategy clip_score needs --arch.", hint=f"Choose one of: {', '.join(ARCHITECTURES)}.")
-    if (options.fraction is None) == (options.threshold is None):
-        raise UsageError(
-            "Strategy clip_score needs exactly one of --fraction and --threshold.", hint="For example: --fraction 0.3"
-        )
-    column = f"clip_{options.arch}_similarity_score"
-    if options.fraction is not None:
-        scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))
-        threshold = fraction_threshold(scores, options.fraction)
-    else:
-        threshold = np.float32(options.threshold)
-    return pool.select(partial(_select_file, column, threshold), "filtering by score")
-
-
-def read_scores(column: str, path: Path) -> NDArray[np.float32]:
-    """A score column of one metadata file, float32 of shape (rows,)."""
-    return column_floats(read_columns(path, [column]), column)
+    column, threshold = score_cut(pool, options, "clip_score")
+    return pool.select(partial(_select_file, column, threshold), "filtering by score", quick=True)
 
 
 def _select_file(column: str, threshold: np.float32, path: Path) -> SubsetResult:

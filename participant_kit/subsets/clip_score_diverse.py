@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from competition.data.metadata import read_feature, read_uids
 from competition.data.uids import UidArray, sort_uids
-from participant_kit.subsets.clip_score import fraction_threshold
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult, sum_dropped
+from participant_kit.subsets.result import Funnel, SubsetResult, sum_dropped
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
+from participant_kit.subsets.threshold import fraction_threshold
 
 DEFAULT_ARCH = "l14"
 DEFAULT_FRACTION = 0.5

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.metadata import column_floats, column_uids, read_columns
-from participant_kit.subsets.clip_score import fraction_threshold, read_scores
 from participant_kit.subsets.language import captions, is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Funnel, Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import Funnel, SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
+from participant_kit.subsets.threshold import pool_threshold
 
 DEFAULT_ARCH = "l14"
 DEFAULT_FRACTION = 0.4
@@ -24,8 +25,7 @@ DEFAULT_FRACTION = 0.4
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
     column = f"clip_{options.arch or DEFAULT_ARCH}_similarity_score"
     fraction = DEFAULT_FRACTION if options.fraction is None else options.fraction
-    scores = np.concatenate(pool.map(partial(read_scores, column), "reading scores"))
-    threshold = fraction_threshold(scores, fraction)
+    threshold = pool_threshold(pool, column, fraction)
     model = language_model(options.language_model)
     return pool.select(partial(_select_file, column, threshold, model), "filtering by score and language")
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from competition.data.metadata import read_uids
 from participant_kit.subsets.pool import MetadataPool
-from participant_kit.subsets.strategy import Strategy, StrategyOptions, SubsetResult
+from participant_kit.subsets.result import SubsetResult
+from participant_kit.subsets.strategy import Strategy, StrategyOptions
 
 
 def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:  # noqa: ARG001 - a strategy's signature
-    return pool.select(_select_file, "reading uids")
+    return pool.select(_select_file, "reading uids", quick=True)
 
 
 def _select_file(path: Path) -> SubsetResult:

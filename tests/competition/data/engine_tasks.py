@@ -14,6 +14,10 @@ def double(value: int) -> int:
     return 2 * value
 
 
+def process_id(_value: int) -> int:
+    return os.getpid()
+
+
 def leave_mark(folder: Path, name: str) -> str:
     """Leaves one file for each call, so that a test can count how often a task ran."""
     mark(folder, name)

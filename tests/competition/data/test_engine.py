@@ -153,3 +153,14 @@ def test_needs_and_workers_are_checked() -> None:
     with pytest.raises(EngineError, match="needs 1 GPU"):
         LocalEngine(2).map(engine_tasks.double, NUMBERS, stage="x", needs=Needs(gpus=1))
     assert LocalEngine(2, gpus=1).map(engine_tasks.double, NUMBERS, stage="x", needs=Needs(gpus=1))["shard 3"] == 6
+
+
+def test_tasks_that_threads_serve_run_in_this_process_with_the_same_guarantees(tmp_path: Path) -> None:
+    engine, threads = LocalEngine(2), Needs(threads=True)
+    assert set(engine.map(engine_tasks.process_id, NUMBERS, stage="asking", needs=threads).values()) == {os.getpid()}
+    tasks = {name: name for name in "ab"}
+    assert engine.map(partial(engine_tasks.fail_once, tmp_path), tasks, stage="trying", needs=threads) == tasks
+    with pytest.raises(EngineError, match=r"2 of 5 tasks failed while trying: shard 1, shard 3; .*odd 1"):
+        engine.map(engine_tasks.fail_on_odd, NUMBERS, stage="trying", needs=threads)
+    with pytest.raises(DataFormatError, match="Shard 1 is damaged"):
+        engine.map(engine_tasks.user_error_on_odd, NUMBERS, stage="checking", needs=threads)

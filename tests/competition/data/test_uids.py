@@ -15,6 +15,7 @@ from competition.data.uids import (
     contained_in,
     count_in,
     first_unsorted,
+    forget_pages,
     load_subset,
     multiplicities,
     parse_uid,
@@ -106,6 +107,19 @@ def test_a_loaded_subset_is_read_only(tmp_path: Path) -> None:
     save_subset(tmp_path / "s.npy", parse_uids(["1", "2"]))
     with pytest.raises(ValueError, match="read-only"):
         load_subset(tmp_path / "s.npy")[0] = (1, 1)
+
+
+def test_forgetting_pages_changes_no_content(tmp_path: Path) -> None:
+    uids = sort_uids(parse_uids([f"{number:032x}" for number in range(10_000)]))
+    save_subset(tmp_path / "s.npy", uids)
+    mapped = load_subset(tmp_path / "s.npy")
+    forget_pages(mapped[10:20])
+    assert np.array_equal(mapped, uids)
+    changed = np.memmap(tmp_path / "s.npy", dtype=UID_DTYPE, mode="c", offset=128, shape=(10_000,))
+    changed[0] = (7, 7)
+    forget_pages(changed)
+    assert changed[0].item() == (7, 7)
+    forget_pages(uids)
 
 
 def test_unsorted_subsets_are_refused_with_the_position(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import competition
 from competition.errors import DataFormatError, StorageError, UsageError
 from competition.progress import Progress
-from participant_kit.subsets import StrategyOptions, build_subset
+from participant_kit.subsets import StrategyOptions, build_subset, pool
 from tests.participant_kit.subsets.synthetic import write_pool
 
 
@@ -42,17 +42,23 @@ def test_progress_goes_through_every_stage(tmp_path: Path) -> None:
     options = StrategyOptions(arch="l14", fraction=0.3)
     report = build_subset("clip_score", tmp_path / "m", tmp_path / "s.npy", options, progress=seen.append)
     assert [(p.stage, p.done) for p in seen] == [
-        (stage, done) for stage in ("reading scores", "filtering by score") for done in range(4)
+        (stage, done)
+        for stage in ("reading scores", "finding the threshold", "filtering by score")
+        for done in range(4)
     ]
     assert report.options == {"arch": "l14", "fraction": 0.3}
     assert report.kept == 181  # n + 1 of 600 rows
 
 
-def test_a_run_that_stopped_at_a_damaged_file_goes_on_after_the_repair(tmp_path: Path) -> None:
+def test_a_run_that_stopped_at_a_damaged_file_goes_on_after_the_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of a quick strategy are kept where the pool is too large for memory."""
+    monkeypatch.setattr(pool, "MEMORY_ROWS", 100)
     write_pool(tmp_path / "m")
     damaged = tmp_path / "m" / f"{1:032x}.parquet"
     content = damaged.read_bytes()
-    damaged.write_bytes(content[:100])
+    damaged.write_bytes(content[:4] + bytes(200) + content[204:])
     with pytest.raises(DataFormatError, match="is damaged"):
         build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy")
     assert not (tmp_path / "s.npy").exists()
@@ -64,14 +70,28 @@ def test_a_run_that_stopped_at_a_damaged_file_goes_on_after_the_repair(tmp_path:
     assert not (tmp_path / ".s.npy.parts").exists()
 
 
-def test_unfinished_work_of_other_options_is_not_reused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [StrategyOptions(), StrategyOptions(arch="b32", fraction=0.4)])
+def test_a_pool_larger_than_memory_gives_the_same_subset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: StrategyOptions
+) -> None:
+    name = "clip_score" if options.given() else "no_filter"
+    write_pool(tmp_path / "m")
+    build_subset(name, tmp_path / "m", tmp_path / "memory.npy", options)
+    monkeypatch.setattr(pool, "MEMORY_ROWS", 20)
+    build_subset(name, tmp_path / "m", tmp_path / "merged.npy", options, workers=2)
+    assert (tmp_path / "memory.npy").read_bytes() == (tmp_path / "merged.npy").read_bytes()
+    assert not (tmp_path / ".merged.npy.parts").exists()
+
+
+def test_unfinished_work_of_other_options_is_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MEMORY_ROWS", 100)
     write_pool(tmp_path / "m")
     (tmp_path / "reference").mkdir()
     options = StrategyOptions(arch="l14", threshold=0.5)
     build_subset("clip_score", tmp_path / "m", tmp_path / "reference" / "s.npy", options)
     damaged = tmp_path / "m" / f"{2:032x}.parquet"
     content = damaged.read_bytes()
-    damaged.write_bytes(content[:100])
+    damaged.write_bytes(content[:4] + bytes(200) + content[204:])
     with pytest.raises(DataFormatError):
         build_subset("no_filter", tmp_path / "m", tmp_path / "s.npy")
     damaged.write_bytes(content)

@@ -15,11 +15,11 @@ from competition.data.metadata import list_metadata
 from competition.data.uids import uids_to_hex
 from competition.errors import DataFormatError, UsageError
 from participant_kit.subsets import STRATEGIES, StrategyOptions, SubsetResult, find_strategy
-from participant_kit.subsets.clip_score import fraction_threshold
 from participant_kit.subsets.clip_score_diverse import contrastive_scores, near_duplicates, spherical_kmeans
 from participant_kit.subsets.language import is_english, language_model
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.strategy import NO_OPTIONS
+from participant_kit.subsets.threshold import fraction_threshold
 from tests.participant_kit.subsets.synthetic import unit, write_pool
 
 GOLDEN = [
@@ -88,13 +88,13 @@ def test_strategies_refuse_options_that_are_not_theirs_or_out_of_range(tmp_path:
     write_pool(tmp_path, files=1, rows=10)
     cases = {
         "no_filter does not take --arch": ("no_filter", StrategyOptions(arch="b32")),
-        "There is no --arch 'b16'": ("clip_score", StrategyOptions(arch="b16", fraction=0.3)),
+        "--arch b16 is unknown": ("clip_score", StrategyOptions(arch="b16", fraction=0.3)),
         "needs --arch": ("clip_score", StrategyOptions(fraction=0.3)),
         "exactly one of": ("clip_score", StrategyOptions(arch="b32")),
         "exactly one .*threshold": ("clip_score", StrategyOptions(arch="b32", fraction=0.3, threshold=0.2)),
-        "--fraction is 0.0; it must be above 0": ("clip_score", StrategyOptions(arch="b32", fraction=0.0)),
-        "--fraction is 1.5; it must be above 0": ("clip_score", StrategyOptions(arch="b32", fraction=1.5)),
-        "--threshold is nan": ("clip_score", StrategyOptions(arch="b32", threshold=float("nan"))),
+        "--fraction 0.0 is not above 0": ("clip_score", StrategyOptions(arch="b32", fraction=0.0)),
+        "--fraction 1.5 is not above 0": ("clip_score", StrategyOptions(arch="b32", fraction=1.5)),
+        "--threshold nan is not": ("clip_score", StrategyOptions(arch="b32", threshold=float("nan"))),
         "no language model .*absent": ("basic_filter", StrategyOptions(language_model=tmp_path / "absent")),
         "no strategy 'best'": ("best", StrategyOptions()),
     }

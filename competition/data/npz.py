@@ -1,0 +1,120 @@
+"""Members of ``.npz`` archives by themselves: one that is stored uncompressed is memory-mapped where it lies.
+
+An npz is a zip of ``.npy`` files. DataComp's archives of features have several gigabytes, of which a filter needs one
+member, and often a few of its rows. Nothing here ever loads a pickle.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.data.atomic import storage_errors
+from competition.errors import DataFormatError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_LOCAL_MAGIC = b"PK\x03\x04"
+_ENCRYPTED = 0x1
+_MAX_HEADER_BYTES = 4096
+_SUFFIX = ".npy"
+_STEP_BYTES = 1 << 20
+
+
+def member_names(archive: Path) -> list[str]:
+    """Names of the arrays in an npz, in the order of the archive, without ``.npy``.
+
+    Raises:
+        DataFormatError: it is not an npz.
+        StorageError: it cannot be read.
+    """
+    with _npz_errors(archive), zipfile.ZipFile(archive) as members:
+        return [name.removesuffix(_SUFFIX) for name in members.namelist() if name.endswith(_SUFFIX)]
+
+
+def open_member(archive: Path, member: str) -> NDArray[Any]:
+    """One array of an npz, read-only. A stored one is a memory map: what is not touched is not read, and the checksum
+    of the archive is not computed. A deflated one is read whole, and its checksum holds.
+
+    Raises:
+        DataFormatError: there is no such member, the archive is truncated or damaged, or the array holds objects.
+        StorageError: it cannot be read.
+    """
+    with _npz_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as members:
+        try:
+            info = members.getinfo(member + _SUFFIX)
+        except KeyError:
+            names = [name.removesuffix(_SUFFIX) for name in members.namelist()]
+            raise DataFormatError(f"Feature file {archive} has no {member!r}; it has {', '.join(names)}.") from None
+        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+            return _mapped(archive, stream, info)
+        with members.open(info) as content:
+            array: NDArray[Any] = np.lib.format.read_array(
+                content, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES
+            )
+            return array
+
+
+def check_member(archive: Path, member: str) -> None:
+    """Read one array of an npz through and compare its bytes with the archive's checksum; little memory is used.
+
+    Raises:
+        DataFormatError: there is no such member, or its bytes are not those that were stored.
+        StorageError: it cannot be read.
+    """
+    with _npz_errors(archive), zipfile.ZipFile(archive) as members:
+        try:
+            content = members.open(member + _SUFFIX)
+        except KeyError:
+            raise DataFormatError(f"Feature file {archive} has no {member!r}.") from None
+        with content:
+            while content.read(_STEP_BYTES):
+                pass
+
+
+def _mapped(archive: Path, stream: BinaryIO, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """The member's bytes follow its local header, whose length differs from that in the archive's directory."""
+    stream.seek(info.header_offset)
+    magic, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
+    if magic != _LOCAL_MAGIC:
+        raise zipfile.BadZipFile("a member is not where the directory says")
+    start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    if start + info.file_size > archive.stat().st_size:
+        raise zipfile.BadZipFile("it is truncated")
+    stream.seek(start)
+    shape, column_major, dtype = _npy_header(stream)
+    offset = stream.tell()
+    if offset - start + math.prod(shape) * dtype.itemsize != info.file_size:
+        raise ValueError(f"{info.filename} has {info.file_size} bytes, not those of shape {shape} and {dtype}")
+    if not math.prod(shape):
+        return np.zeros(shape, dtype)
+    return np.memmap(archive, dtype, "r", offset, shape, "F" if column_major else "C")
+
+
+def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, column_major, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are never loaded")
+    return shape, column_major, dtype
+
+
+@contextmanager
+def _npz_errors(archive: Path) -> Iterator[None]:
+    """Say what zipfile and numpy find wrong as an error that names the archive."""
+    damage = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, TypeError, SyntaxError)
+    try:
+        with storage_errors("reading", archive):
+            yield
+    except (*damage, RuntimeError) as error:  # RuntimeError: encrypted, or a compression that zipfile lacks
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise DataFormatError(f"Feature file {archive} is damaged or is not an npz: {reason}.") from error

@@ -1,0 +1,31 @@
+"""How a new subset is shown, whatever made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from participant_kit.cli.console import Console
+
+if TYPE_CHECKING:
+    from participant_kit.subsets import SubsetReport
+
+
+def show_report(console: Console, report: SubsetReport, save_path: Path, source: str, shards: Path) -> None:
+    """Rows in, rows dropped by reason, rows out; then what to do with the subset.
+
+    Args:
+        console: of the command.
+        report: the subset's record.
+        save_path: where the subset is.
+        source: what the rows were read from, for instance "pool".
+        shards: the pool's shards, as far as they are known.
+    """
+    shown: dict[str, object] = {"strategy": report.strategy, source: f"{report.total:,}"}
+    shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
+    if report.repeats:
+        shown["  repeats"] = f"{report.repeats:,}"
+    shown |= {f"{role} by": tool for role, tool in report.tools.items()}
+    shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})", "subset": save_path}
+    console.pairs(report.as_json(), shown)
+    console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

@@ -1,0 +1,158 @@
+"""Pass one over a pool shard: which of its samples does the subset name, and where do their members lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.data.atomic import atomic_writer, storage_errors
+from competition.data.sample_table import SampleTable, scan_ranges
+from competition.data.sample_uids import MALFORMED, read_uids, well_formed
+from competition.data.shards import Shard, scan_samples
+from competition.data.tar import Buffer, damaged, open_tar
+from competition.data.uids import UidArray, count_in, load_subset, parse_uids
+from participant_kit.pools.index import IndexedShard, scan_shard
+
+_IN_MEMORY = 1 << 22
+"""Entries up to which a subset is searched in memory; a larger one stays on disk, where a search touches few pages."""
+
+
+class Selection(NamedTuple):
+    """The selected samples of a pool shard, in order: ``uids``, ``copies`` (int64, at least 1) and their members."""
+
+    uids: UidArray
+    copies: NDArray[np.int64]
+    table: SampleTable
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What pass one found in a shard, beside the selection itself.
+
+    Args:
+        selection: the selected samples.
+        processed: samples that have a uid.
+        skipped: samples without, by reason.
+        lost: entries of the subset whose sample is here but cannot be looked up in the tar.
+        damage: what is wrong with the tar; its samples up to there are found.
+    """
+
+    selection: Selection
+    processed: int
+    skipped: Counter[str]
+    lost: int
+    damage: str | None
+
+
+def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Found:
+    """Look up the samples of a pool shard in a subset, through the pool's index if there is one."""
+    subset = load_subset(subset_path, require_sorted=False)
+    with open_tar(shard.path) as buffer:
+        if indexed is None:
+            content, everything, texts = scan_shard(buffer, shard.path)
+            copies = count_copies(content.uids, subset)
+            rows = np.flatnonzero(copies)
+            sound = well_formed(buffer, everything, content.rows[rows], texts)
+            table = everything.take(content.rows[rows[sound]])
+        else:
+            content = indexed
+            copies = count_copies(content.uids, subset)
+            rows = np.flatnonzero(copies)
+            table = _at(buffer, shard, content, rows)
+            sound = well_formed(buffer, table, np.arange(len(rows)), [])
+            table = table.take(np.flatnonzero(sound))
+        lost = int(copies[rows[~sound]].sum()) + _lost_without_uid(shard, buffer, content.unread, subset)
+    skipped = Counter(content.skipped)
+    malformed = int((~sound).sum())
+    if malformed:
+        skipped[MALFORMED] += malformed
+    rows = rows[sound]
+    selection = Selection(content.uids[rows], copies[rows], table)
+    return Found(selection, len(content.uids) - malformed, skipped, lost, content.damage)
+
+
+def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> SampleTable:
+    """The members of samples of which the pool's index knows the place; the uid must be there."""
+    table = scan_ranges(buffer, shard.path, content.starts[rows], content.stops[rows])
+    found = read_uids(buffer, table, [])
+    if len(found.rows) != len(rows) or (found.uids != content.uids[rows]).any():
+        raise damaged(shard.path, 0, "it does not hold what the pool's index says")
+    return table
+
+
+def count_copies(keys: UidArray, subset: UidArray) -> NDArray[np.int64]:
+    """How often each key occurs in a sorted subset, which may be larger than memory."""
+    if len(subset) <= _IN_MEMORY:
+        return count_in(keys, subset)
+    return _bisect(subset, keys, right=True) - _bisect(subset, keys, right=False)
+
+
+def _bisect(ordered: UidArray, keys: UidArray, *, right: bool) -> NDArray[np.int64]:
+    low = np.zeros(len(keys), dtype=np.int64)
+    high = np.full(len(keys), len(ordered), dtype=np.int64)
+    while (low < high).any():
+        middle = np.minimum((low + high) // 2, len(ordered) - 1)
+        here = ordered[middle]
+        above = (here["f0"] < keys["f0"]) | ((here["f0"] == keys["f0"]) & (here["f1"] < keys["f1"]))
+        if right:
+            above |= here == keys
+        open_ = low < high
+        low = np.where(open_ & above, middle + 1, low)
+        high = np.where(open_ & ~above, middle, high)
+    return low
+
+
+def _lost_without_uid(shard: Shard, buffer: Buffer, unread: NDArray[np.int64], subset: UidArray) -> int:
+    """Entries of the subset among the samples whose json gives no uid, as far as img2dataset's log knows their uid.
+
+    Args:
+        shard: its log is the parquet file beside it, with columns ``key`` and ``uid``.
+        buffer: the opened tar.
+        unread: int64 [n, 2], first and last byte of those samples.
+        subset: sorted.
+    """
+    log = shard.path.with_suffix(".parquet")
+    if not len(unread) or not log.exists():
+        return 0
+    keys = {next(scan_samples(buffer, shard.path, start, stop)).key for start, stop in unread.tolist()}
+
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(log) as parquet:
+        if not {"key", "uid"} <= set(parquet.schema_arrow.names):
+            return 0
+        rows = parquet.read(columns=["key", "uid"]).to_pydict()
+    uids = [uid for key, uid in zip(rows["key"], rows["uid"], strict=True) if uid and str(key) in keys]
+    return int(count_copies(parse_uids(uids), subset).sum())
+
+
+def save_selection(path: Path, selection: Selection) -> None:
+    """Write a selection as one file of consecutive ``.npy`` arrays."""
+    extensions = [extension.encode() for extension in selection.table.extensions]
+    with atomic_writer(path, synced=False) as stream:
+        for array in (
+            selection.uids,
+            selection.copies,
+            selection.table.starts,
+            selection.table.stops,
+            selection.table.firsts,
+            selection.table.offsets,
+            selection.table.sizes,
+            selection.table.kinds,
+            np.array(extensions, dtype=np.bytes_),
+        ):
+            np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def load_selection(path: Path) -> Selection:
+    """Read what ``save_selection`` wrote."""
+    with storage_errors("reading", path), path.open("rb") as stream:
+        arrays: list[Any] = [np.lib.format.read_array(stream, allow_pickle=False) for _ in range(9)]
+    extensions = tuple(extension.decode() for extension in arrays[8].tolist())
+    uids, copies, starts, stops, firsts, offsets, sizes, kinds, _ = arrays
+    return Selection(uids, copies, SampleTable(starts, stops, firsts, offsets, sizes, kinds, extensions))

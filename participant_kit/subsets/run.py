@@ -1,0 +1,102 @@
+"""Running a choice of samples over a pool's metadata, to a subset file and its record; a killed run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import competition
+from competition.data.atomic import make_folder, storage_errors
+from competition.data.digests import file_sha256
+from competition.data.uids import save_subset
+from competition.errors import UsageError
+from competition.progress import ProgressHook
+from participant_kit.subsets.pool import MetadataPool, file_states
+from participant_kit.subsets.record import SubsetReport, check_save_path, digests
+from participant_kit.subsets.result import SubsetResult
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to choose, and what its record says of it.
+
+    Args:
+        name: of the strategy.
+        options: JSON, as recorded.
+        select: from the pool to the kept uids; deterministic.
+        assets: further files that the result depends on, by role.
+        tools: see ``SubsetReport``.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    select: Callable[[MetadataPool], SubsetResult]
+    assets: Mapping[str, Path] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_choice(
+    choice: Choice, metadata_dir: Path, save_path: Path, workers: int = 1, progress: ProgressHook | None = None
+) -> SubsetReport:
+    """Choose, and write the subset with its record; see ``build_subset``.
+
+    Raises:
+        UsageError: not a ``.npy`` path, no metadata folder but a pool, nothing kept, or what the choice itself refuses.
+        DataFormatError: a metadata file is damaged or lacks a column.
+        StorageError: a file cannot be read or written.
+    """
+    check_save_path(save_path)
+    if (metadata_dir / "metadata").is_dir():  # a pool's own folder holds other tables too
+        raise UsageError(f"{metadata_dir} is a pool.", hint=f"Its metadata is in {metadata_dir / 'metadata'}.")
+    assets = digests(choice.assets)
+    make_folder(save_path.parent)
+    work_dir = save_path.with_name(f".{save_path.name}.parts")
+    pool = MetadataPool.open(metadata_dir, workers)
+    fingerprint = _fingerprint(choice, assets, pool.files)
+    pool = replace(pool, progress=progress, work_dir=work_dir, fingerprint=fingerprint)
+    result = choice.select(pool)
+    if not len(result.uids):
+        _remove(work_dir)
+        raise _nothing_kept(choice, result)
+    save_subset(save_path, result.uids)
+    report = SubsetReport(
+        choice.name,
+        dict(choice.options),
+        len(pool.files),
+        result.total,
+        len(result.uids),
+        result.dropped,
+        result.repeats,
+        assets,
+        dict(choice.tools),
+        save_path.name,
+        file_sha256(save_path),
+    )
+    report.write(save_path)
+    _remove(work_dir)
+    return report
+
+
+def _remove(work_dir: Path) -> None:
+    if work_dir.exists():
+        with storage_errors("removing", work_dir):
+            shutil.rmtree(work_dir)
+
+
+def _nothing_kept(choice: Choice, result: SubsetResult) -> UsageError:
+    reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in result.dropped.items() if count)
+    return UsageError(
+        f"{choice.name} keeps none of the {result.total:,} samples ({reasons or 'the pool is empty'}).",
+        hint="Choose a less strict filter; nothing was written.",
+    )
+
+
+def _fingerprint(choice: Choice, assets: Mapping[str, Any], files: tuple[Path, ...]) -> str:
+    """Changes whenever a part of the result could: parts of an interrupted run are reused only under the same one."""
+    content = [competition.__version__, choice.name, dict(choice.options), dict(assets), file_states(files)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

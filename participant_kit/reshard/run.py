@@ -69,7 +69,9 @@ def reshard(
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
     listing = _chosen(list_shards(input_dir), options)
     subset_sha256 = file_sha256(subset_path)
-    job = Job(input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change)
+    job = Job(
+        input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
+    )
     states = {shard.name: file_state(shard.path) for shard in listing.shards}
     input_digest = digest_of([[name, state[0]] for name, state in states.items()])
     finished = prepare_output(job, input_digest, overwrite=options.overwrite)

@@ -8,14 +8,14 @@ whole, and journalled results are JSON.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from competition.data.journal import Journal
-from competition.data.outcome import Outcome, attempt
+from competition.data.outcome import Outcome, Outcomes, attempt
 from competition.data.task_run import Conduct, TaskRun
 from competition.data.workers import WorkerPool
 from competition.errors import EngineError, UsageError
@@ -41,6 +41,9 @@ class Needs:
     threads: bool = False
 
 
+ONE_CORE = Needs()
+
+
 class Engine(Protocol):
     """Runs one function over many named tasks."""
 
@@ -50,7 +53,7 @@ class Engine(Protocol):
         tasks: Mapping[str, T],
         *,
         stage: str,
-        needs: Needs = Needs(),
+        needs: Needs = ONE_CORE,
         journal: Journal | None = None,
         progress: ProgressHook | None = None,
     ) -> dict[str, R]:
@@ -99,7 +102,7 @@ class LocalEngine:
         tasks: Mapping[str, T],
         *,
         stage: str,
-        needs: Needs = Needs(),
+        needs: Needs = ONE_CORE,
         journal: Journal | None = None,
         progress: ProgressHook | None = None,
     ) -> dict[str, R]:
@@ -123,9 +126,6 @@ class LocalEngine:
             )
         by_gpu = self.gpus // needs.gpus if needs.gpus else self.workers
         return max(1, min(self.workers // max(1, needs.cpus), by_gpu))
-
-
-Outcomes = Generator[tuple[str, Outcome], None, None]
 
 
 def _in_process(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun) -> Outcomes:

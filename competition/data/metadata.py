@@ -74,6 +74,19 @@ def column_types(path: Path) -> Any:
         return parquet.schema_arrow
 
 
+def column_bytes(path: Path) -> dict[str, int]:
+    """Compressed bytes of each column of one parquet file (of all its parts, if nested), from its footer alone."""
+    sizes: dict[str, int] = {}
+    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+        footer = parquet.metadata
+        for group in range(footer.num_row_groups):
+            for number in range(footer.num_columns):
+                chunk = footer.row_group(group).column(number)
+                name = chunk.path_in_schema.partition(".")[0]
+                sizes[name] = sizes.get(name, 0) + int(chunk.total_compressed_size)
+    return sizes
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> Any:
     """The named columns of one parquet file as a ``pyarrow.Table``, each checked against DataComp's type.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ class Failure:
 
 
 Outcome = Done | Failure
+
+Outcomes = Generator[tuple[str, Outcome], None, None]
+"""Task names with what became of them, one by one; closing it ends what still runs."""
 
 Answer = tuple[str, Any, float, str]
 """An outcome as plain values, since exceptions whose constructors take something else do not unpickle."""

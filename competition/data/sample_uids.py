@@ -21,6 +21,7 @@ MALFORMED = "malformed json"
 
 _ROWS = 4096
 _BEGINNING = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"uid"[ \t\r\n]*:[ \t\r\n]*"')
+_BEGINNING_WITH_UID = re.compile(_BEGINNING.pattern + rb'([0-9A-Fa-f]{1,32})"')
 _DECODER: Any = json.JSONDecoder()
 _ESCAPED_LETTERS = (rb"\u006", rb"\u007")
 
@@ -43,7 +44,7 @@ class SampleUids:
 
 
 def read_uids(buffer: Buffer, table: SampleTable, texts: list[bytes]) -> SampleUids:
-    """The uid of every sample. Behind a uid that stands first in its json, malformed json is not noticed.
+    """The uid of every sample. What is malformed behind a uid that stands first is not noticed.
 
     ``well_formed`` parses the json of those samples that matter. ``texts`` are those of ``scan_table``, or none.
     """
@@ -93,13 +94,14 @@ def _is_json(text: bytes) -> bool:
 
 
 def _payloads(buffer: Buffer, table: SampleTable, members: NDArray[np.int64], texts: list[bytes]) -> list[bytes]:
-    wanted, sizes = members.tolist(), table.sizes[members].tolist()
-    if texts:
-        contents = [texts[member] for member in wanted]
-        if list(map(len, contents)) == sizes:
-            return contents
-    offsets = table.offsets[members].tolist()
-    return [buffer[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
+    offsets, sizes = table.offsets[members].tolist(), table.sizes[members].tolist()
+    if not texts:
+        return [buffer[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
+    known = [texts[member] for member in members.tolist()]
+    return [
+        text if len(text) == size else buffer[offset : offset + size]
+        for text, offset, size in zip(known, offsets, sizes, strict=True)
+    ]
 
 
 def _uids_at_the_beginning(texts: list[bytes]) -> UidArray | None:
@@ -135,7 +137,8 @@ def _uid_of(text: bytes) -> tuple[int, int] | str:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return MALFORMED
+        beginning = _BEGINNING_WITH_UID.match(text)
+        return parse_uid(beginning[1].decode()) if beginning else MALFORMED
     uid = content.get("uid") if isinstance(content, dict) else None
     if not isinstance(uid, str):
         return "no uid in the json"

@@ -9,7 +9,7 @@ import typer
 
 from competition.errors import UsageError
 from competition.rules import find_competition, find_scale
-from participant_kit.cli import pool_cluster, pool_verify
+from participant_kit.cli import pool_cluster, pool_index, pool_info, pool_verify
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import ScaleOption, WorkersOption
 
@@ -17,6 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="Get or build the pool that entries
 
 
 app.command("cluster")(pool_cluster.command)
+app.command("index")(pool_index.command)
+app.command("info")(pool_info.command)
 app.command("verify")(pool_verify.command)
 
 

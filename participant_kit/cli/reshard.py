@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +13,34 @@ from participant_kit.cli.options import WorkersOption
 
 
 def command(
-    input_dir: Annotated[Path, typer.Option("--input-dir", "-i", help="The pool's shards folder.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where the new shards go.")],
-    subset: Annotated[Path, typer.Option("--subset-file", "-s", help="The subset: an .npy file of uids.")],
+    input_dir: Annotated[str, typer.Option("--input-dir", "-i", help="The pool's shards: a folder, or a URL.")],
+    output_dir: Annotated[str, typer.Option("--output-dir", "-o", help="Where the new shards go: a folder, or a URL.")],
+    subset: Annotated[str, typer.Option("--subset-file", "-s", help="The subset: an .npy file of uids.")],
     workers: WorkersOption = 2,
     shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Samples a shard.")] = 10_000,
+    first_shard: Annotated[
+        int, typer.Option("--first-shard", min=0, help="Number of the first shard of the pool that is used.")
+    ] = 0,
+    num_shards: Annotated[
+        int | None, typer.Option("--num-shards", min=1, help="How many shard numbers are used; default: all.")
+    ] = None,
+    shuffle_seed: Annotated[
+        int | None, typer.Option("--shuffle-seed", min=0, help="Shuffle all samples; default: the pool's order.")
+    ] = None,
+    tolerate: Annotated[
+        int, typer.Option("--tolerate", min=0, help="Damaged shards and lost samples that do not fail the run.")
+    ] = 0,
+    blur: Annotated[bool, typer.Option("--blur", help="Blur the faces that the json of a sample names.")] = False,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--reencode-quality", min=1, max=100, help="Encode images as WebP: with --blur the blurred, else all."
+        ),
+    ] = None,
+    digests: Annotated[
+        bool, typer.Option("--digests/--no-digests", help="Note every shard's sha256 in manifest.json.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another subset left there.")] = False,
-    allow_missing: Annotated[
-        bool,
-        typer.Option("--allow-missing", help="Leave out uids that no shard holds, as of images gone from the web."),
-    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the samples of a subset into shards of their own.
@@ -32,19 +49,20 @@ def command(
     """
     console = Console(as_json=as_json)
 
-    from participant_kit.reshard import reshard
+    from participant_kit.reshard import ImageChange, Options
+    from participant_kit.reshard.remote import reshard_anywhere
 
+    options = Options(
+        first_shard=first_shard,
+        num_shards=num_shards,
+        shuffle_seed=shuffle_seed,
+        tolerate=tolerate,
+        change=ImageChange(blur, quality or 100) if blur or quality is not None else None,
+        digests=digests,
+        overwrite=overwrite,
+    )
     with console.progress("Resharding") as progress:
-        report = reshard(
-            input_dir,
-            output_dir,
-            subset,
-            workers=workers,
-            shard_size=shard_size,
-            overwrite=overwrite,
-            allow_missing=allow_missing,
-            progress=progress,
-        )
+        report = reshard_anywhere(input_dir, output_dir, subset, workers, shard_size, progress, options)
     shown: dict[str, object] = {
         "samples read": f"{report.processed_count:,}",
         "samples written": f"{report.output_count:,}",
@@ -52,12 +70,12 @@ def command(
         "subset uids not found": f"{report.not_found:,}",
         "folder": output_dir,
     }
-    console.pairs(asdict(report), shown)
+    console.pairs(report.as_json(), shown)
     for warning in report.warnings:
         console.note(f"Warning: {warning}")
+    name = output_dir.rstrip("/").rpartition("/")[2]
     console.next_step(
-        f"datacup train --scale {scale_of(input_dir)} --data-dir {output_dir} --output-dir runs "
-        f"--exp-name {output_dir.name}"
+        f"datacup train --scale {scale_of(Path(input_dir))} --data-dir {output_dir} --output-dir runs --exp-name {name}"
     )
 
 

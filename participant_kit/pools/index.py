@@ -75,11 +75,11 @@ class PoolIndex:
         known = self.shards.get(shard.name)
         return known is not None and known["state"] == file_state(shard.path)
 
-    def read(self, shard: Shard) -> IndexedShard:
-        """The index of one shard; only its rows are read."""
+    def read(self, shard: str) -> IndexedShard:
+        """The index of one shard, by its name; only its rows are read."""
         import pyarrow.parquet as pq
 
-        known = self.shards[shard.name]
+        known = self.shards[shard]
         with storage_errors("reading", self.path), pq.ParquetFile(self.path, memory_map=True) as parquet:
             table = parquet.read_row_group(known["row_group"], columns=["uid", "offset", "length"])
         uid, offset, length = (_values(table.column(name)) for name in ("uid", "offset", "length"))
@@ -88,7 +88,8 @@ class PoolIndex:
         uids["f0"], uids["f1"] = halves[:, 0], halves[:, 1]
         starts, lengths = np.frombuffer(offset, dtype="<i8"), np.frombuffer(length, dtype="<i8")
         unread = np.array(known["unread"], dtype=np.int64).reshape(-1, 2)
-        return IndexedShard(uids, starts, starts + lengths, np.arange(len(uids)), known["skipped"], unread)
+        rows = np.arange(len(uids))
+        return IndexedShard(uids, starts, starts + lengths, rows, known["skipped"], unread, known["damage"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def build_index(directory: Path, workers: int = 1, progress: ProgressHook | None
         journal=journal,
         progress=progress,
     )
-    _write(directory / INDEX_NAME, work, done)
+    write_index(directory / INDEX_NAME, work, done)
     with storage_errors("removing", work):
         shutil.rmtree(work)
     skipped: Counter[str] = Counter()
@@ -193,19 +194,25 @@ def _index_shard(work: Path, shard: Shard) -> dict[str, Any]:
         found, _, _ = scan_shard(buffer, shard.path)
     if found.damage is not None:
         raise DataFormatError(found.damage, hint="Get this shard again; then run the same command.")
+    return {"state": state, **save_rows(work / f"{shard.name}.npy", found)}
+
+
+def save_rows(path: Path, found: IndexedShard) -> dict[str, Any]:
+    """Note the samples of a shard in a file of its own; returns the rest of what the index says about it."""
     rows = np.empty(len(found.uids), dtype=_ROW_DTYPE)
     rows["uid"], rows["start"], rows["stop"] = found.uids, found.starts, found.stops
-    with atomic_writer(work / f"{shard.name}.npy", synced=False) as stream:
+    with atomic_writer(path, synced=False) as stream:
         np.lib.format.write_array(stream, rows, allow_pickle=False)
     unread = found.unread.tolist()
-    return {"state": state, "samples": len(rows), "skipped": dict(found.skipped), "unread": unread}
+    return {"samples": len(rows), "skipped": dict(found.skipped), "unread": unread, "damage": found.damage}
 
 
-def _write(path: Path, work: Path, done: dict[str, dict[str, Any]]) -> None:
+def write_index(path: Path, work: Path, done: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the index of shards, each with its state and what ``save_rows`` made of it in ``work``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    described = {name: entry | {"row_group": number} for number, (name, entry) in enumerate(done.items())}
+    described = {name: {**entry, "row_group": number} for number, (name, entry) in enumerate(done.items())}
     content = json.dumps({"version": _VERSION, "shards": described}).encode()
     names = pa.array(list(done), pa.string())
     schema = pa.schema(

@@ -21,6 +21,7 @@ class Options:
         shuffle_seed: shuffle all samples with this seed; ``None``: keep the pool's order.
         tolerate: how many faults (damaged shards, entries whose sample has no readable json) are only reported.
         change: what happens to images; ``None``: nothing.
+        digests: note every output shard's sha256 in the manifest, which takes longer than copying.
         overwrite: first remove what an earlier reshard left in the output folder.
         engine: runs the passes; ``None``: this machine.
     """
@@ -30,6 +31,7 @@ class Options:
     shuffle_seed: int | None = None
     tolerate: int = 0
     change: ImageChange | None = None
+    digests: bool = True
     overwrite: bool = False
     engine: Engine | None = None
 
@@ -44,7 +46,7 @@ class Options:
     def digest(self, subset_sha256: str, shard_size: int) -> str:
         """Names the job: equal digests on equal pools give equal shards."""
         change = None if self.change is None else [self.change.blur, self.change.quality]
-        chosen = [shard_size, self.first_shard, self.num_shards, self.shuffle_seed, change]
+        chosen = [shard_size, self.first_shard, self.num_shards, self.shuffle_seed, self.digests, change]
         return digest_of([competition.__version__, subset_sha256, *chosen])
 
 

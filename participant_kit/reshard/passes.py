@@ -38,6 +38,7 @@ class Job:
         subset_path: the sorted uids.
         digest: names subset, options and version: an unfinished run of the same digest can go on.
         change: what happens to images; ``None``: all bytes are copied.
+        digests: take the sha256 of output shards.
     """
 
     input_dir: Path
@@ -45,6 +46,7 @@ class Job:
     subset_path: Path
     digest: str
     change: ImageChange | None = None
+    digests: bool = True
 
     @property
     def work_dir(self) -> Path:
@@ -58,7 +60,7 @@ class Job:
 def index_shard(job: Job, index: PoolIndex | None, shard: Shard) -> dict[str, Any]:
     """Runs in a worker: find the selected samples of a pool shard and note where they lie."""
     state = file_state(shard.path)
-    indexed = index.read(shard) if index is not None and index.fresh(shard) else None
+    indexed = index.read(shard.name) if index is not None and index.fresh(shard) else None
     found = select(shard, indexed, job.subset_path)
     save_selection(job.selection_path(shard.name), found.selection)
     return {
@@ -89,7 +91,12 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     write_bytes(
         job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
     )
-    return {"samples": count, "bytes": size, "sha256": file_sha256(path), "undecodable": undecodable}
+    return {
+        "samples": count,
+        "bytes": size,
+        "sha256": file_sha256(path) if job.digests else None,
+        "undecodable": undecodable,
+    }
 
 
 class Gathered(NamedTuple):

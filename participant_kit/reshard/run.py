@@ -20,6 +20,7 @@ from competition.data.uids import UidArray, contained_in, load_subset, multiplic
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.index import file_state, load_index
+from participant_kit.reshard.foreign import refuse_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
 from participant_kit.reshard.output import finish, prepare_output
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
@@ -56,7 +57,8 @@ def reshard(
 
     Raises:
         UsageError: the output folder holds something else, or a number is out of range.
-        DataFormatError: the subset is unsorted, empty or malformed, no uid of it is in the pool, or there are more
+        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is
+            foreign to the pool (see ``refuse_foreign``), or there are more
             faults than tolerated (a damaged tar is named with its byte; the other shards' work is kept).
         StorageError: the disk is full, or a path cannot be read or written; finished shards are kept.
         EngineError: a worker died on every attempt.
@@ -69,7 +71,9 @@ def reshard(
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
     listing = _chosen(list_shards(input_dir), options)
     subset_sha256 = file_sha256(subset_path)
-    job = Job(input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change)
+    job = Job(
+        input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
+    )
     states = {shard.name: file_state(shard.path) for shard in listing.shards}
     input_digest = digest_of([[name, state[0]] for name, state in states.items()])
     finished = prepare_output(job, input_digest, overwrite=options.overwrite)
@@ -78,8 +82,15 @@ def reshard(
     small = sum(state[0] for state in states.values()) < _THREADS_BELOW
     run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), workers, progress)
     indexed = run.index(states)
+    unique, counts = multiplicities(subset)
+    missing = ~contained_in(unique, run.found(indexed))
+    try:
+        refuse_foreign(unique[missing], subset_path, input_dir)
+    except DataFormatError:
+        shutil.rmtree(job.work_dir)  # the folder stays usable for a better subset
+        raise
     report = replace(
-        _count(run, indexed, subset),
+        _count(run, indexed, len(subset), unique[missing], int(counts[missing].sum())),
         subset_sha256=subset_sha256,
         input_digest=input_digest,
         job_digest=job.digest,
@@ -105,12 +116,10 @@ def _chosen(listing: ShardListing, options: Options) -> ShardListing:
     return ShardListing(listing.directory, shards, gaps)
 
 
-def _count(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> ReshardReport:
-    """The report, before anything is written."""
-    found = np.concatenate([load_selection(run.job.selection_path(name)).uids for name in indexed])
-    unique, counts = multiplicities(subset)
-    missing = ~contained_in(unique, found)
-    not_found = int(counts[missing].sum())
+def _count(
+    run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, missing: UidArray, not_found: int
+) -> ReshardReport:
+    """The report, before anything is written. ``missing``: distinct uids without a sample, ``not_found`` entries."""
     output_count = sum(entry["copies"] for entry in indexed.values())
     skipped: Counter[str] = Counter()
     for entry in indexed.values():
@@ -120,11 +129,11 @@ def _count(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> R
         output_count=output_count,
         output_shard_count=-(-output_count // run.shard_size),
         shard_size=run.shard_size,
-        subset_size=len(subset),
+        subset_size=subset_size,
         subset_sha256="",
         not_found=not_found,
-        not_found_examples=uids_to_hex(unique[missing][:5]),
-        repeated_count=output_count + not_found - len(subset),
+        not_found_examples=uids_to_hex(missing[:5]),
+        repeated_count=output_count + not_found - subset_size,
         skipped=dict(sorted(skipped.items())),
         gaps=[list(gap) for gap in run.listing.gaps],
         miscounted_shards=[
@@ -190,6 +199,10 @@ class _Run:
             journal=journal,
             progress=self.progress,
         )
+
+    def found(self, indexed: dict[str, dict[str, Any]]) -> UidArray:
+        """Uids of the selected samples, in pool order."""
+        return np.concatenate([load_selection(self.job.selection_path(name)).uids for name in indexed])
 
     def write(self, indexed: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Pass two: write the output shards that are not there yet; returns what each holds, by name."""

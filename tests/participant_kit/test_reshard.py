@@ -16,6 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -82,7 +84,6 @@ def test_samples_equal_those_of_the_original(
         folder / subset,
         workers=workers,
         shard_size=shard_size,
-        allow_missing=True,
     )
     lines = (folder / "expected" / "samples.jsonl").read_text().splitlines()
     expected = Counter((line["key"], str(sorted(line["members"].items()))) for line in map(json.loads, lines))
@@ -97,7 +98,7 @@ def test_samples_equal_those_of_the_original(
 
 def test_not_found_counts_uids_and_not_the_difference_of_totals(golden: Path, tmp_path: Path) -> None:
     folder = golden / "datacomp_reshard"
-    report = reshard(folder / "shards", tmp_path / "out", folder / "subset.npy", allow_missing=True)
+    report = reshard(folder / "shards", tmp_path / "out", folder / "subset.npy")
     pool: Counter[str] = Counter()
     for shard in list_shards(folder / "shards").shards:
         for sample in read_samples(shard.path, {"json"}):
@@ -173,7 +174,7 @@ def test_samples_that_cannot_be_looked_up_are_counted_by_reason(tmp_path: Path) 
     write_shard(tmp_path / "pool", 2, [*samples, Sample("last", {"jpg": b""})])
     write_shard(tmp_path / "pool", 0, [], {"successes": 3})
     subset = write_subset(tmp_path / "s.npy", ["1", "2", "2"])
-    report = reshard(tmp_path / "pool", tmp_path / "out", subset, allow_missing=True)
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
     assert report.skipped == {"malformed json": 2, "malformed uid": 1, "no json member": 1, "no uid in the json": 3}
     assert (report.processed_count, report.output_count, report.not_found) == (1, 1, 2)
     assert report.gaps == [[1, 1]]
@@ -194,26 +195,40 @@ def test_bad_subsets_are_refused_before_anything_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("known", "allow_missing"), [(0, False), (0, True), (3, False)])
-def test_foreign_uids_are_an_error_and_leave_the_folder_usable(
-    tmp_path: Path, known: int, *, allow_missing: bool
-) -> None:
-    uids = write_pool(tmp_path / "pool", shards=1)
-    foreign = write_subset(tmp_path / "foreign.npy", ["1", "2", *uids[:known]])
-    with pytest.raises(DataFormatError, match=r"2 of the \d uids of .*foreign\.npy are not in the shards") as raised:
-        reshard(tmp_path / "pool", tmp_path / "out", foreign, allow_missing=allow_missing)
-    assert ("--allow-missing" in raised.value.hint) == (known > 0)
+def write_metadata_uids(folder: Path, uids: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for number, part in enumerate((uids[::2], uids[1::2])):
+        pq.write_table(pa.table({"uid": part}), folder / f"{number:032x}.parquet")
+
+
+@pytest.mark.parametrize("known", [0, 3])
+def test_uids_that_never_were_in_the_pool_are_an_error_and_leave_the_folder_usable(tmp_path: Path, known: int) -> None:
+    pool, out = tmp_path / "pool", tmp_path / "out"
+    uids = write_pool(pool / "shards", shards=1)
+    write_metadata_uids(pool / "metadata", uids)
+    foreign = write_subset(tmp_path / "foreign.npy", ["1" * 32, "2" * 32, "2" * 32, *uids[:known]])
+    message = rf"2 uids of .*foreign\.npy are not in the pool's metadata .* \(first: {'1' * 32}\)"
+    with pytest.raises(DataFormatError, match=message):
+        reshard(pool / "shards", out, foreign)
+    assert list(out.iterdir()) == []
+    reshard(pool / "shards", out, write_subset(tmp_path / "s.npy", uids))
+
+
+def test_images_that_are_gone_are_left_out_and_counted(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool" / "shards", shards=1)
+    gone = ["1" * 32, "2" * 32]
+    write_metadata_uids(tmp_path / "pool" / "metadata", [*gone, *uids])
+    subset = write_subset(tmp_path / "s.npy", [*gone, *uids])
+    report = reshard(tmp_path / "pool" / "shards", tmp_path / "out", subset)
+    assert (report.output_count, report.not_found, report.not_found_examples) == (len(uids), 2, gone)
+
+
+def test_a_subset_without_any_sample_is_an_error(tmp_path: Path) -> None:
+    write_pool(tmp_path / "pool", shards=1)
+    foreign = write_subset(tmp_path / "foreign.npy", ["1", "2"])
+    with pytest.raises(DataFormatError, match="None of the 2 uids"):
+        reshard(tmp_path / "pool", tmp_path / "out", foreign)
     assert list((tmp_path / "out").iterdir()) == []
-    reshard(tmp_path / "pool", tmp_path / "out", write_subset(tmp_path / "s.npy", uids))
-
-
-def test_missing_images_are_left_out_when_that_is_asked_for(tmp_path: Path) -> None:
-    uids = write_pool(tmp_path / "pool", shards=1)
-    subset = write_subset(tmp_path / "s.npy", ["1", *uids])
-    report = reshard(tmp_path / "pool", tmp_path / "out", subset, allow_missing=True)
-    assert (report.output_count, report.not_found) == (len(uids), 1)
-    with pytest.raises(DataFormatError, match="are not in the shards"):
-        reshard(tmp_path / "pool", tmp_path / "out", subset)
 
 
 def test_the_output_folder_is_never_overwritten_unasked(tmp_path: Path) -> None:
@@ -336,7 +351,7 @@ def test_shards_of_an_earlier_state_of_the_pool_are_rewritten(tmp_path: Path) ->
     stop_after_two(tmp_path / "pool", tmp_path / "out", subset)
     for path in (tmp_path / "pool").glob("00000000*"):
         path.unlink()
-    report = reshard(tmp_path / "pool", tmp_path / "out", subset, shard_size=7, allow_missing=True)
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, shard_size=7)
     assert (report.output_count, report.not_found) == (40, 20)
     assert [key for _, key, _ in output_samples(tmp_path / "out")] == [f"{uid}-0" for uid in uids[20:]]
 

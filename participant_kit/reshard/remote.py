@@ -1,0 +1,271 @@
+"""Pools and outputs behind URLs (whatever fsspec reaches), by way of this machine's disk.
+
+Of a remote pool only the selected samples are kept here: each shard becomes a sparse file that holds their bytes at
+their places, beside an index that says where they are. With the pool's own ``index.parquet`` nothing else is fetched;
+without it every shard is fetched once. A remote output is written here and then sent, ``meta.json`` last. The scratch
+folder (``TMPDIR``) is named after the job, so a killed run goes on; it is removed at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.data.atomic import atomic_writer, make_folder, storage_errors
+from competition.data.digests import file_sha256
+from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.journal import Journal
+from competition.data.tar import open_tar
+from competition.data.uids import load_subset
+from competition.errors import DataFormatError, StorageError, UsageError
+from competition.progress import ProgressHook
+from participant_kit.pools.index import (
+    INDEX_NAME,
+    IndexedShard,
+    PoolIndex,
+    file_state,
+    load_index,
+    save_rows,
+    scan_shard,
+    write_index,
+)
+from participant_kit.reshard.options import DEFAULTS, Options
+from participant_kit.reshard.output import META
+from participant_kit.reshard.report import ReshardReport
+from participant_kit.reshard.run import reshard
+from participant_kit.reshard.selection import count_copies
+
+_GAP = 1 << 16
+"""Bytes between two samples that are fetched along, since another request would take longer."""
+
+_REQUEST = 64
+
+
+def reshard_anywhere(
+    source: str,
+    target: str,
+    subset: str,
+    workers: int = 1,
+    shard_size: int = 10_000,
+    progress: ProgressHook | None = None,
+    options: Options = DEFAULTS,
+) -> ReshardReport:
+    """``reshard`` where pool and output may be URLs, for instance ``s3://bucket/pool/shards`` or ``memory://pool``.
+
+    Raises:
+        UsageError: a protocol is unknown or its package is missing, or the output holds something else.
+        StorageError: something remote cannot be read or written.
+        DataFormatError, EngineError: as ``reshard``.
+    """
+    input_dir, output_dir, subset_path = _local(source), _local(target), Path(subset)
+    if input_dir is not None and output_dir is not None:
+        return reshard(input_dir, output_dir, subset_path, workers, shard_size, progress, options)
+    job = json.dumps([source, target, options.digest(file_sha256(load_path(subset_path)), shard_size)])
+    scratch = Path(tempfile.gettempdir()) / f"datacup-reshard-{hashlib.sha256(job.encode()).hexdigest()[:16]}"
+    engine = LocalEngine(workers) if options.engine is None else options.engine
+    remote_output = None if output_dir is not None else _open(target)
+    if remote_output is not None:
+        found = remote_output.check_usable(scratch / "out", json.loads(job)[2])
+        if found is not None:
+            return found
+    if input_dir is None:
+        input_dir = scratch / "pool"
+        _fetch(_open(source), input_dir, subset_path, engine, progress)
+    report = reshard(input_dir, output_dir or scratch / "out", subset_path, workers, shard_size, progress, options)
+    if remote_output is not None:
+        remote_output.send(scratch / "out", engine, progress)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return report
+
+
+def load_path(path: Path) -> Path:
+    """The path of a file that must be there."""
+    with storage_errors("reading", path):
+        path.stat()
+    return path
+
+
+def _local(place: str) -> Path | None:
+    """The folder that a path or a ``file://`` URL names; ``None`` for another URL."""
+    protocol, separator, rest = place.partition("://")
+    if not separator:
+        return Path(place)
+    return Path(rest) if protocol in {"file", "local"} else None
+
+
+@contextmanager
+def _remote_errors(action: str, place: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise StorageError(
+            f"{str(error) or type(error).__name__} while {action} {place}.",
+            hint="Run the same command again: it goes on.",
+        ) from error
+
+
+def _open(url: str) -> _Remote:
+    import fsspec  # type: ignore[import-untyped]
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"The URL {url} cannot be opened: {error}.") from error
+    return _Remote(system, root.rstrip("/"), url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    """A folder behind a URL."""
+
+    system: Any
+    root: str
+    url: str
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file, by name; empty where there is no such folder."""
+        with _remote_errors("listing", self.url):
+            try:
+                entries = self.system.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return {}
+        files = [entry for entry in entries if entry["type"] == "file"]
+        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in files}
+
+    def get(self, name: str, path: Path) -> None:
+        """Fetch a file; it appears whole."""
+        with atomic_writer(path, synced=False) as stream, _remote_errors("reading", f"{self.url}/{name}"):
+            self.system.get_file(self.path(name), stream.name)
+
+    def check_usable(self, folder: Path, digest: str) -> ReshardReport | None:
+        """Only what an earlier run of the job sent may lie at the output; returns the report of a finished one."""
+        present = self.sizes()
+        if META in present:
+            with _remote_errors("reading", self.url):
+                meta = json.loads(self.system.cat_file(self.path(META)))
+            if meta.get("job_digest") == digest:
+                return ReshardReport(**{field.name: meta[field.name] for field in fields(ReshardReport)})
+        ours = {path.name for path in folder.glob("*")} if (folder / META).exists() else set()
+        if not set(present) <= ours:
+            raise UsageError(f"The output {self.url} is not empty.", hint="Choose another place.")
+        return None
+
+    def send(self, folder: Path, engine: Engine, progress: ProgressHook | None) -> None:
+        """Copy the files of a finished output there, ``meta.json`` last."""
+        paths = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != META}
+        with _remote_errors("writing", self.url):
+            self.system.makedirs(self.root, exist_ok=True)
+        present = self.sizes()
+        left = {name: path for name, path in paths.items() if present.get(name) != path.stat().st_size}
+        engine.map(self._put, left, stage="sending shards", needs=Needs(threads=True), progress=progress)
+        self._put(folder / META)
+
+    def _put(self, path: Path) -> int:
+        with _remote_errors("writing", f"{self.url}/{path.name}"):
+            self.system.put_file(str(path), self.path(path.name))
+            sent: int = self.system.info(self.path(path.name))["size"]
+        if sent != path.stat().st_size:
+            raise StorageError(f"Only {sent} bytes of {self.url}/{path.name} arrived.", hint="Run the command again.")
+        return sent
+
+
+def _fetch(remote: _Remote, folder: Path, subset: Path, engine: Engine, progress: ProgressHook | None) -> None:
+    """Make ``folder`` a pool that has the selected samples of a remote one, each at its place, and their index."""
+    sizes = remote.sizes()
+    names = sorted(name for name in sizes if name.endswith(".tar") and not name.startswith("."))
+    if not names:
+        raise DataFormatError(f"{remote.url} holds no shard (*.tar).", hint="Point to the `shards` folder of a pool.")
+    make_folder(folder / "rows")
+    work = folder / "rows"
+    journal = Journal(work / "fetched.jsonl", file_sha256(subset), synced=False)
+    for name, entry in journal.completed.items():
+        path = folder / name
+        if (
+            name not in sizes
+            or not path.exists()
+            or [sizes[name], file_state(path)] != [entry["bytes"], entry["state"]]
+        ):
+            journal.forget(name)
+    if len(journal.completed) < len(names) and INDEX_NAME in sizes:
+        make_folder(folder / "given")
+        remote.get(INDEX_NAME, folder / "given" / INDEX_NAME)
+    index = load_index(folder / "given")
+    tasks = {name: (name, sizes[name]) for name in names}
+    fetch = partial(_fetch_shard, remote, folder, subset, index, frozenset(sizes))
+    done = engine.map(
+        fetch, tasks, stage="fetching shards", needs=Needs(threads=True), journal=journal, progress=progress
+    )
+    write_index(folder / INDEX_NAME, work, done)
+
+
+def _fetch_shard(
+    remote: _Remote, folder: Path, subset: Path, index: PoolIndex | None, present: frozenset[str], task: tuple[str, int]
+) -> dict[str, Any]:
+    name, size = task
+    path, stem = folder / name, name.removesuffix(".tar")
+    if f"{stem}_stats.json" in present:
+        remote.get(f"{stem}_stats.json", folder / f"{stem}_stats.json")
+    uids = load_subset(subset, require_sorted=False)
+    known = index is not None and name in index.shards and index.shards[name]["state"][0] == size
+    if index is not None and known:
+        found = index.read(name)
+        spans = _spans(found, count_copies(found.uids, uids) > 0)
+        with atomic_writer(path, synced=False) as stream:
+            for position, content in _requested(remote, name, spans):
+                stream.seek(position)
+                stream.write(content)
+            stream.truncate(size)
+    else:
+        found = _fetch_whole(remote, name, path, uids)
+    if len(found.unread) and f"{stem}.parquet" in present:
+        remote.get(f"{stem}.parquet", folder / f"{stem}.parquet")
+    return {"bytes": size, "state": file_state(path), **save_rows(folder / "rows" / f"{name}.npy", found)}
+
+
+def _fetch_whole(remote: _Remote, name: str, path: Path, uids: NDArray[np.void]) -> IndexedShard:
+    """Fetch a shard, keep what is selected."""
+    whole = path.with_suffix(".whole")
+    remote.get(name, whole)
+    with open_tar(whole) as buffer, atomic_writer(path, synced=False) as stream:
+        found, _, _ = scan_shard(buffer, whole)
+        for start, stop in _spans(found, count_copies(found.uids, uids) > 0):
+            stream.seek(start)
+            stream.write(buffer[start:stop])
+        stream.truncate(len(buffer))
+    whole.unlink()
+    return found
+
+
+def _spans(found: IndexedShard, wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Byte ranges of the wanted samples and of those without uid, in order; near ones are one range."""
+    pairs = np.concatenate([np.stack([found.starts[wanted], found.stops[wanted]], axis=1), found.unread])
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(pairs.tolist()):
+        if merged and start - merged[-1][1] <= _GAP:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _requested(remote: _Remote, name: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """The content of byte ranges, some requests at a time."""
+    for first in range(0, len(spans), _REQUEST):
+        starts, stops = map(list, zip(*spans[first : first + _REQUEST], strict=True))
+        with _remote_errors("reading", f"{remote.url}/{name}"):
+            contents = remote.system.cat_ranges([remote.path(name)] * len(starts), starts, stops, on_error="raise")
+        yield from zip(starts, contents, strict=True)

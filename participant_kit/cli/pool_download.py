@@ -1,0 +1,155 @@
+"""``datacup pool download``: a published pool, or one's own urls, with the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from competition.errors import UsageError
+from participant_kit.cli.console import Console, JsonOption
+
+if TYPE_CHECKING:
+    from participant_kit.pools.download import DownloadReport
+    from participant_kit.pools.external import ExternalReport
+    from participant_kit.pools.images import ImageOptions, ImagesReport
+
+
+def command(
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<name>.")
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="DataComp's small, medium, large or xlarge pool, or datacomp_1b.")
+    ] = None,
+    shift: Annotated[
+        str | None,
+        typer.Option(
+            "--shift", help="A shift of ImageNet++: oi1000, la1000-i2i, la1000-t2i, sd1000-i2i, sd1000-t2i or in1000."
+        ),
+    ] = None,
+    urls: Annotated[
+        Path | None, typer.Option("--urls", help="Your own data: a parquet file of urls and captions.")
+    ] = None,
+    url_col: Annotated[str, typer.Option("--url-col", help="With --urls: the column of urls.")] = "url",
+    caption_col: Annotated[str, typer.Option("--caption-col", help="With --urls: the column of captions.")] = "text",
+    sha256_col: Annotated[
+        str | None, typer.Option("--sha256-col", help="With --urls: digests that the images are verified by.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Commit on the Hub; default: today's, recorded in pool.json.")
+    ] = None,
+    metadata_only: Annotated[bool, typer.Option("--metadata-only", help="Leave the images.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="Get the CLIP features (npz), too.")] = False,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Shards at a time.")] = 16,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Connections of each process.")] = 128,
+    retries: Annotated[int, typer.Option("--retries", min=0, help="Further attempts for an image, at once.")] = 2,
+    timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds that a host may be silent.")] = 10,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed/--no-retry-failed", help="Once all shards are there, try failed images again."),
+    ] = True,
+    blur: Annotated[bool, typer.Option("--blur/--no-blur", help="Blur faces where the pool says they are.")] = True,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Refuse images whose bytes are not the published ones.")
+    ] = True,
+    private_hosts: Annotated[
+        bool, typer.Option("--allow-private-hosts", help="Fetch from addresses that are not public, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Get a published pool, or the images of your own urls; again, to go on, repair, and retry what failed."""
+    console = Console(as_json=as_json)
+    if sum(value is not None for value in (scale, shift, urls)) != 1:
+        raise UsageError("Name one pool: --scale, --shift or --urls.")
+    if urls is not None and (revision is not None or features):
+        raise UsageError("--revision and --features belong to pools of the Hub, not to --urls.")
+
+    from participant_kit.pools.images import ImageOptions
+
+    options = ImageOptions(
+        processes,
+        threads,
+        blur=blur,
+        verify=verify,
+        retries=retries,
+        timeout_s=timeout,
+        retry_failed=retry_failed,
+        private_hosts=private_hosts,
+    )
+    images = None if metadata_only else options
+    if urls is not None:
+        _external(console, urls, (url_col, caption_col, sha256_col), output_dir or Path("pools") / urls.stem, images)
+    else:
+        name = scale or shift or ""
+        _published(console, name, scale is not None, output_dir or Path("pools") / name, (revision, features, images))
+
+
+def _published(
+    console: Console,
+    name: str,
+    is_scale: bool,
+    folder: Path,
+    wanted: tuple[str | None, bool, ImageOptions | None],
+) -> None:
+    from participant_kit.pools.catalogue import SCALES, SHIFTS, find_pool
+    from participant_kit.pools.download import DownloadOptions, download_pool
+    from participant_kit.settings import KitSettings
+
+    pool = find_pool(name, SCALES if is_scale else SHIFTS)
+    revision, features, images = wanted
+    options = DownloadOptions(KitSettings().hub_endpoint, revision, features=features, images=images)
+    with console.progress(f"Downloading {pool.title}") as progress:
+        report = download_pool(pool, folder, options, progress=progress)
+    _show_published(console, report, folder)
+    if is_scale:
+        console.next_step(
+            f"datacup subset clip_score --fraction 0.3 --metadata-dir {folder}/metadata --save-path subset.npy"
+        )
+    else:
+        console.next_step(f"datacup pool import {folder}/{pool.folder} -o {folder}-pool")
+
+
+def _show_published(console: Console, report: DownloadReport, folder: Path) -> None:
+    shown: dict[str, object] = {
+        "pool": report.pool,
+        "from": f"{report.repo} at {report.revision}",
+        "files": f"{report.files:,} ({report.bytes / 1e9:,.2f} GB), of which {report.files_fetched:,} were fetched now",
+    }
+    shown |= _images_shown(report.images)
+    console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown | {"folder": folder})
+    _advise(console, report.images)
+
+
+def _external(
+    console: Console, urls: Path, columns: tuple[str, str, str | None], folder: Path, images: ImageOptions | None
+) -> None:
+    from participant_kit.pools.external import UrlFile, download_urls
+
+    with console.progress(f"Downloading the images of {urls.name}") as progress:
+        report: ExternalReport = download_urls(UrlFile(urls, *columns), folder, images, progress=progress)
+    rows = report.urls
+    shown: dict[str, object] = {"rows": f"{rows.rows:,}", "  dropped: without a url": f"{rows.without_url:,}"}
+    shown |= {"samples": f"{rows.samples:,}", "  without a caption": f"{rows.without_caption:,}"}
+    shown |= {"  url and caption of another": f"{rows.repeated:,}"} | _images_shown(report.images)
+    console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown | {"folder": folder})
+    _advise(console, report.images)
+    console.next_step(f"datacup pool annotate --help, to make metadata of {folder}/shards")
+
+
+def _images_shown(report: ImagesReport | None) -> dict[str, object]:
+    if report is None:
+        return {}
+    shown: dict[str, object] = {
+        "images": f"{report.images:,} of {report.rows:,} ({report.images / max(1, report.rows):.1%}), "
+        f"in {report.shards:,} shards",
+        "  fetched now": f"{report.fetched:,}",
+    }
+    return shown | {f"  failed: {kind}": f"{count:,}" for kind, count in report.failed.items()}
+
+
+def _advise(console: Console, report: ImagesReport | None) -> None:
+    failed = sum(report.failed.values()) if report is not None else 0
+    if failed:
+        console.note(f"{failed:,} images could not be had. Run the same command again to try these, and only these.")

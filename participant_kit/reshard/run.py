@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from competition.data.digests import file_sha256
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.shards import SHARD_FORMAT, ShardListing, list_shards
 from competition.data.uids import UidArray, contained_in, load_subset, multiplicities, uids_to_hex
@@ -35,7 +35,7 @@ def reshard(
     input_dir: Path,
     output_dir: Path,
     subset_path: Path,
-    workers: int = 1,
+    workers: Workers = 1,
     shard_size: int = 10_000,
     progress: ProgressHook | None = None,
     options: Options = DEFAULTS,
@@ -49,7 +49,7 @@ def reshard(
         input_dir: folder of the pool's tars.
         output_dir: absent, empty, or holding an unfinished run of the same job; a finished run of it is returned.
         subset_path: sorted uids; a uid that occurs c times gives c copies.
-        workers: tasks at a time.
+        workers: how many tasks at a time on this machine, or an engine.
         shard_size: samples in each output shard but the last.
         progress: told after every shard of each pass.
         options: the rarer choices.
@@ -63,7 +63,7 @@ def reshard(
     """
     if shard_size < 1:
         raise UsageError(f"The shard size is {shard_size}; it must be at least 1.")
-    engine = LocalEngine(workers) if options.engine is None else options.engine
+    engine = engine_of(workers)
     subset = load_subset(subset_path)
     if not len(subset):
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
@@ -78,7 +78,7 @@ def reshard(
     if finished is not None:
         return finished
     small = sum(state[0] for state in states.values()) < _THREADS_BELOW
-    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), workers, progress)
+    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), progress)
     indexed = run.index(states)
     report = replace(
         _count(run, indexed, subset),
@@ -173,7 +173,6 @@ class _Run:
     shard_size: int
     engine: Engine
     needs: Needs
-    workers: int
     progress: ProgressHook | None
 
     def index(self, states: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
@@ -211,7 +210,8 @@ class _Run:
             if not path.exists() or path.stat().st_size != written["bytes"]:
                 journal.forget(name)
         tasks = {SHARD_FORMAT.format(number): number for number in range(plan.output_shards)}
-        lanes = max(1, self.workers // len(tasks))
+        idle = self.engine.workers // len(tasks) if isinstance(self.engine, LocalEngine) else 1
+        lanes = max(1, idle)
         results = self.engine.map(
             partial(write_output, job, plan, [entry["state"] for entry in indexed.values()], lanes),
             tasks,

@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 
 
+@spread
 def command(
     input_dir: Annotated[str, typer.Option("--input-dir", "-i", help="The pool's shards: a folder, or a URL.")],
     output_dir: Annotated[str, typer.Option("--output-dir", "-o", help="Where the new shards go: a folder, or a URL.")],
     subset: Annotated[str, typer.Option("--subset-file", "-s", help="The subset: an .npy file of uids.")],
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Samples a shard.")] = 10_000,
     first_shard: Annotated[
         int, typer.Option("--first-shard", min=0, help="Number of the first shard of the pool that is used.")

@@ -22,7 +22,8 @@ from tests.participant_kit.subsets.synthetic import write_pool
 GROUP = typer.main.get_command(app).commands["subset"]  # type: ignore[attr-defined]
 ALGEBRA = {"and", "or", "minus", "weights", "sample", "top", "info", "diff"}
 OWN = {"where", "function"}
-SHARED = {"--metadata-dir", "--save-path", "--num-workers", "-j", "--json"}
+SPREAD = {"--num-workers", "-j", "--engine", "--ray-address", "--task-log"}
+SHARED = SPREAD | {"--metadata-dir", "--save-path", "--json"}
 
 
 def datacup(*words: str | Path) -> str:

@@ -9,13 +9,14 @@ import typer
 
 from competition.errors import UsageError
 from competition.rules import find_competition, find_scale
-from participant_kit.cli import pool_cluster, pool_index, pool_info, pool_verify
+from participant_kit.cli import pool_annotate, pool_cluster, pool_index, pool_info, pool_verify
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import ScaleOption, WorkersOption
 
 app = typer.Typer(no_args_is_help=True, help="Get or build the pool that entries choose from.")
 
 
+app.command("annotate")(pool_annotate.command)
 app.command("cluster")(pool_cluster.command)
 app.command("index")(pool_index.command)
 app.command("info")(pool_info.command)

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 
 
+@spread
 def command(
     shards_dir: Annotated[Path, typer.Option("--shards-dir", "-i", help="Shards in webdataset's layout.")],
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="The metadata folder to make.")],
@@ -31,7 +33,7 @@ def command(
     language_model: Annotated[
         Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
     ] = None,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Compute sizes, digests, CLIP scores and features, languages and copy descriptors of any shards.

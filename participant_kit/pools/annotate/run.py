@@ -17,7 +17,7 @@ import torch
 import competition
 from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.shards import Shard, list_shards
 from competition.errors import DataFormatError, UsageError
@@ -31,6 +31,8 @@ from participant_kit.subsets.language import language_model
 RECORD_NAME = "annotation.json"
 _VERSION = 1
 _WORK_FOLDER = ".annotate"
+_CLUSTER_THREADS = 4
+"""Processor cores that decode for each GPU of a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,7 @@ def annotate_pool(
     shards_dir: Path,
     output_dir: Path,
     options: AnnotateOptions,
-    workers: int = 1,
-    *,
-    engine: Engine | None = None,
+    workers: Workers = 1,
     progress: ProgressHook | None = None,
 ) -> AnnotateReport:
     """Make DataComp's metadata for shards in webdataset's layout: one parquet file and npz for each shard with rows.
@@ -113,8 +113,8 @@ def annotate_pool(
         shards_dir: folder of tars.
         output_dir: the metadata folder: absent, empty, or of the same job; a finished one's record is returned.
         options: models and batch.
-        workers: tasks at a time; with GPUs, threads that decode.
-        engine: runs the tasks; this machine's processes when absent.
+        workers: tasks at a time, or the engine that runs them. With GPUs there is a task for each of them, and the
+            workers decode.
         progress: told after every shard.
 
     Raises:
@@ -128,10 +128,8 @@ def annotate_pool(
     listing = list_shards(shards_dir)
     models = tuple(find_model(choice) for choice in options.models)
     language = language_model(options.language_model)
-    gpus = torch.cuda.device_count()
-    # With GPUs a task for each of them, and the workers decode; without, a task for each worker.
-    threads = max(1, workers // gpus) if gpus else 1
-    job = Job(output_dir, models, language, options.batch, threads, gpus)
+    engine, needs, threads = _engine(workers)
+    job = Job(output_dir, models, language, options.batch, threads, gpu=needs.gpus > 0)
     described = [each.as_json() for each in models]
     identifier = {"file": language.name, "sha256": file_sha256(language)}
     job_digest = _digest([_VERSION, described, identifier, options.batch])
@@ -141,8 +139,6 @@ def annotate_pool(
         finished = _prepare(output_dir, job_digest, input_digest)
         if finished is not None:
             return finished
-        needs = Needs(gpus=1 if gpus else 0)
-        engine = LocalEngine(workers, gpus=gpus) if engine is None else engine
         done = _map(job, listing.shards, job_digest, engine, needs, progress)
         gaps = [list(gap) for gap in listing.gaps]
         report = _report(done, described, identifier, gaps, input_digest, job_digest)
@@ -150,6 +146,17 @@ def annotate_pool(
         with storage_errors("removing", output_dir / _WORK_FOLDER):
             shutil.rmtree(output_dir / _WORK_FOLDER)
     return report
+
+
+def _engine(workers: Workers) -> tuple[Engine, Needs, int]:
+    """What runs the tasks, what each needs, and the threads that decode in it."""
+    engine, gpus = engine_of(workers), torch.cuda.device_count()
+    if not gpus:
+        return engine, Needs(), 1
+    if isinstance(engine, LocalEngine):
+        engine.gpus = gpus  # an engine of this machine knows of GPUs only what it is told
+        return engine, Needs(gpus=1), max(1, engine.workers // gpus)
+    return engine, Needs(cpus=_CLUSTER_THREADS, gpus=1), _CLUSTER_THREADS
 
 
 def _map(

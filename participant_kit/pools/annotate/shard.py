@@ -58,8 +58,8 @@ class Job:
         models: at most one for each role.
         language_model: a fastText model.
         batch: pairs that go through the models together.
-        threads: that decode images; with one, the processor's only work besides is the models'.
-        gpus: of this machine; without, the models run on one core of the processor.
+        threads: that decode images.
+        gpu: the models run on a GPU; else on one core of the processor.
     """
 
     output: Path
@@ -67,7 +67,7 @@ class Job:
     language_model: Path
     batch: int
     threads: int
-    gpus: int
+    gpu: bool
 
 
 @dataclass(slots=True)
@@ -99,9 +99,9 @@ def annotate_shard(job: Job, task: tuple[int, Shard]) -> dict[str, Any]:
     """
     position, shard = task
     state = file_state(shard.path)
-    device = f"cuda:{position % job.gpus}" if job.gpus else "cpu"
+    device = f"cuda:{position % torch.cuda.device_count()}" if job.gpu else "cpu"
     rows = _Rows()
-    with _one_thread(job.gpus == 0), ThreadPoolExecutor(job.threads) as pool:
+    with _one_thread(not job.gpu), ThreadPoolExecutor(job.threads) as pool:
         for batch in _looked_at(job, shard, pool, rows.dropped):
             _encode(job, device, batch, rows)
     stem = _write(job, shard, rows)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from competition.data.engine import Engine, LocalEngine
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import EngineName, EngineOption, RayAddressOption, TaskLogOption
 
 if TYPE_CHECKING:
     from participant_kit.pools.download import DownloadReport
@@ -57,6 +61,9 @@ def command(
     private_hosts: Annotated[
         bool, typer.Option("--allow-private-hosts", help="Fetch from addresses that are not public, too.")
     ] = False,
+    engine: EngineOption = EngineName.LOCAL,
+    ray_address: RayAddressOption = None,
+    task_log: TaskLogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Get a published pool, or the images of your own urls; again, to go on, repair, and retry what failed."""
@@ -79,11 +86,28 @@ def command(
         private_hosts=private_hosts,
     )
     images = None if metadata_only else options
-    if urls is not None:
-        _external(console, urls, (url_col, caption_col, sha256_col), output_dir or Path("pools") / urls.stem, images)
-    else:
-        name = scale or shift or ""
-        _published(console, name, scale is not None, output_dir or Path("pools") / name, (revision, features, images))
+    with _engine(engine, ray_address, task_log, processes) as chosen:
+        if urls is not None:
+            columns = (url_col, caption_col, sha256_col)
+            _external(console, urls, columns, output_dir or Path("pools") / urls.stem, (images, chosen))
+        else:
+            name = scale or shift or ""
+            wanted = (revision, features, images)
+            _published(console, name, scale is not None, output_dir or Path("pools") / name, (wanted, chosen))
+
+
+@contextmanager
+def _engine(name: EngineName, ray_address: str | None, log: Path | None, processes: int) -> Iterator[Engine]:
+    """What fetches the images: this machine, or a cluster, which is left at the end."""
+    if name is EngineName.LOCAL:
+        if ray_address is not None:
+            raise UsageError("--ray-address is given without --engine ray.", hint="Add --engine ray, or leave it away.")
+        yield LocalEngine(processes, log=log)
+        return
+    from competition.data.ray_engine import RayEngine
+
+    with RayEngine(ray_address, processes, log=log) as on_cluster:
+        yield on_cluster
 
 
 def _published(
@@ -91,17 +115,17 @@ def _published(
     name: str,
     is_scale: bool,
     folder: Path,
-    wanted: tuple[str | None, bool, ImageOptions | None],
+    wanted: tuple[tuple[str | None, bool, ImageOptions | None], Engine],
 ) -> None:
     from participant_kit.pools.catalogue import SCALES, SHIFTS, find_pool
     from participant_kit.pools.download import DownloadOptions, download_pool
     from participant_kit.settings import KitSettings
 
     pool = find_pool(name, SCALES if is_scale else SHIFTS)
-    revision, features, images = wanted
+    (revision, features, images), engine = wanted
     options = DownloadOptions(KitSettings().hub_endpoint, revision, features=features, images=images)
     with console.progress(f"Downloading {pool.title}") as progress:
-        report = download_pool(pool, folder, options, progress=progress)
+        report = download_pool(pool, folder, options, engine=engine, progress=progress)
     _show_published(console, report, folder)
     if is_scale:
         console.next_step(
@@ -123,19 +147,28 @@ def _show_published(console: Console, report: DownloadReport, folder: Path) -> N
 
 
 def _external(
-    console: Console, urls: Path, columns: tuple[str, str, str | None], folder: Path, images: ImageOptions | None
+    console: Console,
+    urls: Path,
+    columns: tuple[str, str, str | None],
+    folder: Path,
+    wanted: tuple[ImageOptions | None, Engine],
 ) -> None:
     from participant_kit.pools.external import UrlFile, download_urls
 
+    images, engine = wanted
     with console.progress(f"Downloading the images of {urls.name}") as progress:
-        report: ExternalReport = download_urls(UrlFile(urls, *columns), folder, images, progress=progress)
+        report: ExternalReport = download_urls(
+            UrlFile(urls, *columns), folder, images, engine=engine, progress=progress
+        )
     rows = report.urls
     shown: dict[str, object] = {"rows": f"{rows.rows:,}", "  dropped: without a url": f"{rows.without_url:,}"}
     shown |= {"samples": f"{rows.samples:,}", "  without a caption": f"{rows.without_caption:,}"}
     shown |= {"  url and caption of another": f"{rows.repeated:,}"} | _images_shown(report.images)
     console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown | {"folder": folder})
     _advise(console, report.images)
-    console.next_step(f"datacup pool annotate --help, to make metadata of {folder}/shards")
+    console.next_step(
+        f"datacup pool annotate -i {folder}/shards -o {folder}/metadata --model ViT-B-32 --pretrained openai"
+    )
 
 
 def _images_shown(report: ImagesReport | None) -> dict[str, object]:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 
 
+@spread
 def command(
     source: Annotated[Path, typer.Argument(help="A folder of images (any depth), or of a webdataset's tars.")],
     output_dir: Annotated[
@@ -24,7 +26,7 @@ def command(
     caption_col: Annotated[
         str, typer.Option("--caption-col", help="With --captions: the column of captions.")
     ] = "caption",
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Make shards of a folder of images or of a webdataset; a killed import goes on where it stopped."""
@@ -42,4 +44,6 @@ def command(
     shown |= {"samples": f"{report.samples:,}", "  without a caption": f"{report.without_caption:,}"}
     shown |= {"  kept their uid": f"{report.kept_uids:,}", "shards": f"{report.shards:,}", "folder": folder}
     console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown)
-    console.next_step(f"datacup pool annotate --help, to make metadata of {folder}/shards")
+    console.next_step(
+        f"datacup pool annotate -i {folder}/shards -o {folder}/metadata --model ViT-B-32 --pretrained openai"
+    )

@@ -7,7 +7,6 @@ else that a resumed download needs lies in ``.download``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from competition import __version__
 from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.engine import Engine
 from competition.data.metadata import list_metadata
 from competition.errors import UsageError
 from competition.progress import ProgressHook
@@ -72,7 +72,12 @@ class DownloadReport(Record):
 
 
 def download_pool(
-    pool: KnownPool, folder: Path, options: DownloadOptions, *, progress: ProgressHook | None = None
+    pool: KnownPool,
+    folder: Path,
+    options: DownloadOptions,
+    *,
+    engine: Engine | None = None,
+    progress: ProgressHook | None = None,
 ) -> DownloadReport:
     """Get the pool, or go on where an earlier run stopped, or put right what has become wrong since.
 
@@ -80,6 +85,7 @@ def download_pool(
         pool: which.
         folder: made when absent; gets ``metadata`` (or ``shards``, or ``files``), ``shards`` and ``pool.json``.
         options: how.
+        engine: fetches the images; see ``fetch_images``.
         progress: told after every file, and about images about once a second.
 
     Raises:
@@ -109,7 +115,14 @@ def download_pool(
         done = repair(options.endpoint, listing, files, target, receipts, progress=progress)
         images = None
         if pool.content is Content.METADATA and options.images is not None:
-            images = _images(folder, list_metadata(target), options.images, progress)
+            images = fetch_images(
+                list_metadata(target),
+                folder / SHARDS_FOLDER,
+                folder / WORK_FOLDER / "images",
+                options.images,
+                engine=engine,
+                progress=progress,
+            )
     return DownloadReport(
         pool=pool.name,
         repo=pool.repo,
@@ -119,12 +132,6 @@ def download_pool(
         bytes=sum(file.size for file in files),
         images=images,
     )
-
-
-def _images(
-    folder: Path, sources: Sequence[Path], options: ImageOptions, progress: ProgressHook | None
-) -> ImagesReport:
-    return fetch_images(sources, folder / SHARDS_FOLDER, folder / WORK_FOLDER / "images", options, progress=progress)
 
 
 def _pinned(pool: KnownPool, folder: Path, options: DownloadOptions) -> Listing:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
+from competition.data.engine import Engine
 from competition.data.metadata import column_types, read_uids
 from competition.data.uids import sort_uids
 from competition.errors import DataFormatError, UsageError
@@ -74,7 +75,12 @@ class ExternalReport(Record):
 
 
 def download_urls(
-    given: UrlFile, folder: Path, images: ImageOptions | None, *, progress: ProgressHook | None = None
+    given: UrlFile,
+    folder: Path,
+    images: ImageOptions | None,
+    *,
+    engine: Engine | None = None,
+    progress: ProgressHook | None = None,
 ) -> ExternalReport:
     """Make the pool of a file of urls in ``folder``, or go on with it; ``images`` None leaves the images.
 
@@ -95,7 +101,9 @@ def download_urls(
         sources = sorted((folder / URLS_FOLDER).glob("[0-9]*.parquet"))
         fetched = None
         if images is not None and sources:
-            fetched = fetch_images(sources, folder / SHARDS_FOLDER, work / "images", images, progress=progress)
+            fetched = fetch_images(
+                sources, folder / SHARDS_FOLDER, work / "images", images, engine=engine, progress=progress
+            )
     return ExternalReport(urls=report, images=fetched)
 
 
@@ -174,7 +182,7 @@ def _tables(given: UrlFile) -> Iterator[Any]:
     with _parquet_errors(given.path), pq.ParquetFile(given.path) as parquet:
         waiting: list[Any] = []
         count = 0
-        for batch in parquet.iter_batches(batch_size=50_000, columns=list(dict.fromkeys(columns))):
+        for batch in parquet.iter_batches(batch_size=min(50_000, FILE_ROWS), columns=list(dict.fromkeys(columns))):
             waiting.append(batch)
             count += batch.num_rows
             if count >= FILE_ROWS:

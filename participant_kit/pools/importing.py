@@ -17,7 +17,7 @@ from typing import Any
 
 from competition.canonical import digest
 from competition.data.atomic import make_folder, storage_errors
-from competition.data.engine import Engine, LocalEngine
+from competition.data.engine import Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.shards import SHARD_FORMAT
 from competition.errors import DataFormatError, UsageError
@@ -49,8 +49,7 @@ def import_pool(
     folder: Path,
     *,
     captions: CaptionTable | None = None,
-    workers: int = 2,
-    engine: Engine | None = None,
+    workers: Workers = 2,
     progress: ProgressHook | None = None,
 ) -> ImportReport:
     """Make a pool of what lies in ``source``, or go on where an earlier run stopped.
@@ -59,8 +58,7 @@ def import_pool(
         source: a folder with ``*.tar`` directly in it is a webdataset; otherwise all images below it are taken.
         folder: made when absent; gets ``shards`` and ``pool.json``.
         captions: where captions are, if not beside the images.
-        workers: processes.
-        engine: runs the shards; by default that many processes on this machine.
+        workers: processes on this machine, or the engine that makes the shards.
         progress: told after every shard.
 
     Raises:
@@ -91,9 +89,7 @@ def import_pool(
         for name in journal.completed:
             if not (shards / name).exists():
                 journal.forget(name)
-        made = (engine or LocalEngine(workers)).map(
-            make_shard, tasks, stage="importing samples", journal=journal, progress=progress
-        )
+        made = engine_of(workers).map(make_shard, tasks, stage="importing samples", journal=journal, progress=progress)
     return _report(made)
 
 

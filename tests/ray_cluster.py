@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import time
@@ -43,13 +44,24 @@ def two_nodes() -> Iterator[str]:
 
 
 def processes(word: str) -> dict[int, str]:
-    """Command lines, by process id, that contain a word."""
+    """Command lines, by process id, that contain a word: one that only a cluster's own processes have."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if word in line:
-            found[int(folder.name)] = line[:200]
+            if word in line:
+                found[int(folder.name)] = line[:200]
+    return found
+
+
+def task_workers(address: str) -> set[int]:
+    """The processes that run tasks on the nodes of a cluster. (Without its agents, a node ends itself.)"""
+    nodes = {number for number, line in processes(f"--gcs-address={address}").items() if "/raylet " in line}
+    found = set()
+    for number in processes("ray::"):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{number}/cmdline").read_bytes()
+            parent = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+            if parent in nodes and words.startswith(b"ray::") and b"Agent" not in words:
+                found.add(number)
     return found

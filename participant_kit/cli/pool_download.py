@@ -20,47 +20,64 @@ if TYPE_CHECKING:
     from participant_kit.pools.images import ImageOptions, ImagesReport
 
 
+OutputDirOption = Annotated[
+    Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<name>.")
+]
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", help="DataComp's small, medium, large or xlarge pool, or datacomp_1b.")
+]
+ShiftOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shift", help="A shift of ImageNet++: oi1000, la1000-i2i, la1000-t2i, sd1000-i2i, sd1000-t2i or in1000."
+    ),
+]
+UrlsOption = Annotated[Path | None, typer.Option("--urls", help="Your own data: a parquet file of urls and captions.")]
+UrlColOption = Annotated[str, typer.Option("--url-col", help="With --urls: the column of urls.")]
+CaptionColOption = Annotated[str, typer.Option("--caption-col", help="With --urls: the column of captions.")]
+Sha256ColOption = Annotated[
+    str | None, typer.Option("--sha256-col", help="With --urls: digests that the images are verified by.")
+]
+RevisionOption = Annotated[
+    str | None, typer.Option("--revision", help="Commit on the Hub; default: today's, recorded in pool.json.")
+]
+MetadataOnlyOption = Annotated[bool, typer.Option("--metadata-only", help="Leave the images.")]
+FeaturesOption = Annotated[bool, typer.Option("--features", help="Get the CLIP features (npz), too.")]
+ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Shards at a time.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Connections of each process.")]
+RetriesOption = Annotated[int, typer.Option("--retries", min=0, help="Further attempts for an image, at once.")]
+TimeoutOption = Annotated[int, typer.Option("--timeout", min=1, help="Seconds that a host may be silent.")]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed/--no-retry-failed", help="Once all shards are there, try failed images again.")
+]
+BlurOption = Annotated[bool, typer.Option("--blur/--no-blur", help="Blur faces where the pool says they are.")]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Refuse images whose bytes are not the published ones.")
+]
+PrivateHostsOption = Annotated[
+    bool, typer.Option("--allow-private-hosts", help="Fetch from addresses that are not public, too.")
+]
+
+
 def command(
-    output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<name>.")
-    ] = None,
-    scale: Annotated[
-        str | None, typer.Option("--scale", help="DataComp's small, medium, large or xlarge pool, or datacomp_1b.")
-    ] = None,
-    shift: Annotated[
-        str | None,
-        typer.Option(
-            "--shift", help="A shift of ImageNet++: oi1000, la1000-i2i, la1000-t2i, sd1000-i2i, sd1000-t2i or in1000."
-        ),
-    ] = None,
-    urls: Annotated[
-        Path | None, typer.Option("--urls", help="Your own data: a parquet file of urls and captions.")
-    ] = None,
-    url_col: Annotated[str, typer.Option("--url-col", help="With --urls: the column of urls.")] = "url",
-    caption_col: Annotated[str, typer.Option("--caption-col", help="With --urls: the column of captions.")] = "text",
-    sha256_col: Annotated[
-        str | None, typer.Option("--sha256-col", help="With --urls: digests that the images are verified by.")
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option("--revision", help="Commit on the Hub; default: today's, recorded in pool.json.")
-    ] = None,
-    metadata_only: Annotated[bool, typer.Option("--metadata-only", help="Leave the images.")] = False,
-    features: Annotated[bool, typer.Option("--features", help="Get the CLIP features (npz), too.")] = False,
-    processes: Annotated[int, typer.Option("--processes", min=1, help="Shards at a time.")] = 16,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Connections of each process.")] = 128,
-    retries: Annotated[int, typer.Option("--retries", min=0, help="Further attempts for an image, at once.")] = 2,
-    timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds that a host may be silent.")] = 10,
-    retry_failed: Annotated[
-        bool,
-        typer.Option("--retry-failed/--no-retry-failed", help="Once all shards are there, try failed images again."),
-    ] = True,
-    blur: Annotated[bool, typer.Option("--blur/--no-blur", help="Blur faces where the pool says they are.")] = True,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Refuse images whose bytes are not the published ones.")
-    ] = True,
-    private_hosts: Annotated[
-        bool, typer.Option("--allow-private-hosts", help="Fetch from addresses that are not public, too.")
-    ] = False,
+    output_dir: OutputDirOption = None,
+    scale: ScaleOption = None,
+    shift: ShiftOption = None,
+    urls: UrlsOption = None,
+    url_col: UrlColOption = "url",
+    caption_col: CaptionColOption = "text",
+    sha256_col: Sha256ColOption = None,
+    revision: RevisionOption = None,
+    metadata_only: MetadataOnlyOption = False,
+    features: FeaturesOption = False,
+    processes: ProcessesOption = 16,
+    threads: ThreadsOption = 128,
+    retries: RetriesOption = 2,
+    timeout: TimeoutOption = 10,
+    retry_failed: RetryFailedOption = True,
+    blur: BlurOption = True,
+    verify: VerifyOption = True,
+    private_hosts: PrivateHostsOption = False,
     engine: EngineOption = EngineName.LOCAL,
     ray_address: RayAddressOption = None,
     task_log: TaskLogOption = None,

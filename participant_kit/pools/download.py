@@ -21,7 +21,7 @@ from competition.errors import UsageError
 from competition.progress import ProgressHook
 from competition.records.base import CommitSha, Record
 from participant_kit.pools.catalogue import Content, KnownPool
-from participant_kit.pools.hub_files import Listing, list_files, repair
+from participant_kit.pools.hub_files import HubFile, Listing, list_files, repair
 from participant_kit.pools.images import ImageOptions, ImagesReport, fetch_images
 from participant_kit.pools.lock import locked
 from participant_kit.pools.places import SHARDS_FOLDER
@@ -103,12 +103,7 @@ def download_pool(
     make_folder(folder / WORK_FOLDER)
     with locked(folder / WORK_FOLDER):
         listing = _pinned(pool, folder, options)
-        files = [file for file in listing.files if pool.wants(file.path, features=options.features)]
-        if not files:
-            raise UsageError(
-                f"{pool.repo} holds no file of {pool.title} at revision {listing.revision}.",
-                hint="Was the repository rearranged? An earlier commit can be named with --revision.",
-            )
+        files = _wanted(pool, listing, features=options.features)
         target = folder / pool.folder
         _refuse_strangers(target, listing, pool)
         receipts = folder / WORK_FOLDER / "receipts.jsonl"
@@ -132,6 +127,16 @@ def download_pool(
         bytes=sum(file.size for file in files),
         images=images,
     )
+
+
+def _wanted(pool: KnownPool, listing: Listing, *, features: bool) -> list[HubFile]:
+    files = [file for file in listing.files if pool.wants(file.path, features=features)]
+    if not files:
+        raise UsageError(
+            f"{pool.repo} holds no file of {pool.title} at revision {listing.revision}.",
+            hint="Was the repository rearranged? An earlier commit can be named with --revision.",
+        )
+    return files
 
 
 def _pinned(pool: KnownPool, folder: Path, options: DownloadOptions) -> Listing:

@@ -41,7 +41,7 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
     from competition.evaluation.run import evaluate_suite
 
     make_folder(parts)
-    recipe = _recipe(training, rules)
+    recipe = recipe_of(training, rules)
     report = evaluate_suite(model, rules, recipe, evaluation_root, done=tuple(done), on_result=keep)
     write_bytes(run_dir / REPORT_FILE, report.model_dump_json(indent=2).encode())
     with storage_errors("removing", parts):
@@ -63,7 +63,8 @@ def read_training_report(run_dir: Path) -> TrainingReport:
         raise DataFormatError(f"{path} is not a training report.", hint=hint) from error
 
 
-def _recipe(training: TrainingReport, rules: Competition) -> Recipe:
+def recipe_of(training: TrainingReport, rules: Competition) -> Recipe:
+    """The recipe that a run was trained with (raises ``EvaluationError`` when the competition has it no more)."""
     for recipe in rules.recipes:
         if recipe.digest == training.recipe_digest:
             return recipe

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ray_cluster import two_nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,3 +19,10 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/golden is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """Of a Ray cluster with two nodes on this machine, which is started for the first test that asks."""
+    with two_nodes() as address:
+        yield address

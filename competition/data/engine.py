@@ -128,6 +128,19 @@ class LocalEngine:
         return max(1, min(self.workers // max(1, needs.cpus), by_gpu))
 
 
+Workers = int | Engine
+"""How many tasks at a time on this machine, or the engine that runs them."""
+
+
+def engine_of(workers: Workers) -> Engine:
+    """The engine that ``workers`` means.
+
+    Raises:
+        UsageError: fewer than one worker.
+    """
+    return LocalEngine(workers) if isinstance(workers, int) else workers
+
+
 def _in_process(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun) -> Outcomes:
     while run.open:
         name = run.take()

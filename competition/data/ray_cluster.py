@@ -19,8 +19,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # It would send the current folder, perhaps with a pool in it, to every node when started by `uv run`.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # What workers print stays in Ray's logs. Not printing it to the terminal is an option of ``ray.init``, which leaves out
-    # the nodes' own messages, such as those of every killed worker.
+    # An option of ``ray.init`` keeps what workers print off the terminal; this, what nodes say of every killed worker.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     # Tasks without GPUs see them as they do elsewhere; unset, Ray warns that this will become so.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -254,7 +254,7 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+    except Exception as error:  # strange headers break NumPy's parser in more ways than it names
         raise DataFormatError(f"Subset {path} has a malformed NumPy header.") from error
     if dtype != UID_DTYPE or len(shape) != 1:
         raise DataFormatError(

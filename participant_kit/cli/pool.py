@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from competition.rules import find_competition, find_scale
-from participant_kit.cli import pool_cluster, pool_index, pool_info, pool_verify
+from participant_kit.cli import (
+    pool_annotate,
+    pool_cluster,
+    pool_download,
+    pool_import,
+    pool_index,
+    pool_info,
+    pool_verify,
+)
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import ScaleOption, WorkersOption
+from participant_kit.cli.options import ScaleOption, spread
 
 app = typer.Typer(no_args_is_help=True, help="Get or build the pool that entries choose from.")
-
-
-app.command("cluster")(pool_cluster.command)
-app.command("index")(pool_index.command)
-app.command("info")(pool_info.command)
-app.command("verify")(pool_verify.command)
 
 
 @app.callback()
@@ -28,13 +31,14 @@ def _group() -> None:
 
 
 @app.command("build")
+@spread
 def build(
     name: Annotated[str, typer.Argument(help="The competition whose pool is built: digits.", metavar="NAME")],
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<pool>.")
     ] = None,
     scale: ScaleOption = "nano",
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Build a pool from data that ships with the competition.
@@ -60,3 +64,13 @@ def build(
 def suggestion(pool: Path) -> str:
     """The command that chooses from a pool."""
     return f"datacup subset clip_score --metadata-dir {pool}/metadata --arch l14 --fraction 0.3 --save-path subset.npy"
+
+
+# In the order of a participant's work.
+app.command("download")(pool_download.command)
+app.command("import")(pool_import.command)
+app.command("annotate")(pool_annotate.command)
+app.command("verify")(pool_verify.command)
+app.command("info")(pool_info.command)
+app.command("index")(pool_index.command)
+app.command("cluster")(pool_cluster.command)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import MetadataDirOption, SeedOption, WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SeedOption, spread
 
 
+@spread
 def command(
     metadata_dir: MetadataDirOption,
     save_path: Annotated[Path, typer.Option("--save-path", help="Where the centroids go: an .npy file.")],
@@ -32,10 +34,13 @@ def command(
         Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
     ] = None,
     seed: SeedOption = 0,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Group the pool's images by k-means (Faiss; on a GPU if there is one). A killed run keeps the choice of images."""
+    """Group the pool's images by k-means.
+
+    Faiss does it, on a GPU if there is one. A killed run keeps the choice of images.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.pools.cluster import ClusterOptions, cluster_pool

@@ -8,16 +8,21 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 
 
+@spread
 def command(
     shards_dir: Annotated[Path, typer.Option("--shards-dir", "-i", help="The pool's shards folder.")],
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every shard once and write index.parquet beside them, so that `datacup reshard` need not."""
+    """Note where every sample lies, for `datacup reshard`.
+
+    Every shard is read once; index.parquet is written beside them.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.pools.index import build_index

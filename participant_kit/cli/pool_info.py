@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 from participant_kit.cli.pool_verify import MetadataPartOption, PoolArgument, ShardsPartOption
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _LANGUAGES_SHOWN = 8
 
 
+@spread
 def command(
     pool: PoolArgument = None,
     metadata_dir: MetadataPartOption = None,
@@ -24,10 +26,13 @@ def command(
         bool, typer.Option("--footers-only", help="Read no column: no score quantiles and sizes, but quickest.")
     ] = False,
     languages: Annotated[bool, typer.Option("--languages", help="Also the languages of a sample of captions.")] = False,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Rows, files, bytes, columns, quantiles of scores, sizes of images, features and shards of a pool."""
+    """Say what a pool holds.
+
+    Rows, files, bytes, columns, quantiles of scores, sizes of images, features and shards.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.pools.info import describe_pool

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from competition.errors import DataFormatError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
 
 if TYPE_CHECKING:
     from participant_kit.pools.verify import VerifyReport
@@ -23,6 +24,7 @@ MetadataPartOption = Annotated[
 ShardsPartOption = Annotated[Path | None, typer.Option("--shards-dir", help="Instead of POOL_DIR: the shards folder.")]
 
 
+@spread
 def command(
     pool: PoolArgument = None,
     metadata_dir: MetadataPartOption = None,
@@ -33,10 +35,13 @@ def command(
     work_dir: Annotated[
         Path | None, typer.Option("--work-dir", help="Where a killed run keeps what it knows; default: in the pool.")
     ] = None,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for faults in a pool; the exit code is 0 only if there is none. A killed run goes on where it stopped."""
+    """Look for faults in a pool.
+
+    The exit code is 0 only if there is none. A killed run goes on where it stopped.
+    """
     console = Console(as_json=as_json)
 
     from participant_kit.pools.places import PoolPlaces

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import WorkersOption
+from participant_kit.cli.options import spread
+
+if TYPE_CHECKING:
+    from participant_kit.reshard import ReshardReport
 
 
+@spread
 def command(
     input_dir: Annotated[str, typer.Option("--input-dir", "-i", help="The pool's shards: a folder, or a URL.")],
     output_dir: Annotated[str, typer.Option("--output-dir", "-o", help="Where the new shards go: a folder, or a URL.")],
     subset: Annotated[str, typer.Option("--subset-file", "-s", help="The subset: an .npy file of uids.")],
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Samples a shard.")] = 10_000,
     first_shard: Annotated[
         int, typer.Option("--first-shard", min=0, help="Number of the first shard of the pool that is used.")
@@ -63,6 +68,10 @@ def command(
     )
     with console.progress("Resharding") as progress:
         report = reshard_anywhere(input_dir, output_dir, subset, workers, shard_size, progress, options)
+    _show(console, report, input_dir, output_dir)
+
+
+def _show(console: Console, report: ReshardReport, input_dir: str, output_dir: str) -> None:
     shown: dict[str, object] = {
         "samples read": f"{report.processed_count:,}",
         "samples written": f"{report.output_count:,}",

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from participant_kit.cli import subset_algebra, subset_compare, subset_own
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import MetadataDirOption, SavePathOption, WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SavePathOption, spread
 from participant_kit.cli.subset_report import show_report
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def _strategy_command(strategy: Strategy) -> Any:
     ``StrategyOptions.check`` can say whose they are; help does not show them."""
     from participant_kit.subsets.strategy import declared_options
 
+    @spread
     def run(
         metadata_dir: MetadataDirOption,
         save_path: SavePathOption,
-        workers: WorkersOption = 2,
+        workers: Workers = 2,
         as_json: JsonOption = False,
         **given: Any,
     ) -> None:
@@ -128,7 +130,7 @@ def _strategy_command(strategy: Strategy) -> Any:
 
 
 def _choose(
-    name: str, metadata_dir: Path, save_path: Path, given: Mapping[str, Any], *, workers: int, as_json: bool
+    name: str, metadata_dir: Path, save_path: Path, given: Mapping[str, Any], *, workers: Workers, as_json: bool
 ) -> None:
     from participant_kit.subsets import StrategyOptions, build_subset
 

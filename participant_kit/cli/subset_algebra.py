@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import MetadataDirOption, SavePathOption, SeedOption, WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SavePathOption, SeedOption, spread
 from participant_kit.cli.subset_report import show_report
 
 SubsetsArgument = Annotated[list[Path], typer.Argument(metavar="SUBSET.npy", help="Two or more subsets.")]
@@ -70,6 +71,7 @@ def sample(
     show_report(console, report, save_path, "rows", _SHARDS)
 
 
+@spread
 def top(
     subset: SubsetArgument,
     column: Annotated[str, typer.Option("--by", help="A column of numbers, for instance clip_l14_similarity_score.")],
@@ -77,7 +79,7 @@ def top(
     save_path: SavePathOption,
     count: CountOption = None,
     fraction: FractionOption = None,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """The rows of a subset with the greatest values of a metadata column, and all that tie with the last one.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import SeedOption, WorkersOption
+from participant_kit.cli.options import SeedOption, spread
 
 if TYPE_CHECKING:
     from participant_kit.subsets.differences import Differences, Histogram
@@ -52,6 +53,7 @@ def info(subset: SubsetArgument, as_json: JsonOption = False) -> None:
     console.pairs(found.as_json(), shown)
 
 
+@spread
 def diff(
     first: SubsetArgument,
     second: OtherArgument,
@@ -66,7 +68,7 @@ def diff(
     ] = None,
     examples: Annotated[int, typer.Option("--examples", help="Pictures of each side, at most 200.")] = 24,
     seed: SeedOption = 0,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """What two subsets have in common, and what only one of them has: in numbers, scores, sizes and pictures."""

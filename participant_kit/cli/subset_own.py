@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import MetadataDirOption, SavePathOption, WorkersOption
+from participant_kit.cli.options import MetadataDirOption, SavePathOption, spread
 from participant_kit.cli.subset_report import show_report
 
 
+@spread
 def where(
     condition: Annotated[
         str,
@@ -21,7 +23,7 @@ def where(
     ],
     metadata_dir: MetadataDirOption,
     save_path: SavePathOption,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """The samples for which your condition in SQL is true.
@@ -37,6 +39,7 @@ def where(
     show_report(console, report, save_path, "pool", metadata_dir.parent / "shards")
 
 
+@spread
 def function(
     name: Annotated[
         str,
@@ -44,7 +47,7 @@ def function(
     ],
     metadata_dir: MetadataDirOption,
     save_path: SavePathOption,
-    workers: WorkersOption = 2,
+    workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """The samples for which your Python function says true.

@@ -25,6 +25,7 @@ import competition
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
+from competition.data.engine import Workers
 from competition.data.journal import Journal
 from competition.data.metadata import column_uids, read_columns, read_feature
 from competition.data.uids import UidArray
@@ -113,7 +114,7 @@ def cluster_pool(
     metadata_dir: Path,
     save_path: Path,
     options: ClusterOptions,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: ProgressHook | None = None,
 ) -> ClusterReport:
     """Group a pool's images and write the centres as a float32 ``.npy``, with a record beside it.

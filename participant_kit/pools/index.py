@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, storage_errors
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.sample_table import SampleTable, scan_table
 from competition.data.sample_uids import read_uids
@@ -153,7 +154,7 @@ def load_index(directory: Path) -> PoolIndex | None:
     return PoolIndex(path, content["shards"]) if content.get("version") == _VERSION else None
 
 
-def build_index(directory: Path, workers: int = 1, progress: ProgressHook | None = None) -> IndexReport:
+def build_index(directory: Path, workers: Workers = 1, progress: ProgressHook | None = None) -> IndexReport:
     """Read every shard of a pool once and write ``index.parquet`` beside them. A killed build goes on.
 
     Raises:
@@ -168,9 +169,8 @@ def build_index(directory: Path, workers: int = 1, progress: ProgressHook | None
         known = journal.completed.get(shard.name)
         if known and (known["state"] != file_state(shard.path) or not (work / f"{shard.name}.npy").exists()):
             journal.forget(shard.name)
-    engine: Engine = LocalEngine(workers)
     tasks = {shard.name: shard for shard in listing.shards}
-    done = engine.map(
+    done = engine_of(workers).map(
         partial(_index_shard, work),
         tasks,
         stage="indexing shards",
@@ -202,7 +202,7 @@ def save_rows(path: Path, found: IndexedShard) -> dict[str, Any]:
     rows = np.empty(len(found.uids), dtype=_ROW_DTYPE)
     rows["uid"], rows["start"], rows["stop"] = found.uids, found.starts, found.stops
     with atomic_writer(path, synced=False) as stream:
-        np.lib.format.write_array(stream, rows, allow_pickle=False)
+        write_npy(stream, rows)
     unread = found.unread.tolist()
     return {"samples": len(rows), "skipped": dict(found.skipped), "unread": unread, "damage": found.damage}
 

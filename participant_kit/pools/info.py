@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.metadata import (
     column_bytes,
     column_floats,
@@ -134,21 +134,19 @@ class PoolInfo:
 
 def describe_pool(
     places: PoolPlaces,
-    workers: int = 1,
+    workers: Workers = 1,
     *,
     footers_only: bool = False,
     languages: bool = False,
-    engine: Engine | None = None,
     progress: ProgressHook | None = None,
 ) -> PoolInfo:
     """Say what a pool holds. Scores and sizes are read; the other columns, features and shards only as headers.
 
     Args:
         places: folders of metadata, of shards, or both.
-        workers: tasks at a time.
+        workers: how many tasks at a time on this machine, or an engine.
         footers_only: read no column.
         languages: identify the language of some captions.
-        engine: runs the tasks; threads of this process when absent.
         progress: told after every file.
 
     Raises:
@@ -158,7 +156,7 @@ def describe_pool(
     """
     if places.metadata is None and places.shards is None:
         raise UsageError("There is nothing to describe: neither a metadata nor a shard folder is given.")
-    engine = LocalEngine(workers) if engine is None else engine
+    engine = engine_of(workers)
     files = [] if places.metadata is None else list_metadata(places.metadata)
     found = engine.map(
         partial(_describe_file, footers_only),

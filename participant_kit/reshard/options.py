@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import competition
-from competition.data.engine import Engine
 from competition.errors import UsageError
 from participant_kit.reshard.images import ImageChange
 from participant_kit.reshard.passes import digest_of
@@ -23,7 +22,6 @@ class Options:
         change: what happens to images; ``None``: nothing.
         digests: note every output shard's sha256 in the manifest, which takes longer than copying.
         overwrite: first remove what an earlier reshard left in the output folder.
-        engine: runs the passes; ``None``: this machine.
     """
 
     first_shard: int = 0
@@ -33,7 +31,6 @@ class Options:
     change: ImageChange | None = None
     digests: bool = True
     overwrite: bool = False
-    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         if self.first_shard < 0 or (self.num_shards is not None and self.num_shards < 1):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import PARTIAL_SUFFIX, atomic_writer, make_folder, storage_errors, write_bytes
 from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
@@ -78,17 +79,18 @@ def _clear(output_dir: Path, marker: Path) -> None:
                     path.unlink()
 
 
-def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str, dict[str, Any]]) -> None:
-    """The files beside the shards; ``meta.json`` last, since it says that the output is complete."""
+def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str, dict[str, Any]]) -> ReshardReport:
+    """Write the files beside the shards, ``meta.json`` last, since it says that the output is complete."""
     sizes = {name: shard["samples"] for name, shard in written.items()}
     shards = [{"name": name, **{key: shard[key] for key in _IN_MANIFEST}} for name, shard in written.items()]
     _write_json(job.output_dir / SIZES, sizes)
     with atomic_writer(job.output_dir / SAMPLE_IDS, synced=False) as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(subset, dtype=UID_DTYPE), allow_pickle=False)
+        write_npy(stream, np.asarray(subset, dtype=UID_DTYPE))
     _write_json(job.output_dir / MANIFEST, {"job_digest": job.digest, "shards": shards})
     _write_json(job.output_dir / META, report.as_json())
     with storage_errors("removing", job.work_dir):
         shutil.rmtree(job.work_dir)
+    return report
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer
 
 _ORDER_DTYPE = np.dtype([("row", "<i8"), ("copy", "<i4")])
@@ -83,5 +84,5 @@ def plan_output(
     else:
         order = order[np.random.Generator(np.random.PCG64(shuffle_seed)).permutation(total)]
     with atomic_writer(order_path, synced=False) as stream:
-        np.lib.format.write_array(stream, order, allow_pickle=False)
+        write_npy(stream, order)
     return OutputPlan(names, ends, total, shard_size, order_path)

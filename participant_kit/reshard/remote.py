@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, make_folder, storage_errors
 from competition.data.digests import file_sha256
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.tar import open_tar
 from competition.data.uids import load_subset
@@ -56,7 +56,7 @@ def reshard_anywhere(
     source: str,
     target: str,
     subset: str,
-    workers: int = 1,
+    workers: Workers = 1,
     shard_size: int = 10_000,
     progress: ProgressHook | None = None,
     options: Options = DEFAULTS,
@@ -73,7 +73,7 @@ def reshard_anywhere(
         return reshard(input_dir, output_dir, subset_path, workers, shard_size, progress, options)
     job = json.dumps([source, target, options.digest(file_sha256(load_path(subset_path)), shard_size)])
     scratch = Path(tempfile.gettempdir()) / f"datacup-reshard-{hashlib.sha256(job.encode()).hexdigest()[:16]}"
-    engine = LocalEngine(workers) if options.engine is None else options.engine
+    engine = engine_of(workers)
     remote_output = None if output_dir is not None else _open(target)
     if remote_output is not None:
         found = remote_output.check_usable(scratch / "out", json.loads(job)[2])

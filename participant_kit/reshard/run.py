@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from competition.data.digests import file_sha256
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.shards import SHARD_FORMAT, ShardListing, list_shards
 from competition.data.uids import UidArray, contained_in, load_subset, multiplicities, uids_to_hex
@@ -36,7 +36,7 @@ def reshard(
     input_dir: Path,
     output_dir: Path,
     subset_path: Path,
-    workers: int = 1,
+    workers: Workers = 1,
     shard_size: int = 10_000,
     progress: ProgressHook | None = None,
     options: Options = DEFAULTS,
@@ -50,22 +50,22 @@ def reshard(
         input_dir: folder of the pool's tars.
         output_dir: absent, empty, or holding an unfinished run of the same job; a finished run of it is returned.
         subset_path: sorted uids; a uid that occurs c times gives c copies.
-        workers: tasks at a time.
+        workers: how many tasks at a time on this machine, or an engine.
         shard_size: samples in each output shard but the last.
         progress: told after every shard of each pass.
         options: the rarer choices.
 
     Raises:
         UsageError: the output folder holds something else, or a number is out of range.
-        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is
-            foreign to the pool (see ``refuse_foreign``), or there are more
-            faults than tolerated (a damaged tar is named with its byte; the other shards' work is kept).
+        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is foreign to the
+            pool (see ``refuse_foreign``), or there are more faults than tolerated (a damaged tar is named with its
+            byte; the other shards' work is kept).
         StorageError: the disk is full, or a path cannot be read or written; finished shards are kept.
         EngineError: a worker died on every attempt.
     """
     if shard_size < 1:
         raise UsageError(f"The shard size is {shard_size}; it must be at least 1.")
-    engine = LocalEngine(workers) if options.engine is None else options.engine
+    engine = engine_of(workers)
     subset = load_subset(subset_path)
     if not len(subset):
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
@@ -80,17 +80,10 @@ def reshard(
     if finished is not None:
         return finished
     small = sum(state[0] for state in states.values()) < _THREADS_BELOW
-    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), workers, progress)
+    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), progress)
     indexed = run.index(states)
-    unique, counts = multiplicities(subset)
-    missing = ~contained_in(unique, run.found(indexed))
-    try:
-        refuse_foreign(unique[missing], subset_path, input_dir)
-    except DataFormatError:
-        shutil.rmtree(job.work_dir)  # the folder stays usable for a better subset
-        raise
     report = replace(
-        _count(run, indexed, len(subset), unique[missing], int(counts[missing].sum())),
+        _count(run, indexed, len(subset), *_missing(run, indexed, subset)),
         subset_sha256=subset_sha256,
         input_digest=input_digest,
         job_digest=job.digest,
@@ -98,8 +91,7 @@ def reshard(
     _refuse(run, report, options.tolerate)
     written = run.write(indexed)
     report = replace(report, undecodable_images=sum(shard["undecodable"] for shard in written.values()))
-    finish(job, report, subset, written)
-    return report
+    return finish(job, report, subset, written)
 
 
 def _chosen(listing: ShardListing, options: Options) -> ShardListing:
@@ -114,6 +106,18 @@ def _chosen(listing: ShardListing, options: Options) -> ShardListing:
     numbers = [shard.number for shard in shards if shard.number is not None]
     gaps = tuple(gap for gap in listing.gaps if min(numbers) < gap[0] < max(numbers))
     return ShardListing(listing.directory, shards, gaps)
+
+
+def _missing(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> tuple[UidArray, int]:
+    """Distinct uids of the subset that no pool sample has, and how many entries they are. Foreign ones are refused."""
+    unique, counts = multiplicities(subset)
+    missing = ~contained_in(unique, run.found(indexed))
+    try:
+        refuse_foreign(unique[missing], run.job.subset_path, run.job.input_dir)
+    except DataFormatError:
+        shutil.rmtree(run.job.work_dir)  # the folder stays usable for a better subset
+        raise
+    return unique[missing], int(counts[missing].sum())
 
 
 def _count(
@@ -180,7 +184,6 @@ class _Run:
     shard_size: int
     engine: Engine
     needs: Needs
-    workers: int
     progress: ProgressHook | None
 
     def index(self, states: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
@@ -222,7 +225,8 @@ class _Run:
             if not path.exists() or path.stat().st_size != written["bytes"]:
                 journal.forget(name)
         tasks = {SHARD_FORMAT.format(number): number for number in range(plan.output_shards)}
-        lanes = max(1, self.workers // len(tasks))
+        idle = self.engine.workers // len(tasks) if isinstance(self.engine, LocalEngine) else 1
+        lanes = max(1, idle)
         results = self.engine.map(
             partial(write_output, job, plan, [entry["state"] for entry in indexed.values()], lanes),
             tasks,

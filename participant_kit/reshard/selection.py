@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, storage_errors
 from competition.data.sample_table import SampleTable, scan_ranges
 from competition.data.sample_uids import MALFORMED, read_uids, well_formed
@@ -146,7 +147,7 @@ def save_selection(path: Path, selection: Selection) -> None:
             selection.table.kinds,
             np.array(extensions, dtype=np.bytes_),
         ):
-            np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+            write_npy(stream, array)
 
 
 def load_selection(path: Path) -> Selection:

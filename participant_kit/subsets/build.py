@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from competition.data.engine import Workers
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.basic_filter import BASIC_FILTER
@@ -60,7 +61,7 @@ def build_subset(
     metadata_dir: Path,
     save_path: Path,
     options: StrategyOptions = NO_OPTIONS,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: ProgressHook | None = None,
 ) -> SubsetReport:
     """Choose a subset of a pool and write it with its record. A killed run goes on where it stopped when run again.
@@ -70,11 +71,12 @@ def build_subset(
         metadata_dir: the pool's metadata folder.
         save_path: the ``.npy`` to write; the record goes to ``<save_path>.json``. Existing ones are replaced.
         options: what the strategy takes.
-        workers: processes.
+        workers: how many tasks at a time on this machine, or an engine.
         progress: told after every metadata file.
 
     Raises:
-        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path.
+        UsageError: unknown strategy, an option that it does not take, a value out of range, not a ``.npy`` path, a
+            pool's folder instead of its metadata's, or no sample is kept.
         DataFormatError: a metadata file is damaged or lacks a column.
         StorageError: a file cannot be read or written.
     """

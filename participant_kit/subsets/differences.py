@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from competition.data.engine import Workers
 from competition.data.metadata import column_types, column_uids, read_columns
 from competition.data.uids import load_subset
 from competition.progress import ProgressHook
@@ -59,7 +60,7 @@ class Differences:
 
 
 def compare_metadata(
-    first: Path, second: Path, metadata_dir: Path, workers: int = 1, progress: ProgressHook | None = None
+    first: Path, second: Path, metadata_dir: Path, workers: Workers = 1, progress: ProgressHook | None = None
 ) -> Differences:
     """Count the pool's rows by which of two subsets has them, and by score and size; columns it lacks are left out.
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from competition.data.digests import file_sha256
+from competition.data.engine import Workers
 from competition.data.metadata import column_types, column_uids, list_metadata, read_columns
 from competition.errors import UsageError
 from competition.progress import ProgressHook
@@ -25,7 +26,7 @@ _EXAMPLE = "For instance: def keep(frame): return frame['original_width'] >= 200
 
 
 def function_subset(
-    function: str, metadata_dir: Path, save_path: Path, workers: int = 1, progress: ProgressHook | None = None
+    function: str, metadata_dir: Path, save_path: Path, workers: Workers = 1, progress: ProgressHook | None = None
 ) -> SubsetReport:
     """Keep the rows for which a function says true.
 
@@ -38,7 +39,7 @@ def function_subset(
         function: ``FILE.py:NAME``.
         metadata_dir: the pool's metadata folder.
         save_path: the ``.npy`` to write; the record, with the file's sha256, goes to ``<save_path>.json``.
-        workers: processes.
+        workers: how many tasks at a time on this machine, or an engine.
         progress: told after every metadata file.
 
     Raises:

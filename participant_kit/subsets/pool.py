@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from competition.data.atomic import make_folder
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.merge import MEMORY_ROWS, merge_subsets
 from competition.data.metadata import features_path, list_metadata, row_count
@@ -43,9 +43,9 @@ class MetadataPool:
     fingerprint: str = ""
 
     @classmethod
-    def open(cls, metadata_dir: Path, workers: int = 1) -> MetadataPool:
-        """The pool of a metadata folder, worked on by this machine's processes."""
-        return cls(tuple(list_metadata(metadata_dir)), LocalEngine(workers))
+    def open(cls, metadata_dir: Path, workers: Workers = 1) -> MetadataPool:
+        """The pool of a metadata folder, and who works on it."""
+        return cls(tuple(list_metadata(metadata_dir)), engine_of(workers))
 
     def map(
         self, function: Callable[[Path], R], stage: str, journal: Journal | None = None, *, quick: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 import competition
 from competition.data.atomic import make_folder, storage_errors
 from competition.data.digests import file_sha256
+from competition.data.engine import Workers
 from competition.data.uids import save_subset
 from competition.errors import UsageError
 from competition.progress import ProgressHook
@@ -41,7 +42,7 @@ class Choice:
 
 
 def run_choice(
-    choice: Choice, metadata_dir: Path, save_path: Path, workers: int = 1, progress: ProgressHook | None = None
+    choice: Choice, metadata_dir: Path, save_path: Path, workers: Workers = 1, progress: ProgressHook | None = None
 ) -> SubsetReport:
     """Choose, and write the subset with its record; see ``build_subset``.
 

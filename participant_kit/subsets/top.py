@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder
+from competition.data.engine import Workers
 from competition.data.journal import Journal
 from competition.data.metadata import column_uids, read_columns
 from competition.data.uids import UID_DTYPE, UidArray, count_in, load_subset
@@ -40,7 +41,7 @@ def top_subset(
     metadata_dir: Path,
     save_path: Path,
     share: Share,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: ProgressHook | None = None,
 ) -> SubsetReport:
     """Keep the rows of a subset with the greatest values of a metadata column, and all that tie with the last one.
@@ -57,7 +58,7 @@ def top_subset(
         metadata_dir: the pool's metadata folder.
         save_path: as of ``combine_subsets``.
         share: of the subset's rows.
-        workers: processes.
+        workers: how many tasks at a time on this machine, or an engine.
         progress: told after every metadata file.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
+from competition.data.engine import Workers
 from competition.data.metadata import column_types, column_uids, list_metadata, read_columns
 from competition.errors import UsageError
 from competition.progress import ProgressHook
@@ -47,7 +48,7 @@ _MANY_ROWS = re.compile(r"\b(select|over)\b", re.IGNORECASE)
 
 
 def where_subset(
-    condition: str, metadata_dir: Path, save_path: Path, workers: int = 1, progress: ProgressHook | None = None
+    condition: str, metadata_dir: Path, save_path: Path, workers: Workers = 1, progress: ProgressHook | None = None
 ) -> SubsetReport:
     """Keep the rows for which a condition is true, for instance ``clip_l14_similarity_score > 0.24``.
 
@@ -60,7 +61,7 @@ def where_subset(
         condition: see above.
         metadata_dir: the pool's metadata folder.
         save_path: the ``.npy`` to write; the record, which holds the condition, goes to ``<save_path>.json``.
-        workers: at a time.
+        workers: how many tasks at a time on this machine, or an engine.
         progress: told after every metadata file.
 
     Raises:

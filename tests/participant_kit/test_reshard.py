@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def write_pool(folder: Path, shards: int = 3, samples: int = 20, image_bytes: int = 300) -> list[str]:
     """A pool of ``shards * samples`` distinct samples; returns their uids in pool order."""
     generator = np.random.default_rng(0)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     uids: list[str] = []
     for shard in range(shards):
         content = []

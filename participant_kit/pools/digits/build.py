@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from competition import __version__
 from competition.canonical import digest
 from competition.data.atomic import make_folder, storage_errors, write_bytes
-from competition.data.engine import LocalEngine
+from competition.data.engine import Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.lock import folder_lock
 from competition.data.metadata import pool_uids
@@ -95,7 +95,7 @@ class _Build:
 
 
 def build_digits_pool(
-    output_dir: Path, scale: Scale, seed: int = 0, workers: int = 2, progress: ProgressHook | None = None
+    output_dir: Path, scale: Scale, seed: int = 0, workers: Workers = 2, progress: ProgressHook | None = None
 ) -> PoolReport:
     """Build the pool of a scale, or go on where a killed build stopped, or recognise that it is finished.
 
@@ -107,7 +107,7 @@ def build_digits_pool(
         output_dir: made when absent.
         scale: whose pool it is; its ``samples`` are built.
         seed: the competition's pools have seed 0.
-        workers: processes that render.
+        workers: how many tasks at a time on this machine, or an engine.
         progress: told after every shard and every metadata file.
 
     Raises:
@@ -131,14 +131,14 @@ def build_digits_pool(
         return _finish(build, time.monotonic() - start)
 
 
-def _make_parts(build: _Build, workers: int, progress: ProgressHook) -> None:
+def _make_parts(build: _Build, workers: Workers, progress: ProgressHook) -> None:
     """Shards and reference models at the same time: training takes one worker as long as rendering takes the others."""
     tasks: dict[str, Path | ShardTask] = {"reference": build.work, **build.tasks}
     journal = Journal(build.work / "journal.jsonl", build.fingerprint)
     for name, task in tasks.items():
         if not all(path.exists() for path in _made(task)):
             journal.forget(name)
-    LocalEngine(workers).map(
+    engine_of(workers).map(
         _make_part, tasks, stage="rendering shards and training score models", journal=journal, progress=progress
     )
 

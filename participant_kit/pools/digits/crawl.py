@@ -18,6 +18,7 @@ from competition.catalog.digits.captions import describe
 from competition.catalog.digits.rendering import Conditions, Look, decode, draw_look, encode_jpeg, render
 from competition.catalog.digits.split import Part, load_part
 from competition.catalog.digits.testsets import test_photograph
+from participant_kit.pools.annotate.identity import pair_uid
 from participant_kit.pools.digits.distractors import PATTERNS, junk_caption, pattern_caption, pattern_image
 
 
@@ -81,7 +82,7 @@ class Find:
     @property
     def uid(self) -> str:
         """128 bits of a hash of (url, text), as 32 hex digits."""
-        return hashlib.blake2b(f"{self.url}\0{self.text}".encode(), digest_size=16).hexdigest()
+        return pair_uid(self.url, self.text)
 
 
 def kind_of(seed: int, index: int) -> Kind:

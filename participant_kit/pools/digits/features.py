@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from competition.catalog.digits.rendering import decode
 from competition.data.metadata import SCHEMA, write_metadata
 from competition.data.shards import read_samples
 from competition.evaluation.encoders import ClipEncoder
+from participant_kit.pools.annotate.descriptors import DEDUP_DIMENSIONS, Floats, orthonormal
+from participant_kit.pools.annotate.pairs import encode_pairs
 from participant_kit.pools.digits.score_model import prepare
 
 DIMENSIONS = {"b32": 512, "l14": 768}
-DEDUP_DIMENSIONS = 256
 
-_PROJECTION_SEED = 20_260_104
 _THUMBNAIL = 16
-
-Floats = NDArray[np.float32]
 
 
 def write_shard_metadata(
@@ -57,14 +54,13 @@ def score_pairs(
         member: L2-normalised features (n, 512) and (n, 768), descriptors ``dedup`` (n, 256).
     """
     pixels = np.stack([prepare(image) for image in images])
-    distinct, place = np.unique(np.array(texts), return_inverse=True)
     scores: dict[str, Floats] = {}
     features: dict[str, Floats] = {}
     for role, encoder in encoders.items():
-        image, text = encoder.encode_images(pixels), encoder.encode_texts(distinct.tolist())[place]
-        scores[role] = (image * text).sum(axis=1).astype(np.float32)
-        basis = _orthonormal(image.shape[1], DIMENSIONS[role])
-        features[f"{role}_img"], features[f"{role}_txt"] = image @ basis, text @ basis
+        pairs = encode_pairs(encoder, pixels, texts)
+        scores[role] = pairs.scores
+        basis = orthonormal(pairs.images.shape[1], DIMENSIONS[role])
+        features[f"{role}_img"], features[f"{role}_txt"] = pairs.images @ basis, pairs.texts @ basis
     features["dedup"] = copy_descriptors(images)
     return scores, features
 
@@ -78,14 +74,7 @@ def copy_descriptors(images: list[Image.Image]) -> Floats:
     size = (_THUMBNAIL, _THUMBNAIL)
     thumbnails = np.stack([np.asarray(image.resize(size, Image.Resampling.BOX), dtype=np.float32) for image in images])
     centred = thumbnails - thumbnails.mean(axis=(1, 2), keepdims=True)
-    points = centred.reshape(len(images), -1) @ _orthonormal(DEDUP_DIMENSIONS, centred[0].size).T
+    points = centred.reshape(len(images), -1) @ orthonormal(DEDUP_DIMENSIONS, centred[0].size).T
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     normalised: Floats = (points / np.maximum(lengths, 1e-6)).astype(np.float32)
     return normalised
-
-
-def _orthonormal(rows: int, columns: int) -> Floats:
-    """A fixed float32 matrix (rows, columns) with orthonormal rows: multiplying by it keeps angles."""
-    rng = np.random.default_rng([_PROJECTION_SEED, rows, columns])
-    basis, _ = np.linalg.qr(rng.standard_normal((columns, rows)))
-    return basis.T.astype(np.float32)

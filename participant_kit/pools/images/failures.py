@@ -26,7 +26,7 @@ _KINDS = (
     ("not found (404, 410)", re.compile(r"HTTP Error (404|410)\b")),
     ("refused by the host (other 4xx)", re.compile(r"HTTP Error 4\d\d\b")),
     ("failure of the host (5xx)", re.compile(r"HTTP Error 5\d\d\b")),
-    ("redirected without end", re.compile(r"HTTP Error 3\d\d\b|redirect", re.IGNORECASE)),
+    ("redirect refused", re.compile(r"HTTP Error 3\d\d\b|redirect", re.IGNORECASE)),
     (NO_NETWORK, re.compile(r"Temporary failure in name resolution|Network is unreachable")),
     (
         "unknown host",

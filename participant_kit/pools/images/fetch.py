@@ -82,8 +82,15 @@ def _fetch(missing: list[ShardTask], options: ImageOptions, engine: Engine, prog
     tally = _Tally(missing, progress)
     tasks = {task.name: task for task in missing}
     # The threads wait for processes of their own, so they leave this one's interpreter alone.
-    report = tally.report if isinstance(engine, LocalEngine) else None
-    engine.map(partial(fetch_shard, options, report), tasks, stage=_STAGE, needs=Needs(threads=True))
+    # On a cluster rows cannot be told from there, so the engine tells of shards.
+    local = isinstance(engine, LocalEngine)
+    engine.map(
+        partial(fetch_shard, options, tally.report if local else None),
+        tasks,
+        stage=_STAGE,
+        needs=Needs(threads=True),
+        progress=None if local else progress,
+    )
 
 
 class _Tally:

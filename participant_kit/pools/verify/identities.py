@@ -84,6 +84,7 @@ def compare_range(sides: Sides, part: UidRange) -> dict[str, Any]:
     more = sample_counts[in_samples] > row_counts[in_rows]
     _add(findings, "sample_repeated", samples["uid"][in_samples[more]])
     known = (rows["sha"][in_rows] != 0) & (samples["sha"][in_samples] != 0)
+    known &= (row_counts[in_rows] == 1) & (sample_counts[in_samples] == 1)  # of copies nobody knows which is which
     changed = known & (rows["sha"][in_rows] != samples["sha"][in_samples])
     _add(findings, "original_changed", samples["uid"][in_samples[changed]])
     _add(findings, "sample_without_row", np.delete(samples["uid"], in_samples))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from competition.data.atomic import make_folder, storage_errors
-from competition.data.engine import Engine, LocalEngine, Needs
+from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.metadata import features_path, list_metadata, pool_uids
 from competition.data.shards import Shard, ShardListing, list_shards
@@ -87,11 +87,10 @@ class VerifyReport:
 
 def verify_pool(
     places: PoolPlaces,
-    workers: int = 1,
+    workers: Workers = 1,
     *,
     deep: bool = False,
     work_dir: Path | None = None,
-    engine: Engine | None = None,
     progress: ProgressHook | None = None,
 ) -> VerifyReport:
     """Look at every file of a pool, and at whether they are about the same samples. Nothing of the pool is changed.
@@ -102,10 +101,9 @@ def verify_pool(
 
     Args:
         places: folders of metadata, of shards, or both.
-        workers: tasks at a time.
+        workers: how many tasks at a time on this machine, or an engine.
         deep: also read all features and compare their checksums, and hash all images that were not resized.
         work_dir: removed at the end; ``.verify`` in the pool when absent.
-        engine: runs the tasks; this machine's processes when absent.
         progress: told after every file.
 
     Raises:
@@ -118,7 +116,7 @@ def verify_pool(
         raise UsageError("There is nothing to verify: neither a metadata nor a shard folder is given.")
     work = work_dir or places.root / _WORK_FOLDER
     make_folder(work)
-    run = _Run(places, work, deep, LocalEngine(workers) if engine is None else engine, progress)
+    run = _Run(places, work, deep, engine_of(workers), progress)
     findings = Findings()
     metadata = run.metadata(findings)
     shards = run.shards(findings)

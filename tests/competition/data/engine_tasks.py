@@ -71,8 +71,8 @@ def disk_full_first(folder: Path, name: str) -> str:
     return name
 
 
-def unpicklable(value: int) -> object:
-    return lambda: value
+def unpicklable(_value: int) -> object:
+    return (_ for _ in ())
 
 
 def sleep_on_first(folder: Path, name: str) -> str:
@@ -80,3 +80,21 @@ def sleep_on_first(folder: Path, name: str) -> str:
     if name == "t3":
         time.sleep(600)
     return name
+
+
+def sleep_and_tell(folder: Path, name: str) -> str:
+    """Says which process sleeps, so that a test can see it end."""
+    (folder / name).write_text(str(os.getpid()))
+    time.sleep(600)
+    return name
+
+
+def stay(_value: int) -> tuple[float, float]:
+    """From when to when it ran."""
+    start = time.monotonic()
+    time.sleep(0.05)
+    return start, time.monotonic()
+
+
+def host_folder(_value: int) -> str:
+    return str(Path.cwd())

@@ -1,4 +1,4 @@
-"""The local engine: same results for any number of workers; resumes, retries, and never loses a task or hangs."""
+"""The engines: same results for any number of workers; they resume, retry, and never lose a task or hang."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from competition.data.engine import LocalEngine, Needs
+from competition.data.engine import Engine, LocalEngine, Needs
 from competition.data.journal import Journal
+from competition.data.ray_engine import RayEngine
 from competition.errors import DataFormatError, EngineError, RejectionError, RejectionReason, StorageError, UsageError
 from competition.progress import Progress
 from tests.competition.data import engine_tasks
@@ -21,12 +23,29 @@ from tests.competition.data import engine_tasks
 NUMBERS = {f"shard {i}": i for i in range(5)}
 
 
-@pytest.fixture(params=[1, 2])
-def engine(request: pytest.FixtureRequest) -> LocalEngine:
-    return LocalEngine(request.param)
+ON_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])
 
 
-def test_results_come_in_the_order_of_the_tasks_with_progress(engine: LocalEngine) -> None:
+def _engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param != "ray":
+        yield LocalEngine(request.param)
+        return
+    with RayEngine(request.getfixturevalue("ray_address")) as on_ray:
+        yield on_ray
+
+
+@pytest.fixture(params=[1, 2, ON_RAY])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    yield from _engine(request)
+
+
+@pytest.fixture(params=[2, ON_RAY])
+def processes(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Engines whose tasks run in processes of their own."""
+    yield from _engine(request)
+
+
+def test_results_come_in_the_order_of_the_tasks_with_progress(engine: Engine) -> None:
     seen: list[Progress] = []
     results = engine.map(engine_tasks.double, NUMBERS, stage="doubling", progress=seen.append)
     assert list(results.items()) == [(name, 2 * value) for name, value in NUMBERS.items()]
@@ -34,55 +53,55 @@ def test_results_come_in_the_order_of_the_tasks_with_progress(engine: LocalEngin
     assert {p.task for p in seen[1:]} == set(NUMBERS)
 
 
-def test_no_tasks_is_fine(engine: LocalEngine) -> None:
+def test_no_tasks_is_fine(engine: Engine) -> None:
     assert engine.map(engine_tasks.double, {}, stage="nothing") == {}
 
 
-def test_a_killed_worker_is_retried(tmp_path: Path) -> None:
+def test_a_killed_worker_is_retried(processes: Engine, tmp_path: Path) -> None:
     tasks = {name: name for name in "abcd"}
-    results = LocalEngine(2).map(partial(engine_tasks.die_once, tmp_path), tasks, stage="dying")
+    results = processes.map(partial(engine_tasks.die_once, tmp_path), tasks, stage="dying")
     assert results == tasks
 
 
-def test_a_worker_that_always_dies_ends_in_an_error_that_names_the_task() -> None:
-    with pytest.raises(EngineError, match=r"1 of 5 tasks failed while dying: shard 2; .*killed by signal 9"):
-        LocalEngine(2).map(engine_tasks.die_always, NUMBERS, stage="dying")
+def test_a_worker_that_always_dies_ends_in_an_error_that_names_the_task(processes: Engine) -> None:
+    with pytest.raises(EngineError, match=r"1 of 5 tasks failed while dying: shard 2; .*(killed by signal 9|died)"):
+        processes.map(engine_tasks.die_always, NUMBERS, stage="dying")
 
 
-def test_a_flaky_task_is_retried_and_a_failing_one_is_named(engine: LocalEngine, tmp_path: Path) -> None:
+def test_a_flaky_task_is_retried_and_a_failing_one_is_named(engine: Engine, tmp_path: Path) -> None:
     tasks = {name: name for name in "ab"}
     assert engine.map(partial(engine_tasks.fail_once, tmp_path), tasks, stage="trying") == tasks
     with pytest.raises(EngineError, match=r"2 of 5 tasks failed while trying: shard 1, shard 3; .*odd 1"):
         engine.map(engine_tasks.fail_on_odd, NUMBERS, stage="trying")
 
 
-def test_a_users_error_keeps_type_message_and_hint_and_names_the_others(engine: LocalEngine) -> None:
+def test_a_users_error_keeps_type_message_and_hint_and_names_the_others(engine: Engine) -> None:
     with pytest.raises(DataFormatError) as caught:
         engine.map(engine_tasks.user_error_on_odd, NUMBERS, stage="reading")
     assert caught.value.message == "Shard 1 is damaged."
     assert caught.value.hint == "Get it again. 1 more failed: shard 3."
 
 
-def test_errors_with_other_constructors_travel_too() -> None:
+def test_errors_with_other_constructors_travel_too(processes: Engine) -> None:
     with pytest.raises(RejectionError) as caught:
-        LocalEngine(2).map(engine_tasks.reject, {"a": 1, "b": 2}, stage="checking")
+        processes.map(engine_tasks.reject, {"a": 1, "b": 2}, stage="checking")
     assert caught.value.reason is RejectionReason.SUBSET_UNSORTED
     assert str(caught.value).startswith("Entry 1 is unsorted. Sort the uids")
 
 
-def test_a_full_disk_stops_the_run(engine: LocalEngine, tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run(engine: Engine, tmp_path: Path) -> None:
     tasks = {f"t{i:02d}": f"t{i:02d}" for i in range(20)}
     with pytest.raises(StorageError, match="no space"):
         engine.map(partial(engine_tasks.disk_full_first, tmp_path), tasks, stage="writing")
     assert len(list(tmp_path.iterdir())) < 10
 
 
-def test_a_result_that_cannot_travel_is_an_error_and_not_a_hang() -> None:
+def test_a_result_that_cannot_travel_is_an_error_and_not_a_hang(processes: Engine) -> None:
     with pytest.raises(EngineError, match="2 of 2 tasks failed while making"):
-        LocalEngine(2).map(engine_tasks.unpicklable, {"a": 1, "b": 2}, stage="making")
+        processes.map(engine_tasks.unpicklable, {"a": 1, "b": 2}, stage="making")
 
 
-def test_the_journal_keeps_what_succeeded_beside_a_failure(engine: LocalEngine, tmp_path: Path) -> None:
+def test_the_journal_keeps_what_succeeded_beside_a_failure(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with pytest.raises(DataFormatError):
         engine.map(engine_tasks.user_error_on_odd, NUMBERS, stage="reading", journal=Journal(path, "v1"))

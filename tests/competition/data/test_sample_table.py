@@ -80,7 +80,7 @@ def test_the_table_is_that_of_the_careful_scan(
 
 
 def test_plain_shards_take_the_quick_way(tmp_path: Path) -> None:
-    write_shard(tmp_path, 0, [Sample(f"{i:04d}", {"jpg": bytes(3000), "json": b"{}"}) for i in range(5000)])
+    write_shard(tmp_path, 0, [Sample(f"{i:04d}", {"jpg": bytes(5000), "json": b"{}"}) for i in range(5000)])
     path = tmp_path / "00000000.tar"
     with open_tar(path) as buffer:
         members = read_plain_tar(buffer, path)

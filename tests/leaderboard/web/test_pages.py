@@ -183,7 +183,7 @@ def test_every_command_of_the_take_part_page_is_understood_by_the_participants_t
             command = command.commands[name]
         command.make_context(name, words)
         understood.add(name)
-    assert understood == {"quickstart", "build", "subset", "reshard", "train", "evaluate", "submit", "status"}
+    assert understood == {"quickstart", "build", "clip_score", "reshard", "train", "evaluate", "submit", "status"}
 
 
 def test_the_log_says_which_task_was_being_evaluated(site, http):

@@ -58,11 +58,13 @@ def test_every_command_and_option_says_what_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALL if " " in name])
 def test_the_first_sentence_of_a_command_fits_into_the_list_of_commands(name: str) -> None:
-    assert not ALL[name].get_short_help_str(limit=64).endswith("...")
+    limit = 200 if name.startswith("datacup subset") else 64  # the list of subset's commands has whole sentences
+    assert not ALL[name].get_short_help_str(limit=limit).endswith("...")
 
 
 def test_the_help_of_subset_names_every_strategy() -> None:
-    assert all(f"\n{strategy} " in (ALL["datacup subset"].help or "") for strategy in STRATEGIES)
+    shown = run("subset", "--help").stdout
+    assert all(f"\n  {strategy}" in shown for strategy in STRATEGIES)
 
 
 def test_what_a_built_pool_suggests_works(tmp_path: Path, monkeypatch) -> None:

@@ -22,7 +22,8 @@ from tests.participant_kit.subsets.synthetic import write_pool
 GROUP = typer.main.get_command(app).commands["subset"]  # type: ignore[attr-defined]
 ALGEBRA = {"and", "or", "minus", "weights", "sample", "top", "info", "diff"}
 OWN = {"where", "function"}
-SHARED = {"--metadata-dir", "--save-path", "--num-workers", "-j", "--json"}
+SPREAD = {"--num-workers", "-j", "--engine", "--ray-address", "--task-log"}
+SHARED = SPREAD | {"--metadata-dir", "--save-path", "--json"}
 
 
 def datacup(*words: str | Path) -> str:
@@ -145,7 +146,7 @@ def test_no_uids_at_all_are_a_subset_too(tmp_path: Path) -> None:
 
 def test_a_function_of_ones_own_is_called(tmp_path: Path) -> None:
     write_pool(tmp_path / "m", files=2, rows=20)
-    (tmp_path / "mine.py").write_text("def wide(frame):\n    return frame['clip_l14_similarity_score'] > 0.9\n")
+    (tmp_path / "mine.py").write_text("def wide(frame):\n    return frame['original_width'] > 0\n")
     arguments = ("--metadata-dir", str(tmp_path / "m"), "--save-path", str(tmp_path / "s.npy"))
     result = run("subset", "function", f"{tmp_path / 'mine.py'}:wide", *arguments, "--json")
     report = json.loads(result.stdout)

@@ -218,6 +218,14 @@ def test_copies_on_purpose_are_no_fault_without_metadata(tmp_path: Path) -> None
     assert counts(report) == {"sample_copies": 37}
 
 
+def test_digests_of_repeated_uids_are_not_compared(pool: Path) -> None:
+    edit_column(pool, 1, "uid", 39, small.uid(40))
+    edit_column(pool, 1, "sha256", 0, "ab" * 32)
+    found = counts(verify(pool))
+    assert found["uid_repeated"] == 1
+    assert "original_changed" not in found
+
+
 def test_ranges_of_uids_come_to_the_same_findings(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit_column(pool, 1, "uid", 39, small.uid(40))
     edit_json(pool, 2, 3, uid="0" * 32)
@@ -242,6 +250,7 @@ def test_a_killed_run_goes_on_and_a_repaired_file_is_looked_at_again(pool: Path)
     seen: list[Progress] = []
     report = verify_pool(PoolPlaces.find(pool), progress=seen.append)
     assert report.sound
+    assert not (pool / ".verify").exists()
     resumed = {progress.stage: progress.resumed for progress in seen}
     assert resumed == {"checking metadata": 3, "checking shards": 2, "comparing uids": 0}
 

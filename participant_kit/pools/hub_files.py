@@ -1,0 +1,262 @@
+"""Files of a dataset repository on the Hub at one revision, made to be here: what differs is fetched, nothing else."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from competition.data.atomic import make_folder, storage_error, storage_errors
+from competition.data.digests import file_sha256
+from competition.data.engine import LocalEngine, Needs
+from competition.data.journal import Journal
+from competition.errors import (
+    AuthenticationError,
+    DataCupError,
+    DataFormatError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
+from competition.progress import ProgressHook
+from competition.records.base import CommitSha, Record
+from participant_kit.hub import OFFICIAL_ENDPOINT
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_STAGING = ".fetching"
+_LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,199}")
+
+
+class HubFile(Record):
+    """A file as the Hub lists it: ``digest`` is the sha256 of one in large-file storage, else git's blob id."""
+
+    path: str
+    size: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Of the file here: folders of the repository are flattened."""
+        return self.path.rpartition("/")[2]
+
+
+class Listing(Record):
+    """All files of a repository at a commit."""
+
+    repo: str
+    revision: CommitSha
+    files: tuple[HubFile, ...]
+
+
+class Repair(NamedTuple):
+    """What making a folder equal to a listing came to, in files."""
+
+    fetched: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """One file to fetch."""
+
+    endpoint: str
+    repo: str
+    revision: str
+    file: HubFile
+    folder: Path
+
+
+def list_files(endpoint: str, repo: str, revision: str | None) -> Listing:
+    """What the repository holds at a revision, or now, by the sha that it stands at.
+
+    Raises:
+        NotFoundError: there is no such repository or revision, or the account may not see it.
+        AuthenticationError, PermissionDeniedError: the repository asks for a login, or for its terms to be accepted.
+        ServiceUnavailableError: the Hub does not answer.
+    """
+    with _hub_errors(endpoint, repo):
+        api = _client(endpoint)
+        sha = revision or api.repo_info(repo, repo_type="dataset").sha
+        entries = api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="dataset")
+        files = tuple(_file(entry) for entry in entries if getattr(entry, "size", None) is not None)
+    return Listing(repo=repo, revision=sha or "", files=files)
+
+
+def repair(
+    endpoint: str,
+    listing: Listing,
+    files: Sequence[HubFile],
+    folder: Path,
+    receipts: Path,
+    *,
+    workers: int = 4,
+    progress: ProgressHook | None = None,
+) -> Repair:
+    """Make every file be in ``folder`` with the size and digest that the Hub lists; what is right is left alone.
+
+    A file that was found right is hashed again only if its size or time of change differ since. A fetch that is
+    interrupted goes on within the file.
+
+    Args:
+        endpoint: the Hub's.
+        listing: where the files are from.
+        files: those that are wanted.
+        folder: where they go, without the folders of the repository.
+        receipts: the file that remembers what was found right.
+        workers: files at a time.
+        progress: told after every file.
+
+    Raises:
+        DataFormatError: two files have one name, a name is none for a file, or the Hub sends other bytes than listed.
+        StorageError: the disk is full or the folder cannot be written.
+        ServiceUnavailableError: the Hub does not answer; complete files are kept.
+    """
+    _check_names(listing, files)
+    make_folder(folder)
+    journal = Journal(receipts, listing.revision)
+    wrong = [file for file in files if not _is_right(folder / file.name, file, journal)]
+    tasks = {file.name: _Fetch(endpoint, listing.repo, listing.revision, file, folder) for file in wrong}
+    LocalEngine(workers, retries=0).map(
+        _fetch, tasks, stage="fetching files", needs=Needs(threads=True), progress=progress
+    )
+    for file in wrong:
+        _note(folder / file.name, file, journal)
+    shutil.rmtree(folder / _STAGING, ignore_errors=True)
+    return Repair(len(wrong), len(files) - len(wrong))
+
+
+def _is_right(path: Path, file: HubFile, journal: Journal) -> bool:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    if status.st_size != file.size:
+        return False
+    if journal.completed.get(file.name) == [status.st_size, status.st_mtime_ns, file.digest]:
+        return True
+    with storage_errors("reading", path):
+        right = _digest(path, file) == file.digest
+    if right:
+        _note(path, file, journal)
+    return right
+
+
+def _note(path: Path, file: HubFile, journal: Journal) -> None:
+    status = path.stat()
+    journal.record(file.name, [status.st_size, status.st_mtime_ns, file.digest])
+
+
+def _digest(path: Path, file: HubFile) -> str:
+    """The digest of the kind that the Hub gives for this file: git's blob id has 40 digits."""
+    if len(file.digest) != 40:
+        return file_sha256(path)
+    blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            blob.update(chunk)
+    return blob.hexdigest()
+
+
+def _fetch(task: _Fetch) -> None:
+    """Fetch into a hidden folder beside the place, where an interrupted fetch is found again; check; put in place."""
+    staging = task.folder / _STAGING
+    with _hub_errors(task.endpoint, task.repo):
+        fetched = Path(
+            _client(task.endpoint).hf_hub_download(
+                task.repo,
+                task.file.path,
+                repo_type="dataset",
+                revision=task.revision,
+                local_dir=staging,
+                cache_dir=staging / ".cache",
+            )
+        )
+    with storage_errors("writing", task.folder / task.file.name):
+        if fetched.stat().st_size != task.file.size or _digest(fetched, task.file) != task.file.digest:
+            fetched.unlink()
+            raise DataFormatError(
+                f"The Hub sent other bytes for {task.file.path} of {task.repo} than it lists.",
+                hint="It was not kept. Run the same command again: complete files are kept.",
+            )
+        fetched.replace(task.folder / task.file.name)
+
+
+def _check_names(listing: Listing, files: Sequence[HubFile]) -> None:
+    seen: dict[str, str] = {}
+    for file in files:
+        if not _SAFE_NAME.fullmatch(file.name):
+            raise DataFormatError(f"{listing.repo} holds a file with the odd name {file.path!r}; nothing was fetched.")
+        other = seen.setdefault(file.name, file.path)
+        if other != file.path:
+            raise DataFormatError(f"{listing.repo} holds {other} and {file.path}, which would be one file here.")
+
+
+def _file(entry: Any) -> HubFile:
+    return HubFile(path=entry.path, size=entry.size, digest=entry.lfs.sha256 if entry.lfs else entry.blob_id)
+
+
+def _client(endpoint: str) -> HfApi:
+    # Only huggingface.co speaks Xet. The client reads the switch once, when it is imported, so both places are set.
+    plain = endpoint.rstrip("/") != OFFICIAL_ENDPOINT
+    if plain:
+        os.environ["HF_HUB_DISABLE_XET"] = "1"
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if plain:
+        constants.HF_HUB_DISABLE_XET = True
+    disable_progress_bars()
+    return HfApi(endpoint=endpoint.rstrip("/"))
+
+
+@contextmanager
+def _hub_errors(endpoint: str, repo: str) -> Iterator[None]:
+    """Say the failures of the Hub's client as errors of ours."""
+    from huggingface_hub import errors
+
+    # Transport errors are those of whichever HTTP library the client's version uses: its own error class says which.
+    transport: Any = errors.HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except errors.HfHubHTTPError as error:
+        raise _refusal(error, endpoint, repo) from error
+    except (OSError, transport) as error:
+        if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+            raise storage_error(error, "writing", Path(error.filename or "the pool")) from error
+        raise _unavailable(endpoint, repo, type(error).__name__) from error
+
+
+def _refusal(error: Any, endpoint: str, repo: str) -> DataCupError:
+    from huggingface_hub import errors
+
+    status = getattr(error.response, "status_code", 0)
+    login = f"Log in with `hf auth login` (or set HF_TOKEN) for {endpoint}."
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        return PermissionDeniedError(
+            f"The Hub at {endpoint} gives {repo} only to those who accepted its terms.",
+            hint=f"Accept them on {endpoint}/datasets/{repo}. {login}",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotFoundError(f"The Hub at {endpoint} has no such revision of {repo}.", hint="Check --revision.")
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return NotFoundError(f"The Hub at {endpoint} shows no dataset {repo}.", hint=f"If it is private: {login}")
+    if status == 401:
+        return AuthenticationError(f"The Hub at {endpoint} does not know your token.", hint=login)
+    return _unavailable(endpoint, repo, f"HTTP {status}")
+
+
+def _unavailable(endpoint: str, repo: str, what: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"The Hub at {endpoint} does not answer for {repo} ({what}).",
+        hint="Check the connection and HF_ENDPOINT, and run the same command again: what has arrived is kept.",
+    )

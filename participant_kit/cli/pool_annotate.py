@@ -39,7 +39,9 @@ def command(
     """Make the metadata of any shards: sizes, digests, CLIP scores.
 
     Features, languages and copy descriptors too. A GPU is used if there is one. A killed run goes on where it stopped.
-    Samples without a usable image or caption are counted by reason.
+    Samples without a usable image or caption are counted by reason. The ISC descriptors of DataComp's pools are not
+    computed: `dedup` holds the first model's image features in 256 dimensions, and extras/ has each image's perceptual
+    hash.
     """
     console = Console(as_json=as_json)
 

@@ -104,8 +104,9 @@ def repair(
 ) -> Repair:
     """Make every file be in ``folder`` with the size and digest that the Hub lists; what is right is left alone.
 
-    A file that was found right is hashed again only if its size or time of change differ since. A fetch that is
-    interrupted goes on within the file.
+    A file that was found right is hashed again only if its size or time of change differ since. A connection that
+    breaks is taken up again within the file; a run that ends in the middle of a file fetches that file anew (the Hub's
+    client keeps no parts).
 
     Args:
         endpoint: the Hub's.
@@ -123,6 +124,7 @@ def repair(
     """
     _check_names(listing, files)
     make_folder(folder)
+    shutil.rmtree(folder / _STAGING, ignore_errors=True)
     journal = Journal(receipts, listing.revision)
     wrong = [file for file in files if not _is_right(folder / file.name, file, journal)]
     tasks = {file.name: _Fetch(endpoint, listing.repo, listing.revision, file, folder) for file in wrong}
@@ -168,7 +170,7 @@ def _digest(path: Path, file: HubFile) -> str:
 
 
 def _fetch(task: _Fetch) -> None:
-    """Fetch into a hidden folder beside the place, where an interrupted fetch is found again; check; put in place."""
+    """Fetch into a hidden folder beside the place, check, and put in place."""
     staging = task.folder / _STAGING
     with _hub_errors(task.endpoint, task.repo):
         fetched = Path(

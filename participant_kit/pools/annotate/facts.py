@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from competition.data.shards import Sample
 from competition.data.uids import parse_uid
 from competition.errors import DataFormatError
-from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
+from competition.evaluation.images import IMAGE_EXTENSIONS, MAX_PIXELS, ImageDecodingError, Preparation, decode_rgb
 from participant_kit.pools.annotate.descriptors import hash_thumbnail
 from participant_kit.pools.annotate.identity import pair_uid
 
@@ -25,6 +25,7 @@ NO_CAPTION = "no caption"
 CAPTION_NOT_UTF8 = "caption is not UTF-8"
 MALFORMED_JSON = "malformed json"
 MALFORMED_UID = "malformed uid"
+TOO_ELONGATED = "image too elongated"
 
 _SHA256_DIGITS = 64
 _MAX_SIDE = (1 << 31) - 1
@@ -75,6 +76,8 @@ def look_at(sample: Sample, sides: Collection[int]) -> SampleFacts:
         image = decode_rgb(data)
     except ImageDecodingError as error:
         raise UnusableSampleError(UNDECODABLE) from error
+    if max(sides) ** 2 * max(image.size) > MAX_PIXELS * min(image.size):
+        raise UnusableSampleError(TOO_ELONGATED)  # its shorter side is resized before the centre is cut out
     stored_digest = hashlib.sha256(data).hexdigest()
     url = said.get("url")
     url = url if isinstance(url, str) else ""
@@ -132,10 +135,13 @@ def _caption(sample: Sample, said: dict[str, Any]) -> str:
 
 
 def _uid(said: dict[str, Any]) -> str | None:
-    if said.get("uid") is None:
+    uid = said.get("uid")
+    if uid is None:
         return None
+    if not isinstance(uid, str):
+        raise UnusableSampleError(MALFORMED_UID)
     try:
-        upper, lower = parse_uid(str(said["uid"]))
+        upper, lower = parse_uid(uid)
     except DataFormatError as error:
         raise UnusableSampleError(MALFORMED_UID) from error
     return f"{upper:016x}{lower:016x}"

@@ -19,7 +19,7 @@ import urllib.request
 import weakref
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 NOT_PUBLIC = "refused: not a public address"
 TOO_LARGE = "refused: larger than allowed"
@@ -59,7 +59,7 @@ def guarded_opener(limits: WebLimits) -> urllib.request.OpenerDirector:
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _handler(limits, through_proxy=bool(proxies)),
+        _handler(limits, frozenset(map(_host_and_port, proxies.values()))),
     ):
         opener.add_handler(handler)
     return opener
@@ -160,43 +160,53 @@ def _response_class(limits: WebLimits) -> type[http.client.HTTPResponse]:
     return BoundedResponse
 
 
-def _handler(limits: WebLimits, *, through_proxy: bool) -> urllib.request.BaseHandler:
+def _handler(limits: WebLimits, proxies: frozenset[str]) -> urllib.request.BaseHandler:
     """The handler of http and https, whose connections check addresses and whose responses are bounded."""
     response = _response_class(limits)
 
     class Connection(http.client.HTTPConnection):
         response_class = response
 
-        def connect(self) -> None:
-            if limits.private_hosts or through_proxy:
-                super().connect()
-            else:
-                self.sock = connect_public(self.host, self.port, self.timeout)
+    class SecureConnection(http.client.HTTPSConnection):
+        response_class = response
 
-    class SecureConnection(http.client.HTTPSConnection, Connection):
-        """TLS over ``Connection``: the next class after ``HTTPSConnection`` is the one that connects."""
+    class PublicConnection(Connection):
+        def connect(self) -> None:
+            self.sock = connect_public(self.host, self.port, self.timeout)
+
+    class SecurePublicConnection(SecureConnection, PublicConnection):
+        """TLS over ``PublicConnection``: the next class after ``HTTPSConnection`` is the one that connects."""
 
     class Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         def http_open(self, req: urllib.request.Request) -> Any:
-            return self._open(Connection, req)
+            return self.do_open(Connection if self._may_be_private(req) else PublicConnection, req)
 
         def https_open(self, req: urllib.request.Request) -> Any:
-            return self._open(SecureConnection, req)
+            return self.do_open(SecureConnection if self._may_be_private(req) else SecurePublicConnection, req)
 
-        def _open(self, kind: type[http.client.HTTPConnection], req: urllib.request.Request) -> Any:
-            if through_proxy and not limits.private_hosts:
-                _check_number(req)
-            return self.do_open(kind, req)
+        def _may_be_private(self, req: urllib.request.Request) -> bool:
+            """A proxy may be, and looks the url's name up itself. (``no_proxy`` makes a connection direct again.)"""
+            if limits.private_hosts:
+                return True
+            if req.host not in proxies:
+                return False
+            _check_number(req)
+            return True
 
     return Handler()
 
 
+def _host_and_port(proxy: str) -> str:
+    """As ``urllib.request`` names a proxy in a request."""
+    return unquote(urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2])
+
+
 def _check_number(request: urllib.request.Request) -> None:
-    """Refuse a host that is written as a number and is not public, whoever would resolve it."""
-    host = urlsplit(request.full_url).hostname or ""
+    """Refuse a host that is written as a number, in whichever way, and is not public, whoever would look it up."""
+    host = unquote(urlsplit(request.full_url).hostname or "")
     try:
-        public = is_public(host)
-    except ValueError:
+        public = is_public(host if ":" in host else socket.inet_ntoa(socket.inet_aton(host)))
+    except (ValueError, OSError):
         public = host != "localhost"
     if not public:
         raise OSError(f"{NOT_PUBLIC}: {host}")

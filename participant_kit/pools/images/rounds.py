@@ -9,6 +9,7 @@ shard is complete is seen at the shard.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -112,6 +113,7 @@ class Rounds:
             Rows to try again; without any, no round is added.
         """
         folder = self.folder / f"round-{self.number + 1}"
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
         make_folder(folder)
         planned: list[tuple[str, int]] = []
         for source, tasks in groupby(sorted(self.tried_last(), key=_by_source), key=lambda task: task.source):

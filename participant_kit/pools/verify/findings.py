@@ -39,6 +39,7 @@ CHECKS: dict[str, tuple[Severity, str]] = {
     "shard_damaged": (Severity.FAULT, "shard that is truncated or corrupt"),
     "shard_empty": (Severity.NOTE, "shard without any sample"),
     "numbers_missing": (Severity.FAULT, "shard number that is missing between others"),
+    "index_stale": (Severity.NOTE, "shard that changed since the pool's index was built; it is read instead"),
     "stats_missing": (Severity.FAULT, "shard without a stats file, where others have one"),
     "stats_malformed": (Severity.FAULT, "stats file that says no count"),
     "stats_mismatch": (Severity.FAULT, "shard with another number of samples than its stats file says"),

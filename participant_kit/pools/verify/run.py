@@ -18,6 +18,7 @@ from competition.data.metadata import features_path, list_metadata, pool_uids
 from competition.data.shards import Shard, ShardListing, list_shards
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
+from participant_kit.pools.index import load_index
 from participant_kit.pools.places import PoolPlaces
 from participant_kit.pools.verify import metadata_files, shard_files
 from participant_kit.pools.verify.findings import Finding, Findings, Severity
@@ -253,6 +254,9 @@ def _check_listing(listing: ShardListing, done: Entries, findings: Findings) -> 
     for first, last in listing.gaps:
         shown = f"{first:08d}" if first == last else f"{first:08d} to {last:08d}"
         findings.add("numbers_missing", shown, count=last - first + 1)
+    index = load_index(listing.directory)
+    if index is not None:
+        findings.add("index_stale", *(shard.name for shard in listing.shards if not index.fresh(shard)))
     if any(entry["stats"] for entry in done.values()):
         findings.add("stats_missing", *(name for name, entry in done.items() if not entry["stats"]))
     stems = {shard.stats_path.name for shard in listing.shards}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -216,6 +217,8 @@ def _json(**said: object) -> bytes:
 
 def test_samples_that_cannot_be_rows_are_counted_by_reason(root: Path, tmp_path: Path) -> None:
     image, text = small.jpeg(1), b"a caption"
+    strip = io.BytesIO()
+    Image.new("L", (70_000, 1)).save(strip, "PNG")
     box = [0.0, 0.1, 0.2, 0.3]
     samples = [
         Sample("plain", {"jpg": image, "txt": text}),
@@ -229,16 +232,18 @@ def test_samples_that_cannot_be_rows_are_counted_by_reason(root: Path, tmp_path:
         Sample("surrogate", {"jpg": image, "json": b'{"caption": "\\ud800"}'}),
         Sample("badjson", {"jpg": image, "txt": text, "json": b"{"}),
         Sample("nodict", {"jpg": image, "txt": text, "json": b"[]"}),
+        Sample("uidnumber", {"jpg": image, "txt": text, "json": _json(uid=[17])}),
+        Sample("elongated", {"png": strip.getvalue(), "txt": text}),
         Sample("baduid", {"jpg": image, "txt": text, "json": _json(uid="no hex")}),
     ]
     (tmp_path / "shards").mkdir()
     write_shard(tmp_path / "shards", 0, samples)
     write_shard(tmp_path / "shards", 1, samples[4:5])
     report = annotate_pool(tmp_path / "shards", tmp_path / "out", options(root, "l14"))
-    assert (report.samples, report.rows) == (13, 4)
+    assert (report.samples, report.rows) == (15, 4)
     assert report.dropped == {
-        "caption is not UTF-8": 2, "malformed json": 2, "malformed uid": 1, "no caption": 1, "no image": 2,
-        "undecodable image": 1,
+        "caption is not UTF-8": 2, "image too elongated": 1, "malformed json": 2, "malformed uid": 2,
+        "no caption": 1, "no image": 2, "undecodable image": 1,
     }  # fmt: skip
     assert report.notes == {"malformed face boxes left out": 1, "uid made from url or image and caption": 3}
     (path,) = list_metadata(tmp_path / "out")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,29 +28,41 @@ from tests.serving import serve
 # Not the download's: httpx's word on how huggingface_hub uploads.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 
+TORN_AFTER = 10_500_000
+"""Bytes; the client writes ten million at a time."""
+
 SMALL = find_pool("small", SCALES)
 XLARGE = find_pool("xlarge", SCALES)
 
 
 class CountedHub:
-    """The Hub's application, noting which files are fetched; ``broken`` files end in the middle."""
+    """The Hub, noting what is fetched; ``spoiled`` files are zeros, ``torn`` ones end in the middle once."""
 
     def __init__(self, root: Path) -> None:
         self._app = create_hub(HubSettings(root=root, max_regular_bytes=3_000))
         self.fetched: list[str] = []
         self.spoiled: set[str] = set()
+        self.torn: set[str] = set()
+        self.ranges: list[bytes] = []
 
     async def __call__(self, scope, receive, send) -> None:
         path = scope.get("path", "")
         name = path.rpartition("/")[2]
         if "/resolve/" in path and scope["method"] == "GET":
             self.fetched.append(name)
+            self.ranges += [value for header, value in scope["headers"] if header == b"range"]
+        sent = 0
         spoil = name in self.spoiled and scope.get("method") == "GET"
 
         async def spoiling(message) -> None:
+            nonlocal sent
             if spoil and message.get("body"):
                 message = {**message, "body": bytes(len(message["body"]))}
             await send(message)
+            sent += len(message.get("body", b""))
+            if name in self.torn and sent > TORN_AFTER:
+                self.torn.discard(name)
+                raise ConnectionResetError("torn")
 
         await self._app(scope, receive, spoiling)
 
@@ -168,6 +182,41 @@ def test_what_the_hub_sends_is_checked_and_nothing_wrong_is_kept(hub: Published,
     hub.app.fetched.clear()
     assert download_pool(SMALL, pool, _options(hub)).files_fetched == 1
     assert hub.app.fetched == [spoiled]
+
+
+def test_a_connection_that_breaks_goes_on_within_the_file(hub: Published, tmp_path: Path) -> None:
+    name = f"{'f' * 32}.parquet"
+    (hub.local / name).write_bytes(np.random.default_rng(0).bytes(11_000_000))
+    hub.upload(SMALL.repo, hub.local)
+    hub.app.torn.add(name)
+    left = tmp_path / "pool" / "metadata" / ".fetching" / "left"  # by a run that was killed
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"part of a file")
+    assert download_pool(SMALL, tmp_path / "pool", _options(hub)).files_fetched == 1
+    assert (tmp_path / "pool" / "metadata" / name).read_bytes() == (hub.local / name).read_bytes()
+    assert hub.app.ranges == [b"bytes=10485760-"]
+    assert not left.exists()
+
+
+def test_a_full_disk_is_one_sentence_and_the_rest_is_kept(hub: Published, small: str, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    name = f"{'f' * 32}.parquet"
+    (hub.local / name).write_bytes(np.random.default_rng(0).bytes(300_000))
+    hub.upload(SMALL.repo, hub.local)
+    code = (
+        "import resource, sys; from pathlib import Path; from participant_kit.pools.download import *\n"
+        "from participant_kit.pools.catalogue import SCALES\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: download_pool(SCALES[0], Path(sys.argv[1]), DownloadOptions(sys.argv[2]))\n"
+        "except Exception as error: print(type(error).__name__, error.message)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "pool"), hub.url]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("StorageError The file would exceed the largest size allowed here")
+    assert not (tmp_path / "pool" / "metadata" / name).exists()
+    hub.app.fetched.clear()
+    assert download_pool(SMALL, tmp_path / "pool", _options(hub)).files == 4
+    assert name in hub.app.fetched
 
 
 def test_a_hub_that_is_down_or_lacks_the_pool_is_one_sentence(hub: Published, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from competition.data.shards import read_samples
 from competition.errors import EngineError, ServiceUnavailableError, StorageError, UsageError
 from participant_kit.pools.images import ImageOptions, fetch_images, rounds, shard
 from participant_kit.pools.images.failures import kind_of
+from participant_kit.pools.images.public_web import WebLimits, guarded_opener, is_public
 from tests.participant_kit.pools.web import Hosts, hosts, metadata_file, picture, uid, until
 
 QUICK = ImageOptions(
@@ -99,6 +100,32 @@ def test_without_leave_no_private_address_is_opened_not_even_by_redirect(web: Ho
     assert report.images == 0
     assert report.failed == {"address not public": 6}
     assert not web.requests
+
+
+def test_a_proxy_is_used_but_what_goes_past_it_must_be_public(web: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", web.url)
+    monkeypatch.setenv("no_proxy", "localhost,inner.test")
+    opener = guarded_opener(WebLimits(1 << 20, 5.0))
+    with opener.open("http://pictures.test/good/1", timeout=5) as answer:
+        assert answer.read() == picture(1)
+    port = web.url.rpartition(":")[2]
+    for host in (f"localhost:{port}", "127.1", "%31%36%39.254.169.254", "2852039166", "[::1]", "0x7f000001"):
+        with pytest.raises(OSError, match="not a public address"):
+            opener.open(f"http://{host}/good/2", timeout=5)
+    assert set(web.requests) == {"http://pictures.test/good/1"}
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *((address, True) for address in ("93.184.216.34", "2606:2800:220:1::1", "64:ff9b::5db8:d822")),
+        *((address, False) for address in ("10.0.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1")),
+        *((address, False) for address in ("::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:a00:1::")),
+        *((address, False) for address in ("64:ff9b::a9fe:a9fe", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "ff02::1")),
+    ],
+)
+def test_addresses_are_public_or_not_however_they_are_wrapped(address: str, public: bool) -> None:
+    assert is_public(address) is public
 
 
 def test_only_incomplete_shards_are_fetched_and_a_damaged_one_gets_no_sample_twice(

@@ -18,6 +18,7 @@ from competition.data.shards import Sample, write_shard
 from competition.errors import EngineError, UsageError
 from competition.progress import Progress
 from participant_kit.cli import app
+from participant_kit.pools.index import build_index
 from participant_kit.pools.places import PoolPlaces
 from participant_kit.pools.verify import VerifyReport, identities, verify_pool
 from participant_kit.pools.verify.findings import CHECKS, Severity
@@ -216,6 +217,15 @@ def test_copies_on_purpose_are_no_fault_without_metadata(tmp_path: Path) -> None
     report = verify_pool(PoolPlaces.find(None, shards_dir=tmp_path))
     assert report.sound
     assert counts(report) == {"sample_copies": 37}
+
+
+def test_a_stale_index_is_told(pool: Path) -> None:
+    build_index(pool / "shards")
+    assert "index_stale" not in counts(verify(pool))
+    edit_json(pool, 1, 3, note="changed")
+    report = verify(pool)
+    assert report.sound
+    assert counts(report)["index_stale"] == 1
 
 
 def test_digests_of_repeated_uids_are_not_compared(pool: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +45,8 @@ class Hosts:
 
             def do_GET(self) -> None:
                 hosts.requests[self.path] += 1
-                _, behaviour, number = self.path.split("/")[:3]
+                # A proxy is asked for whole urls.
+                _, behaviour, number = urlsplit(self.path).path.split("/")[:3]
                 with contextlib.suppress(OSError):  # a client that has had enough
                     getattr(hosts, behaviour)(self, int(number))
 

@@ -11,16 +11,22 @@ from rich.table import Table
 
 from bench.made_pool import MadePool
 from bench.process import run
+from bench.stand_ins import StandIns, make_stand_ins
 
-BASELINES: dict[str, tuple[str, ...]] = {
-    "no_filter": (),
-    "basic_filter": (),
-    "clip_score": ("--arch", "l14", "--fraction", "0.3"),
-    "laion2b": (),
-    "text_based": (),
-    "image_based": ("--image-based-scale", "small"),
-    "image_based_intersect_clip_score": ("--image-based-scale", "small", "--arch", "l14", "--fraction", "0.3"),
-}
+_SCORE = ("--arch", "l14", "--fraction", "0.3")
+
+
+def _baselines(made: StandIns) -> dict[str, tuple[str, ...]]:
+    images = ("--centroids", str(made.centroids), "--target-features", str(made.targets))
+    return {
+        "no_filter": (),
+        "basic_filter": (),
+        "clip_score": _SCORE,
+        "laion2b": (),
+        "text_based": ("--synset-ids", str(made.synsets)),
+        "image_based": images,
+        "image_based_intersect_clip_score": (*images, *_SCORE),
+    }
 
 
 def print_baselines(console: Console, pool: MadePool, out: Path) -> None:
@@ -29,7 +35,7 @@ def print_baselines(console: Console, pool: MadePool, out: Path) -> None:
     for column in ("baseline", "rows in", "rows out", "seconds", "rows/s"):
         table.add_column(column, justify="left" if column == "baseline" else "right")
     table.add_column("dropped", overflow="fold")
-    for name, options in BASELINES.items():
+    for name, options in _baselines(make_stand_ins(pool)).items():
         table.add_row(name, *_line(name, options, pool, out / f"{name}.npy"))
     console.print(table)
 

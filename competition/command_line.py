@@ -7,8 +7,24 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
+import typer
+
+from competition import __version__
 from competition.errors import DataCupError, StorageError, UsageError
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"datacup {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+"""For the callback of a command line: one version for all of them, since they are one distribution."""
 
 _EXTRAS = {
     "kit": {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from competition import __version__, command_line
+from competition import command_line
 from leaderboard.cli import competitions, database, serving, submissions, tokens
 
 app = typer.Typer(
@@ -25,18 +23,8 @@ app.add_typer(competitions.app, name="competition")
 app.add_typer(submissions.app, name="submission")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"datacup {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _global_options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
+def _global_options(_version: command_line.VersionOption = False) -> None:
     pass
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from competition import __version__, command_line
+from competition import command_line
 
 COMMANDS = ("quickstart", "pool", "subset", "reshard", "train", "evaluate", "submit", "status", "standings")
 """In the order of the help. Each is a module here with a function ``command``, or an ``app`` of further commands."""
@@ -61,18 +61,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"datacup {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _global_options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
+def _global_options(_version: command_line.VersionOption = False) -> None:
     pass
 
 

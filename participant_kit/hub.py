@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.errors import AuthenticationError, DataCupError, PermissionDeniedError, ServiceUnavailableError
+from competition.hub import hub_api
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-OFFICIAL_ENDPOINT = "https://huggingface.co"
 _ANSWER_SECONDS = 120.0
 
 
@@ -65,23 +64,10 @@ def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> 
 
 
 def _api(endpoint: str) -> HfApi:
-    # Only huggingface.co speaks Xet. The client reads the switch once, when it is imported, so both places are set.
-    plain = endpoint.rstrip("/") != OFFICIAL_ENDPOINT
-    if plain:
-        os.environ["HF_HUB_DISABLE_XET"] = "1"
-    from huggingface_hub import HfApi, constants, get_session
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    if plain:
-        constants.HF_HUB_DISABLE_XET = True
+    api = hub_api(endpoint, answer_seconds=_ANSWER_SECONDS, bars=sys.stderr.isatty())
     # What goes wrong is ours to tell, and that a repeated upload has nothing new is no warning.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    # The client by itself waits for ever for a Hub that accepts the connection and says nothing.
-    if hasattr(get_session(), "timeout"):
-        get_session().timeout = _ANSWER_SECONDS
-    return HfApi(endpoint=endpoint)
+    return api
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from competition.data.atomic import storage_error
 from competition.data.digests import file_sha256
 from competition.errors import RejectionError, RejectionReason, ServiceUnavailableError
+from competition.hub import hub_api
 from competition.records.manifest import MANIFEST_NAME, ManifestFile, SubmissionManifest
 from competition.verification.files import digest_mismatch, size_mismatch
 from competition.verification.manifest import MAX_MANIFEST_BYTES, manifest_too_large, parse_manifest
 from scorer.mirror import Mirror, MirroredEntry, Source
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-OFFICIAL_ENDPOINT = "https://huggingface.co"
 _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
 _GONE = {401, 403, 404, 410, 451}
 _PATHS_A_CALL = 100
@@ -83,7 +79,7 @@ class Hub:
 
     def __init__(self, source: Source, token: str | None) -> None:
         self._source = source
-        self._api = _client(source.endpoint, token)
+        self._api = hub_api(source.endpoint, answer_seconds=_ANSWER_S, token=token or False)
 
     def describe(self, paths: list[str]) -> dict[str, RemoteFile]:
         """What the Hub announces about these files of the entry's folder; absent ones are left out."""
@@ -149,23 +145,6 @@ def _take(file: ManifestFile, downloaded: Path, mirror: Mirror) -> None:
     if found != file.sha256:
         raise digest_mismatch(file, found)
     mirror.adopt(downloaded, file.sha256)
-
-
-def _client(endpoint: str, token: str | None) -> HfApi:
-    if endpoint.rstrip("/") != OFFICIAL_ENDPOINT:
-        # Only huggingface.co speaks Xet. The client reads the switch when it is imported, so both places are set.
-        os.environ["HF_HUB_DISABLE_XET"] = "1"
-        from huggingface_hub import constants
-
-        constants.HF_HUB_DISABLE_XET = True
-    from huggingface_hub import HfApi, get_session
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    # Calls that are no downloads would wait for an answer for ever. (Versions before 1.0 have no such setting.)
-    if hasattr(get_session(), "timeout"):
-        get_session().timeout = _ANSWER_S
-    return HfApi(endpoint=endpoint.rstrip("/"), token=token or False)
 
 
 @contextmanager

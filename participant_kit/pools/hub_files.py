@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from competition.data.atomic import make_folder, storage_error, storage_errors
 from competition.data.digests import file_sha256
@@ -25,14 +24,12 @@ from competition.errors import (
     PermissionDeniedError,
     ServiceUnavailableError,
 )
+from competition.hub import hub_api
 from competition.progress import ProgressHook
 from competition.records.base import CommitSha, Record
-from participant_kit.hub import OFFICIAL_ENDPOINT
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 _STAGING = ".fetching"
+_ANSWER_SECONDS = 120.0
 _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,199}")
 
@@ -85,7 +82,7 @@ def list_files(endpoint: str, repo: str, revision: str | None) -> Listing:
         ServiceUnavailableError: the Hub does not answer.
     """
     with _hub_errors(endpoint, repo):
-        api = _client(endpoint)
+        api = hub_api(endpoint, answer_seconds=_ANSWER_SECONDS)
         sha = revision or api.repo_info(repo, repo_type="dataset").sha
         entries = api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="dataset")
         files = tuple(_file(entry) for entry in entries if getattr(entry, "size", None) is not None)
@@ -174,7 +171,7 @@ def _fetch(task: _Fetch) -> None:
     staging = task.folder / _STAGING
     with _hub_errors(task.endpoint, task.repo):
         fetched = Path(
-            _client(task.endpoint).hf_hub_download(
+            hub_api(task.endpoint, answer_seconds=_ANSWER_SECONDS).hf_hub_download(
                 task.repo,
                 task.file.path,
                 repo_type="dataset",
@@ -205,20 +202,6 @@ def _check_names(listing: Listing, files: Sequence[HubFile]) -> None:
 
 def _file(entry: Any) -> HubFile:
     return HubFile(path=entry.path, size=entry.size, digest=entry.lfs.sha256 if entry.lfs else entry.blob_id)
-
-
-def _client(endpoint: str) -> HfApi:
-    # Only huggingface.co speaks Xet. The client reads the switch once, when it is imported, so both places are set.
-    plain = endpoint.rstrip("/") != OFFICIAL_ENDPOINT
-    if plain:
-        os.environ["HF_HUB_DISABLE_XET"] = "1"
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    if plain:
-        constants.HF_HUB_DISABLE_XET = True
-    disable_progress_bars()
-    return HfApi(endpoint=endpoint.rstrip("/"))
 
 
 @contextmanager

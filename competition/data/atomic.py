@@ -76,6 +76,18 @@ def write_bytes(path: Path, data: bytes, *, synced: bool = True) -> None:
         stream.write(data)
 
 
+def remove_partials(*folders: Path) -> None:
+    """Remove what killed writers left of their files; nobody may be writing there. A folder may be absent.
+
+    Raises:
+        StorageError: a file cannot be removed.
+    """
+    for folder in folders:
+        for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
+            with storage_errors("removing", path):
+                path.unlink(missing_ok=True)
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents.
 

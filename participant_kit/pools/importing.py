@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.canonical import digest
-from competition.data.atomic import make_folder, storage_errors
+from competition.data.atomic import make_folder, remove_partials, storage_errors
 from competition.data.engine import Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.shards import SHARD_FORMAT
@@ -90,6 +90,7 @@ def import_pool(
             if not (shards / name).exists():
                 journal.forget(name)
         made = engine_of(workers).map(make_shard, tasks, stage="importing samples", journal=journal, progress=progress)
+        remove_partials(shards)
     return _report(made)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from competition.data.arrays import write_npy
-from competition.data.atomic import PARTIAL_SUFFIX, atomic_writer, make_folder, storage_errors, write_bytes
+from competition.data.atomic import atomic_writer, make_folder, remove_partials, storage_errors, write_bytes
 from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
 from participant_kit.reshard.passes import WORK_FOLDER, Job
@@ -50,9 +50,7 @@ def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardRe
         return finished
     make_folder(job.work_dir)
     write_bytes(marker, job.digest.encode(), synced=False)
-    for folder in (output_dir, job.work_dir):
-        for partial_file in folder.glob(f".*{PARTIAL_SUFFIX}"):
-            partial_file.unlink(missing_ok=True)
+    remove_partials(output_dir, job.work_dir)
     return None
 
 
@@ -83,6 +81,7 @@ def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str,
     """Write the files beside the shards, ``meta.json`` last, since it says that the output is complete."""
     sizes = {name: shard["samples"] for name, shard in written.items()}
     shards = [{"name": name, **{key: shard[key] for key in _IN_MANIFEST}} for name, shard in written.items()]
+    remove_partials(job.output_dir)  # of workers that were killed in this very run
     _write_json(job.output_dir / SIZES, sizes)
     with atomic_writer(job.output_dir / SAMPLE_IDS, synced=False) as stream:
         write_npy(stream, np.asarray(subset, dtype=UID_DTYPE))

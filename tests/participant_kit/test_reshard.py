@@ -324,6 +324,18 @@ def test_kill_9_and_run_again_equals_one_pass(tmp_path: Path, stage: str, worker
     assert next(p.resumed for p in seen if p.stage == stage) == 2
 
 
+def test_what_a_worker_killed_in_this_run_left_is_not_delivered(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, out = write_subset(tmp_path / "s.npy", uids), tmp_path / "out"
+
+    def leave(progress: Progress) -> None:
+        if (progress.stage, progress.done) == ("writing shards", 1):
+            (out / ".00000001.tar.0123.partial").write_bytes(b"half a shard")
+
+    reshard(tmp_path / "pool", out, subset, shard_size=7, progress=leave)
+    assert not [name for name in tree(out) if name.startswith(".")]
+
+
 def test_an_unfinished_run_of_another_subset_is_not_mixed_in(tmp_path: Path) -> None:
     uids = write_pool(tmp_path / "pool")
     subset, few = write_subset(tmp_path / "s.npy", uids), write_subset(tmp_path / "few.npy", uids[:9])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import competition
-from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.atomic import make_folder, remove_partials, storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
@@ -23,7 +23,7 @@ from competition.data.shards import Shard, list_shards
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.annotate.models import ModelChoice, find_model
-from participant_kit.pools.annotate.shard import Job, annotate_shard, made_files
+from participant_kit.pools.annotate.shard import EXTRAS_FOLDER, Job, annotate_shard, made_files
 from participant_kit.pools.index import file_state
 from participant_kit.pools.lock import locked
 from participant_kit.subsets.language import language_model
@@ -141,6 +141,7 @@ def annotate_pool(
             return finished
         done = _map(job, listing.shards, job_digest, engine, needs, progress)
         gaps = [list(gap) for gap in listing.gaps]
+        remove_partials(output_dir, output_dir / EXTRAS_FOLDER)
         report = _report(done, described, identifier, gaps, input_digest, job_digest)
         write_bytes(output_dir / RECORD_NAME, (json.dumps(report.as_json(), indent=2, sort_keys=True) + "\n").encode())
         with storage_errors("removing", output_dir / _WORK_FOLDER):

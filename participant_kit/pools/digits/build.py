@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from competition import __version__
 from competition.canonical import digest
-from competition.data.atomic import make_folder, storage_errors, write_bytes
+from competition.data.atomic import make_folder, remove_partials, storage_errors, write_bytes
 from competition.data.engine import Workers, engine_of
 from competition.data.journal import Journal
 from competition.data.lock import folder_lock
@@ -190,6 +190,7 @@ def _finish(build: _Build, seconds: float) -> PoolReport:
             f"The pool in {build.folder} came out with other uids than competition's pool {report.pool!r} has.",
             hint="Update DataCup and scikit-learn, delete the folder, and build again.",
         )
+    remove_partials(build.folder, build.metadata, build.shards)
     write_bytes(build.folder / POOL_FILE, (report.model_dump_json(indent=2) + "\n").encode())
     with storage_errors("removing", build.work):
         shutil.rmtree(build.work)

@@ -145,6 +145,8 @@ def test_workers_and_a_kill_change_nothing(root: Path, made: tuple[Path, Annotat
     )
     arguments = [sys.executable, "-c", code, str(shards), str(tmp_path / "killed"), str(root)]
     assert subprocess.run(arguments, check=False).returncode == -9
+    for folder in (tmp_path / "killed", tmp_path / "killed" / "extras"):  # as a kill amid a file would
+        (folder / ".0.parquet.0123.partial").write_bytes(b"left by the kill")
     seen: list[Progress] = []
     annotate_pool(shards, tmp_path / "killed", options(root), 2, progress=seen.append)
     assert seen[0].resumed == 2

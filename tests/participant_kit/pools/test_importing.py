@@ -116,8 +116,10 @@ def test_an_import_goes_on_and_knows_its_source(folder: Path, tmp_path: Path, mo
     before = [tar.read_bytes() for tar in tars]
     times = [tar.stat().st_mtime_ns for tar in tars]
     tars[1].unlink()
+    (tars[1].parent / ".00000001.tar.0123.partial").write_bytes(b"left by a kill")
     assert import_pool(folder, tmp_path / "pool", workers=1) == first
     assert [tar.read_bytes() for tar in tars] == before
+    assert not list(tars[1].parent.glob(".*"))
     assert [tar.stat().st_mtime_ns for tar in (tars[0], tars[2])] == [times[0], times[2]]
     (folder / "new.jpg").write_bytes(picture(20))
     with pytest.raises(UsageError, match="changed since its import"):

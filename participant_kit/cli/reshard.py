@@ -43,7 +43,7 @@ def command(
         ),
     ] = None,
     digests: Annotated[
-        bool, typer.Option("--digests/--no-digests", help="Note every shard's sha256 in manifest.json.")
+        bool, typer.Option("--digests/--no-digests", help="Note every shard's BLAKE3 in manifest.json.")
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what another subset left there.")] = False,
     as_json: JsonOption = False,

@@ -20,7 +20,7 @@ from participant_kit.reshard.report import ReshardReport
 META, SIZES, SAMPLE_IDS, MANIFEST, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "manifest.json", "job"
 
 
-_IN_MANIFEST = ("samples", "bytes", "sha256")
+_IN_MANIFEST = ("samples", "bytes", "blake3")
 
 
 def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardReport | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, write_bytes
-from competition.data.digests import file_sha256
 from competition.data.sample_table import SampleTable
 from competition.data.shards import SHARD_FORMAT, STATS_FORMAT, Shard, expected_samples
 from competition.data.tar import damaged
@@ -38,7 +38,7 @@ class Job:
         subset_path: the sorted uids.
         digest: names subset, options and version: an unfinished run of the same digest can go on.
         change: what happens to images; ``None``: all bytes are copied.
-        digests: take the sha256 of output shards.
+        digests: take the BLAKE3 of output shards.
     """
 
     input_dir: Path
@@ -86,17 +86,14 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     path = job.output_dir / SHARD_FORMAT.format(number)
     with atomic_writer(path, synced=False) as stream:
         size = write_tar(path, stream.fileno(), members, lanes)
+        # What was just written is still in memory; the threads are those that wrote it.
+        digest = blake3(max_threads=lanes).update_mmap(stream.name).hexdigest() if job.digests else None
     spill.unlink(missing_ok=True)
     count = len(gathered.uids)
     write_bytes(
         job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
     )
-    return {
-        "samples": count,
-        "bytes": size,
-        "sha256": file_sha256(path) if job.digests else None,
-        "undecodable": undecodable,
-    }
+    return {"samples": count, "bytes": size, "blake3": digest, "undecodable": undecodable}
 
 
 class Gathered(NamedTuple):

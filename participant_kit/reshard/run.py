@@ -44,7 +44,7 @@ def reshard(
     """Write the pool samples that a subset names to ``output_dir``. Run again after a kill or a repair, it goes on.
 
     Nothing waits for the disk: a killed process loses no finished shard. A power cut may leave shards shorter than
-    recorded; those are written again by the next run, and ``manifest.json`` has every shard's sha256.
+    recorded; those are written again by the next run, and ``manifest.json`` has every shard's BLAKE3.
 
     Args:
         input_dir: folder of the pool's tars.

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def two_nodes() -> Iterator[str]:
-    """The address of a cluster whose nodes run a task at a time each; at the end nothing of it is left."""
+    """The address of a cluster whose nodes run a task at a time each; at the end nothing of it is left.
+
+    The second node says that it has a GPU, which is true nowhere.
+    """
     if importlib.util.find_spec("ray") is None:
         if "ray" in os.environ.get("DATACUP_REQUIRE", ""):
             pytest.fail("ray is required (DATACUP_REQUIRE) and absent")
@@ -31,7 +34,7 @@ def two_nodes() -> Iterator[str]:
 
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
-            cluster.add_node(num_cpus=1)
+            cluster.add_node(num_cpus=1, num_gpus=1)
             session = Path(cluster.head_node.get_session_dir_path()).name
             environment.setenv("RAY_ADDRESS", "")
             yield cluster.address

@@ -74,6 +74,14 @@ class Engine(Protocol):
         """
         ...
 
+    def gpu_count(self) -> int:
+        """GPUs that there are for tasks that need one.
+
+        Raises:
+            EngineError: the cluster cannot be reached.
+        """
+        ...
+
 
 class LocalEngine:
     """Processes on this machine, or threads of this one where a task's ``Needs`` allow it; one worker is this process.
@@ -117,6 +125,10 @@ class LocalEngine:
             for name, outcome in outcomes:
                 run.note(name, outcome)
         return run.finish()
+
+    def gpu_count(self) -> int:
+        """As many as it was told."""
+        return self.gpus
 
     def _width(self, needs: Needs, stage: str) -> int:
         if needs.gpus > self.gpus:

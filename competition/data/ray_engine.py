@@ -72,13 +72,16 @@ class RayEngine:
         """
         run = TaskRun(tasks, stage, self._conduct, journal, progress)
         if run.open:
-            if self._ray is None:
-                self._ray = connect(self._address, self._workers)
+            self._connect()
             shared = (*existing_paths(function), *(() if journal is None else (journal.path,)))
             with contextlib.closing(self._outcomes(function, tasks, run, needs, Origin.here(shared))) as outcomes:
                 for name, found in outcomes:
                     run.note(name, found)
         return run.finish()
+
+    def gpu_count(self) -> int:
+        """Those of all nodes that are alive; this machine's count only where it is one of them."""
+        return sum(int(resources.get("GPU", 0)) for resources in _alive(self._connect()))
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this engine ends."""
@@ -93,6 +96,11 @@ class RayEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _connect(self) -> Any:
+        if self._ray is None:
+            self._ray = connect(self._address, self._workers)
+        return self._ray
 
     def _outcomes(
         self, function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun, needs: Needs, origin: Origin
@@ -147,8 +155,7 @@ class _Room:
         return max(1, _AHEAD * self._slots) if self._most is None else self._most
 
     def _count(self) -> int:
-        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(self._fitting(resources) for resources in alive)
+        return sum(self._fitting(resources) for resources in _alive(self._ray))
 
     def _fitting(self, resources: Mapping[str, float]) -> int:
         cpus = int(resources.get("CPU", 0)) // max(1, self._needs.cpus)
@@ -161,6 +168,11 @@ class _Room:
             "cluster has.",
             hint="Add such a node, then run the same command again: finished tasks are kept.",
         )
+
+
+def _alive(ray: Any) -> list[Mapping[str, float]]:
+    """What each node that is alive has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _finished(ray: Any, running: list[Any], room: _Room) -> list[Any]:
@@ -177,7 +189,11 @@ def _collect(ray: Any, reference: Any) -> Outcome:
         return outcome(*ray.get(reference))
     except ray.exceptions.RayTaskError as error:
         # The task ran into nothing of its own (``answer`` takes that home): it could not be loaded, or its result sent.
-        return Failure(WorkerError(f"the task or its result could not travel: {error.cause or error}"))
+        return Failure(WorkerError(f"the task or its result could not travel: {_first_line(error.cause or error)}"))
     except ray.exceptions.RayError as error:
-        first, _, _ = str(error).strip().partition("\n")
-        return Failure(WorkerDiedError(first.rstrip(".") or type(error).__name__))
+        return Failure(WorkerDiedError(_first_line(error)))
+
+
+def _first_line(error: BaseException) -> str:
+    first, _, _ = str(error).strip().partition("\n")
+    return first.rstrip(".") or type(error).__name__

@@ -33,15 +33,16 @@ def command(
     language_model: Annotated[
         Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
     ] = None,
+    tolerate: Annotated[int, typer.Option("--tolerate", min=0, help="Damaged shards that do not fail the run.")] = 0,
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Make the metadata of any shards: sizes, digests, CLIP scores.
 
     Features, languages and copy descriptors too. A GPU is used if there is one. A killed run goes on where it stopped.
-    Samples without a usable image or caption are counted by reason. The ISC descriptors of DataComp's pools are not
-    computed: `dedup` holds the first model's image features in 256 dimensions, and extras/ has each image's perceptual
-    hash.
+    Samples without a usable image or caption are counted by reason. Of a damaged shard that --tolerate lets pass, the
+    samples before the damage get rows. The ISC descriptors of DataComp's pools are not computed: `dedup` holds the
+    first model's image features in 256 dimensions, and extras/ has each image's perceptual hash.
     """
     console = Console(as_json=as_json)
 
@@ -58,7 +59,7 @@ def command(
             hint="Name each --model with its own --pretrained (unless it is a run) and its own --as.",
         )
     choices = tuple(ModelChoice(*each) for each in zip(model, chosen, roles, strict=True))
-    options = AnnotateOptions(choices, batch, language_model)
+    options = AnnotateOptions(choices, batch, language_model, tolerate)
     with console.progress(f"Annotating {shards_dir}") as progress:
         report = annotate_pool(shards_dir, output_dir, options, workers, progress=progress)
     shown: dict[str, object] = {"shards": f"{report.shards:,}", "samples": f"{report.samples:,}"}
@@ -68,6 +69,8 @@ def command(
     shown |= {f"{each['role']} by": each["name"] for each in report.models}
     shown |= {"metadata": output_dir}
     console.pairs(report.as_json(), shown)
+    for damage in report.damaged_shards:
+        console.note(f"Warning: {damage}")
     if report.gaps:
         console.note(f"Warning: shard numbers are missing: {report.gaps}")
     console.next_step(f"datacup pool info --metadata-dir {output_dir} --shards-dir {shards_dir}")

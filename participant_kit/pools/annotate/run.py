@@ -7,7 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from participant_kit.pools.lock import locked
 from participant_kit.subsets.language import language_model
 
 RECORD_NAME = "annotation.json"
-_VERSION = 1
+_VERSION = 2
 _WORK_FOLDER = ".annotate"
 _CLUSTER_THREADS = 4
 """Processor cores that decode for each GPU of a cluster."""
@@ -43,11 +43,13 @@ class AnnotateOptions:
         models: one or two, of different roles; the first one's image features give the ``dedup`` descriptors.
         batch: pairs that go through a model together.
         language_model: a fastText model; the bundled one when absent.
+        tolerate: how many damaged shards are only reported: their samples before the damage have rows, the others none.
     """
 
     models: tuple[ModelChoice, ...]
     batch: int = 256
     language_model: Path | None = None
+    tolerate: int = 0
 
     def check(self) -> None:
         """Raises ``UsageError`` for a value out of range."""
@@ -56,6 +58,8 @@ class AnnotateOptions:
             raise UsageError("Annotating needs a model, and at most one for each of the roles b32 and l14.")
         if self.batch < 1:
             raise UsageError(f"The batch is {self.batch}; it must be at least 1.")
+        if self.tolerate < 0:
+            raise UsageError(f"The number of tolerated shards is {self.tolerate}; it must be at least 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class AnnotateReport:
 
     Args:
         shards: read.
-        samples: in them; ``rows`` and ``dropped`` sum to it.
+        samples: found in them; ``rows`` and ``dropped`` sum to it.
         rows: written.
         dropped: samples without a row, by reason.
         notes: rows of which something was made up or left out, by what.
@@ -73,6 +77,7 @@ class AnnotateReport:
         gaps: (first, last) runs of shard numbers that are missing.
         input_digest: changes with the shards.
         job_digest: changes with the result.
+        damaged_shards: what is wrong with shards that were used up to their damage.
         code_version: of DataCup.
         format_version: of this record.
     """
@@ -87,6 +92,7 @@ class AnnotateReport:
     gaps: list[list[int]]
     input_digest: str
     job_digest: str
+    damaged_shards: list[str] = field(default_factory=list)
     code_version: str = competition.__version__
     format_version: int = _VERSION
 
@@ -112,14 +118,14 @@ def annotate_pool(
     Args:
         shards_dir: folder of tars.
         output_dir: the metadata folder: absent, empty, or of the same job; a finished one's record is returned.
-        options: models and batch.
-        workers: tasks at a time, or the engine that runs them. With GPUs there is a task for each of them, and the
-            workers decode.
+        options: models, batch and tolerance.
+        workers: tasks at a time, or the engine that runs them. Where it has GPUs there is a task for each of them, and
+            the workers decode.
         progress: told after every shard.
 
     Raises:
         UsageError: no model, two for one role, an unknown one, or ``output_dir`` holds something else.
-        DataFormatError: a shard is damaged (the others are finished first), or no sample is usable.
+        DataFormatError: more shards are damaged than tolerated (the others are finished first), or no sample is usable.
         EvaluationError: weights do not fit, or a feature is not finite.
         StorageError: the disk is full, or a path cannot be read or written.
         EngineError: a worker died on every attempt.
@@ -128,8 +134,6 @@ def annotate_pool(
     listing = list_shards(shards_dir)
     models = tuple(find_model(choice) for choice in options.models)
     language = language_model(options.language_model)
-    engine, needs, threads = _engine(workers)
-    job = Job(output_dir, models, language, options.batch, threads, gpu=needs.gpus > 0)
     described = [each.as_json() for each in models]
     identifier = {"file": language.name, "sha256": file_sha256(language)}
     job_digest = _digest([_VERSION, described, identifier, options.batch])
@@ -139,7 +143,10 @@ def annotate_pool(
         finished = _prepare(output_dir, job_digest, input_digest)
         if finished is not None:
             return finished
+        engine, needs, threads = _engine(workers)
+        job = Job(output_dir, models, language, options.batch, threads, gpu=needs.gpus > 0)
         done = _map(job, listing.shards, job_digest, engine, needs, progress)
+        _refuse_damage(done, options.tolerate)
         gaps = [list(gap) for gap in listing.gaps]
         remove_partials(output_dir, output_dir / EXTRAS_FOLDER)
         report = _report(done, described, identifier, gaps, input_digest, job_digest)
@@ -151,11 +158,13 @@ def annotate_pool(
 
 def _engine(workers: Workers) -> tuple[Engine, Needs, int]:
     """What runs the tasks, what each needs, and the threads that decode in it."""
-    engine, gpus = engine_of(workers), torch.cuda.device_count()
+    engine = engine_of(workers)
+    if isinstance(engine, LocalEngine):
+        engine.gpus = torch.cuda.device_count()  # an engine of this machine knows of GPUs only what it is told
+    gpus = engine.gpu_count()
     if not gpus:
         return engine, Needs(), 1
     if isinstance(engine, LocalEngine):
-        engine.gpus = gpus  # an engine of this machine knows of GPUs only what it is told
         return engine, Needs(gpus=1), max(1, engine.workers // gpus)
     return engine, Needs(cpus=_CLUSTER_THREADS, gpus=1), _CLUSTER_THREADS
 
@@ -181,6 +190,21 @@ def _map(
     return engine.map(
         partial(annotate_shard, job), tasks, stage="annotating shards", needs=needs, journal=journal, progress=progress
     )
+
+
+def _refuse_damage(done: Mapping[str, Mapping[str, Any]], tolerate: int) -> None:
+    damage = _damage(done)
+    if len(damage) > tolerate:
+        others = f" {len(damage) - 1} more shards are damaged." if len(damage) > 1 else ""
+        raise DataFormatError(
+            damage[0],
+            hint="Get the damaged shards again, then run the same command: finished work is kept. Or pass "
+            f"`--tolerate {len(damage)}` to go on without what is lost.{others}",
+        )
+
+
+def _damage(done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [entry["damage"] for entry in done.values() if entry["damage"] is not None]
 
 
 def _report(
@@ -213,6 +237,7 @@ def _report(
         gaps=gaps,
         input_digest=input_digest,
         job_digest=job_digest,
+        damaged_shards=_damage(done),
     )
 
 
@@ -238,8 +263,8 @@ def _prepare(output: Path, job_digest: str, input_digest: str) -> AnnotateReport
     if mark.exists():
         if mark.read_text() != job_digest:
             raise other
-    elif any(path.suffix in {".parquet", ".npz"} for path in output.iterdir()):
-        raise other
+    elif any(not path.name.startswith(".") for path in output.iterdir()):
+        raise UsageError(f"The output folder {output} is not empty.", hint="Choose another --output-dir.")
     make_folder(mark.parent)
     write_bytes(mark, job_digest.encode())
     return None

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, make_folder
 from competition.data.metadata import features_path, write_metadata
+from competition.data.outcome import HOST
 from competition.data.shards import Sample, Shard, read_samples
 from competition.data.uids import parse_uids
+from competition.errors import DataFormatError, EngineError
 from competition.evaluation.images import IMAGE_EXTENSIONS
 from participant_kit.pools.annotate.descriptors import embedding_descriptors, perceptual_hashes
 from participant_kit.pools.annotate.facts import SampleFacts, UnusableSampleError, look_at
@@ -79,6 +81,7 @@ class _Rows:
     features: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    damage: str | None = None
 
 
 def annotate_shard(job: Job, task: tuple[int, Shard]) -> dict[str, Any]:
@@ -90,19 +93,20 @@ def annotate_shard(job: Job, task: tuple[int, Shard]) -> dict[str, Any]:
 
     Returns:
         ``state`` of the tar, ``stem`` of the files (``None`` when there are no rows), ``rows``, ``dropped`` samples by
-        reason, and ``notes``: how many uids were made, how many face boxes ignored.
+        reason, ``notes``: how many uids were made, how many face boxes ignored; and ``damage``: what is wrong with the
+        tar, of which the samples before were used, or ``None``.
 
     Raises:
-        DataFormatError: the tar is damaged.
+        EngineError: the cluster gave the task a GPU that PyTorch does not see.
         EvaluationError: a model cannot be loaded, or yields something that is not finite.
         StorageError: the disk is full, or a path cannot be read or written.
     """
     position, shard = task
     state = file_state(shard.path)
-    device = f"cuda:{position % torch.cuda.device_count()}" if job.gpu else "cpu"
+    device = _gpu(position) if job.gpu else "cpu"
     rows = _Rows()
     with _one_thread(not job.gpu), ThreadPoolExecutor(job.threads) as pool:
-        for batch in _looked_at(job, shard, pool, rows.dropped):
+        for batch in _looked_at(job, shard, pool, rows):
             _encode(job, device, batch, rows)
     stem = _write(job, shard, rows)
     return {
@@ -111,7 +115,19 @@ def annotate_shard(job: Job, task: tuple[int, Shard]) -> dict[str, Any]:
         "rows": len(rows.columns.get("uid", ())),
         "dropped": dict(sorted(rows.dropped.items())),
         "notes": dict(sorted(rows.notes.items())),
+        "damage": rows.damage,
     }
+
+
+def _gpu(position: int) -> str:
+    """One of the GPUs that this process may use; on a cluster, the one that it was given."""
+    count = torch.cuda.device_count()
+    if not count:
+        raise EngineError(
+            f"The cluster gave a task on node {HOST} a GPU, and PyTorch sees none there.",
+            hint="Install PyTorch for that GPU on the node, or start Ray there with --num-gpus 0.",
+        )
+    return f"cuda:{position % count}"
 
 
 def made_files(output: Path, stem: str) -> list[Path]:
@@ -124,16 +140,23 @@ def _extras_path(output: Path, stem: str) -> Path:
     return output / EXTRAS_FOLDER / f"{stem}.parquet"
 
 
-def _looked_at(job: Job, shard: Shard, pool: ThreadPoolExecutor, dropped: Counter[str]) -> Iterator[list[SampleFacts]]:
+def _looked_at(job: Job, shard: Shard, pool: ThreadPoolExecutor, rows: _Rows) -> Iterator[list[SampleFacts]]:
     """Usable samples in batches of at most ``job.batch``; the next batch is decoded while one is used."""
     sides = sorted({model.image_size for model in job.models})
     ahead: list[Future[SampleFacts | str]] = []
-    samples = read_samples(shard.path, _MEMBERS)
+    samples = _up_to_damage(shard, rows)
     while part := list(islice(samples, job.batch)):
         following = [pool.submit(_look, sample, sides) for sample in part]
-        yield _usable(ahead, dropped)
+        yield _usable(ahead, rows.dropped)
         ahead = following
-    yield _usable(ahead, dropped)
+    yield _usable(ahead, rows.dropped)
+
+
+def _up_to_damage(shard: Shard, rows: _Rows) -> Iterator[Sample]:
+    try:
+        yield from read_samples(shard.path, _MEMBERS)
+    except DataFormatError as error:
+        rows.damage = error.message
 
 
 def _look(sample: Sample, sides: Sequence[int]) -> SampleFacts | str:

@@ -149,10 +149,21 @@ def test_tasks_run_in_the_folder_of_the_command(
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_task_that_no_node_can_run_is_refused_at_once(engine: RayEngine) -> None:
-    for needs, missing in ((Needs(gpus=1), "1 processor core(s) and 1 GPU(s)"), (Needs(cpus=64), "64 processor core")):
+    for needs, missing in ((Needs(gpus=2), "1 processor core(s) and 2 GPU(s)"), (Needs(cpus=64), "64 processor core")):
         with pytest.raises(EngineError) as caught:
             engine.map(engine_tasks.double, NUMBERS, stage="doubling", needs=needs)
         assert caught.value.message.startswith(f"Each task of doubling needs {missing}")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_gpus_are_those_of_the_cluster(engine: RayEngine) -> None:
+    assert engine.gpu_count() == 1
+    assert list(engine.map(engine_tasks.double, NUMBERS, stage="doubling", needs=Needs(gpus=1)).values()) == [
+        2 * number for number in NUMBERS.values()
+    ]
+    assert LocalEngine().gpu_count() == 0
+    assert LocalEngine(gpus=2).gpu_count() == 2
 
 
 @pytest.mark.ray

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,18 +21,22 @@ from safetensors.torch import save_file
 from scipy.fft import dct
 from typer.testing import CliRunner
 
+from competition.data.engine import Needs
 from competition.data.metadata import SCHEMA, list_metadata, read_feature
+from competition.data.ray_engine import RayEngine
 from competition.data.shards import Sample, list_shards, read_samples, write_shard
-from competition.errors import DataFormatError, EvaluationError, UsageError
+from competition.errors import DataFormatError, EngineError, EvaluationError, UsageError
 from competition.evaluation.encoders import build_clip, load_encoder
 from competition.evaluation.images import Preparation, decode_rgb
 from competition.progress import Progress
 from competition.rules import find_competition
 from participant_kit.cli import app
+from participant_kit.pools.annotate import run
 from participant_kit.pools.annotate.descriptors import embedding_descriptors, hash_thumbnail, perceptual_hashes
 from participant_kit.pools.annotate.identity import pair_uid
 from participant_kit.pools.annotate.models import ModelChoice, find_model, load_model
 from participant_kit.pools.annotate.run import AnnotateOptions, AnnotateReport, annotate_pool
+from participant_kit.pools.annotate.shard import Job, annotate_shard
 from participant_kit.pools.places import PoolPlaces
 from participant_kit.pools.verify import verify_pool
 from participant_kit.subsets import STRATEGIES, StrategyOptions, build_subset
@@ -160,23 +165,63 @@ def test_a_finished_job_is_recognised_and_another_one_is_refused(
     assert annotate_pool(shards, made[0], options(root)) == made[1]
     with pytest.raises(UsageError, match="holds other metadata"):
         annotate_pool(shards, made[0], options(root, "l14"))
-    with pytest.raises(UsageError, match="holds other metadata"):
+    with pytest.raises(UsageError, match="is not empty"):
         annotate_pool(shards, root / "pool" / "metadata", options(root))
 
 
-def test_a_damaged_shard_is_named_and_after_its_repair_the_run_goes_on(root: Path, tmp_path: Path) -> None:
+def test_damaged_shards_are_named_or_tolerated_and_after_their_repair_the_run_goes_on(
+    root: Path, made: tuple[Path, AnnotateReport], tmp_path: Path
+) -> None:
     (tmp_path / "shards").mkdir()
     for shard in list_shards(root / "pool" / "shards").shards:
         (tmp_path / "shards" / shard.name).write_bytes(shard.path.read_bytes())
     damaged = tmp_path / "shards" / "00000001.tar"
     sound = damaged.read_bytes()
     damaged.write_bytes(sound[:60_000])
-    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged") as caught:
         annotate_pool(tmp_path / "shards", tmp_path / "out", options(root))
+    assert "--tolerate 1" in caught.value.hint
+    shutil.copytree(tmp_path / "out", tmp_path / "tolerant")
+    words = ["pool", "annotate", "-i", str(tmp_path / "shards"), "-o", str(tmp_path / "tolerant"), "--batch", "50"]
+    for role in ("b32", "l14"):
+        words += ["--model", str(root / "tiny.json"), "--pretrained", str(root / f"{role}.safetensors")]
+    result = CliRunner().invoke(app, [*words, "--tolerate", "1"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Warning: " in result.stderr
+    assert "00000001.tar is damaged" in result.stderr
+    less = json.loads((tmp_path / "tolerant" / "annotation.json").read_text())
+    assert len(less["damaged_shards"]) == 1
+    assert SAMPLES // 3 * 2 < less["rows"] == less["samples"] < SAMPLES
+    everything = {row["uid"]: row for row in rows_of(made[0])}
+    assert all(everything[row["uid"]] == row for row in rows_of(tmp_path / "tolerant"))
     damaged.write_bytes(sound)
     seen: list[Progress] = []
     report = annotate_pool(tmp_path / "shards", tmp_path / "out", options(root), progress=seen.append)
-    assert (seen[0].resumed, report.rows) == (2, SAMPLES)
+    assert (seen[0].resumed, report.rows, report.damaged_shards) == (2, SAMPLES, [])
+    assert contents(tmp_path / "out") == contents(made[0])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_on_a_cluster_its_gpus_count_and_not_those_of_this_machine(
+    root: Path, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        RayEngine(ray_address) as engine,
+        pytest.raises(EngineError, match=r"needs 4 processor core\(s\) and 1 GPU\(s\)"),
+    ):
+        annotate_pool(root / "pool" / "shards", tmp_path / "out", options(root), engine)
+    monkeypatch.setattr(RayEngine, "gpu_count", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with RayEngine(ray_address) as engine:
+        assert run._engine(engine) == (engine, Needs(), 1)
+
+
+def test_a_gpu_that_pytorch_does_not_see_is_said(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    job = Job(tmp_path, (), tmp_path, 50, 1, gpu=True)
+    with pytest.raises(EngineError, match="a GPU, and PyTorch sees none there"):
+        annotate_shard(job, (0, list_shards(root / "pool" / "shards").shards[0]))
 
 
 IMAGES = {"centroids": "centroids.npy", "target_features": "targets.npz"}

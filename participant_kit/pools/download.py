@@ -23,8 +23,9 @@ from competition.records.base import CommitSha, Record
 from participant_kit.pools.catalogue import Content, KnownPool
 from participant_kit.pools.hub_files import HubFile, Listing, list_files, repair
 from participant_kit.pools.images import ImageOptions, ImagesReport, fetch_images
+from participant_kit.pools.images.rounds import ROUNDS_FILE
 from participant_kit.pools.lock import locked
-from participant_kit.pools.places import SHARDS_FOLDER
+from participant_kit.pools.places import SHARDS_FOLDER, refuse_foreign_shards
 
 RECORD_FILE = "pool.json"
 WORK_FOLDER = ".download"
@@ -89,8 +90,8 @@ def download_pool(
         progress: told after every file, and about images about once a second.
 
     Raises:
-        UsageError: the folder holds another pool, another revision, or metadata of something else; or another process
-            works there.
+        UsageError: the folder holds another pool, another revision, or metadata or shards of something else; or another
+            process works there.
         DataFormatError: the repository is not what a pool is.
         NotFoundError, AuthenticationError, PermissionDeniedError: the Hub does not give it.
         ServiceUnavailableError: Hub or network are not there.
@@ -100,6 +101,8 @@ def download_pool(
         raise UsageError(
             f"The revision {options.revision!r} does not pin anything.", hint="Name a commit by its 40 hex digits."
         )
+    if options.images is not None:  # sooner than after hours of metadata
+        refuse_foreign_shards(folder / SHARDS_FOLDER, folder / WORK_FOLDER / "images" / ROUNDS_FILE)
     make_folder(folder / WORK_FOLDER)
     with locked(folder / WORK_FOLDER):
         listing = _pinned(pool, folder, options)

@@ -28,10 +28,17 @@ from competition.data.uids import sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from competition.records.base import Record
-from participant_kit.pools.download import WORK_FOLDER, PoolRecord, expect_record, read_record, write_record
+from participant_kit.pools.download import (
+    RECORD_FILE,
+    WORK_FOLDER,
+    PoolRecord,
+    expect_record,
+    read_record,
+    write_record,
+)
 from participant_kit.pools.images import ImageOptions, ImagesReport, fetch_images
 from participant_kit.pools.lock import locked
-from participant_kit.pools.places import SHARDS_FOLDER
+from participant_kit.pools.places import SHARDS_FOLDER, refuse_foreign_shards
 
 URLS_FOLDER = "urls"
 FILE_ROWS = 500_000
@@ -85,12 +92,14 @@ def download_urls(
     """Make the pool of a file of urls in ``folder``, or go on with it; ``images`` None leaves the images.
 
     Raises:
-        UsageError: the file does not exist, or the folder holds the pool of another file.
+        UsageError: the file does not exist, or the folder holds another pool or its shards.
         DataFormatError: it is not parquet, or lacks a column.
         StorageError, ServiceUnavailableError, EngineError: as ``fetch_images``.
     """
     if not given.path.is_file():
         raise UsageError(f"The file of urls {given.path} does not exist.")
+    refuse_foreign_shards(folder / SHARDS_FOLDER, folder / RECORD_FILE)
+    _check_columns(given)  # before the folder becomes this file's pool: a wrong name can be put right and tried again
     work = folder / WORK_FOLDER
     make_folder(work)
     with locked(work):
@@ -133,7 +142,6 @@ def _known(path: Path) -> RowsReport | None:
 
 def _convert(given: UrlFile, folder: Path, identity: str) -> RowsReport:
     """Write the pool's own files; the report comes last, so an interrupted conversion starts again."""
-    _check_columns(given)
     target = folder / URLS_FOLDER
     make_folder(target)
     rows = samples = without_url = without_caption = 0

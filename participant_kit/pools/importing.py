@@ -24,10 +24,17 @@ from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from competition.records.base import Record
 from participant_kit.pools.captions_table import CaptionTable
-from participant_kit.pools.download import WORK_FOLDER, PoolRecord, expect_record, read_record, write_record
+from participant_kit.pools.download import (
+    RECORD_FILE,
+    WORK_FOLDER,
+    PoolRecord,
+    expect_record,
+    read_record,
+    write_record,
+)
 from participant_kit.pools.import_shard import IMAGE_SUFFIXES, FileTask, TarTask, make_shard, storable
 from participant_kit.pools.lock import locked
-from participant_kit.pools.places import SHARDS_FOLDER
+from participant_kit.pools.places import SHARDS_FOLDER, refuse_foreign_shards
 
 SHARD_SAMPLES = 10_000
 
@@ -62,7 +69,8 @@ def import_pool(
         progress: told after every shard.
 
     Raises:
-        UsageError: there is no such folder, it changed since the import began, or ``folder`` holds another pool.
+        UsageError: there is no such folder, it changed since the import began, or ``folder`` holds another pool
+            or its shards.
         DataFormatError: nothing to import, or a tar or the table of captions is damaged.
         StorageError: the disk is full or the folder cannot be written.
     """
@@ -71,6 +79,7 @@ def import_pool(
     if folder.resolve() == source.resolve():
         raise UsageError(f"{folder} cannot be imported into itself.", hint="Choose another --output-dir.")
     shards = folder / SHARDS_FOLDER
+    refuse_foreign_shards(shards, folder / RECORD_FILE)
     make_folder(shards)
     make_folder(folder / WORK_FOLDER)
     with locked(folder / WORK_FOLDER):

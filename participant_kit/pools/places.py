@@ -11,6 +11,23 @@ METADATA_FOLDER = "metadata"
 SHARDS_FOLDER = "shards"
 
 
+def refuse_foreign_shards(shards: Path, begun: Path) -> None:
+    """Keep the shards of something else: those that would be made here have the same names, and replace them.
+
+    Args:
+        shards: the folder of shards; it may be absent.
+        begun: a file that is there before the first shard of one's own.
+
+    Raises:
+        UsageError: there are shards already.
+    """
+    if not begun.exists() and any(shards.glob("[!.]*.tar")):
+        raise UsageError(
+            f"{shards} holds shards that this command did not make, and would overwrite.",
+            hint="Choose another --output-dir.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class PoolPlaces:
     """Folders of a pool.

@@ -24,8 +24,9 @@ from competition.errors import DataFormatError, UsageError
 from competition.records.base import Record
 from participant_kit.pools.images.options import SHARD_SAMPLES, ImageOptions
 from participant_kit.pools.images.shard import ShardTask, failed_rows, read_stats
+from participant_kit.pools.places import refuse_foreign_shards
 
-_FILE = "rounds.json"
+ROUNDS_FILE = "rounds.json"
 
 
 class RoundsRecord(Record):
@@ -56,12 +57,13 @@ class Rounds:
         """Go on with the rounds recorded in ``folder``, or start with the first.
 
         Raises:
-            UsageError: the shards were begun from other sources or with other options.
+            UsageError: the shards were begun from other sources or with other options, or not by a download.
             DataFormatError: a source or the record is damaged.
         """
         first = tuple((source.name, row_count(source)) for source in sources)
-        path = folder / _FILE
+        path = folder / ROUNDS_FILE
         if not path.exists():
+            refuse_foreign_shards(shards, path)
             rounds = cls(folder, shards, sources, RoundsRecord(content=options.content, rounds=(first,)))
             rounds._save()
             return rounds
@@ -138,7 +140,7 @@ class Rounds:
     def _save(self) -> None:
         make_folder(self.folder)
         content = json.dumps(self.record.model_dump(mode="json"), indent=1)
-        write_bytes(self.folder / _FILE, (content + "\n").encode())
+        write_bytes(self.folder / ROUNDS_FILE, (content + "\n").encode())
 
 
 def _by_source(task: ShardTask) -> tuple[str, int]:

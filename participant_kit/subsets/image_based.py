@@ -65,7 +65,7 @@ class ImageTest:
         keep_good_captions(funnel, Captions.of_table(read_columns(path, ["text"]), path), self.model)
         centroids = load_centroids(self.centroids)
         stored = read_feature(path, FEATURES, rows=funnel.total)
-        check_features(stored, centroids, f"Member {FEATURES!r} of {path.stem}.npz", self.centroids)
+        check_features(stored, centroids, f"The features {FEATURES!r} of {path.stem}.npz", self.centroids)
         clusters = np.full(len(funnel.rows), _NO_CLUSTER, dtype=np.int64)
         for start in range(0, len(clusters), _ROWS_AT_A_TIME):
             features = stored[funnel.rows[start : start + _ROWS_AT_A_TIME]]

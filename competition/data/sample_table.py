@@ -1,19 +1,26 @@
-"""Where all samples of a shard lie, as arrays: what ``shards.scan_samples`` says, many times faster for plain tars."""
+"""Where all samples of a shard lie, as arrays: what ``shards.scan_samples`` says, many times faster for plain tars.
+
+The native module reads plain tars, or numpy does; what neither is sure of, ``scan_samples`` decides sample by sample.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data import native
+from competition.data.atomic import storage_errors
 from competition.data.shards import SampleSpan, scan_samples
-from competition.data.tar import BLOCK, Buffer
+from competition.data.tar import BLOCK, Buffer, check_end
 from competition.data.tar_headers import Bytes2D, PlainMembers, padded, read_plain_members, read_plain_tar
 
 ABSENT = -1
+_TO_THE_END = np.array([-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +117,80 @@ class SampleTable:
         )
 
 
-def scan_table(buffer: Buffer, source: Path) -> tuple[SampleTable, list[bytes]]:
-    """All samples of an opened tar, and the payloads of small members as far as they were read on the way.
+class Texts(NamedTuple):
+    """Payloads of small members that were read on the way: that of member ``i`` is ``content[ends[i - 1] : ends[i]]``.
 
-    The list is empty, or as long as there are members; an entry that is shorter than its member is no payload.
+    Where that is shorter than the member, its payload was not read. ``ends`` (int64) is empty where none was.
+    """
+
+    content: bytes
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, payloads: Sequence[bytes]) -> Texts:
+        """One entry for each member."""
+        return cls(b"".join(payloads), np.cumsum([len(payload) for payload in payloads], dtype=np.int64))
+
+
+NO_TEXTS = Texts.of([])
+
+
+def scan_table(buffer: Buffer, source: Path) -> tuple[SampleTable, Texts]:
+    """All samples of an opened tar, and the payloads of small members as far as they were read on the way.
 
     Raises:
         DataFormatError: the tar is damaged; names file and byte offset.
+        StorageError: it cannot be read.
     """
-    members = read_plain_tar(buffer, source)
-    table = None if members is None else _group(members)
-    if members is None or table is None:
-        return SampleTable.of(scan_samples(buffer, source)), []
-    return table, members.texts
+    if native.module is not None:
+        found = _scan_natively(len(buffer), source, np.zeros(1, dtype=np.int64), _TO_THE_END)
+        if found is not None:
+            table, texts, end = found
+            check_end(buffer, source, end)
+            return table, texts
+    else:
+        members = read_plain_tar(buffer, source)
+        grouped = None if members is None else _group(members)
+        if members is not None and grouped is not None:
+            return grouped, Texts.of(members.texts)
+    return SampleTable.of(scan_samples(buffer, source)), NO_TEXTS
 
 
-def scan_ranges(buffer: Buffer, source: Path, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> SampleTable:
+def scan_ranges(
+    buffer: Buffer, source: Path, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[SampleTable, Texts]:
     """The samples that lie at known byte ranges, one each, as an earlier ``scan_table`` found them.
 
     Raises:
         DataFormatError: the tar is damaged, or a range does not hold exactly one sample.
+        StorageError: it cannot be read.
     """
-    members = read_plain_members(buffer, starts.tolist(), stops.tolist())
-    table = None if members is None else _group(members)
-    if table is None or not (np.array_equal(table.starts, starts) and np.array_equal(table.stops, stops)):
-        ranges = zip(starts.tolist(), stops.tolist(), strict=True)
-        table = SampleTable.of(span for start, stop in ranges for span in scan_samples(buffer, source, start, stop))
-    return table
+    table, texts = None, NO_TEXTS
+    if native.module is not None:
+        found = _scan_natively(len(buffer), source, starts, stops)
+        if found is not None:
+            table, texts, _ = found
+    else:
+        members = read_plain_members(buffer, starts.tolist(), stops.tolist())
+        table = None if members is None else _group(members)
+    if table is not None and np.array_equal(table.starts, starts) and np.array_equal(table.stops, stops):
+        return table, texts
+    ranges = zip(starts.tolist(), stops.tolist(), strict=True)
+    spans = (span for start, stop in ranges for span in scan_samples(buffer, source, start, stop))
+    return SampleTable.of(spans), NO_TEXTS
+
+
+def _scan_natively(
+    length: int, source: Path, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[SampleTable, Texts, int] | None:
+    """The samples of plain ranges, json payloads, and where the last range ends; ``None`` for what is not plain."""
+    with storage_errors("reading", source), source.open("rb", buffering=0) as stream:
+        found = native.module.scan(stream.fileno(), length, starts.tobytes(), stops.tobytes())
+    if found is None or not found[0]:
+        return None
+    *columns, extensions, content, end = found
+    starts, stops, firsts, offsets, sizes, kinds, ends = (np.frombuffer(column, dtype=np.int64) for column in columns)
+    return SampleTable(starts, stops, firsts, offsets, sizes, kinds, tuple(extensions)), Texts(content, ends), end
 
 
 def _group(members: PlainMembers) -> SampleTable | None:

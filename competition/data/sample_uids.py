@@ -6,12 +6,13 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.sample_table import ABSENT, SampleTable
+from competition.data import native
+from competition.data.sample_table import ABSENT, SampleTable, Texts
 from competition.data.tar import Buffer
 from competition.data.uids import UID_DIGITS, UID_DTYPE, UidArray, parse_uid, uids_from_digits
 from competition.errors import DataFormatError
@@ -20,6 +21,7 @@ NO_JSON = "no json member"
 MALFORMED = "malformed json"
 
 _ROWS = 4096
+_ALL = slice(None)
 _BEGINNING = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"uid"[ \t\r\n]*:[ \t\r\n]*"')
 _BEGINNING_WITH_UID = re.compile(_BEGINNING.pattern + rb'([0-9A-Fa-f]{1,32})"')
 _DECODER: Any = json.JSONDecoder()
@@ -43,7 +45,7 @@ class SampleUids:
     unread: NDArray[np.int64]
 
 
-def read_uids(buffer: Buffer, table: SampleTable, texts: list[bytes]) -> SampleUids:
+def read_uids(buffer: Buffer, table: SampleTable, texts: Texts) -> SampleUids:
     """The uid of every sample. What is malformed behind a uid that stands first is not noticed.
 
     ``well_formed`` parses the json of those samples that matter. ``texts`` are those of ``scan_table``, or none.
@@ -57,12 +59,10 @@ def read_uids(buffer: Buffer, table: SampleTable, texts: list[bytes]) -> SampleU
     rows = np.flatnonzero(known)
     for first in range(0, len(rows), _ROWS):
         part = rows[first : first + _ROWS]
-        contents = _payloads(buffer, table, members[part], texts)
-        proven = _uids_at_the_beginning(contents)
-        if proven is not None:
-            uids[part] = proven
-            continue
-        for row, text in zip(part.tolist(), contents, strict=True):
+        payloads = _payloads(buffer, table, members[part], texts)
+        uids[part], proven = _proven(payloads)
+        others = np.flatnonzero(~proven)
+        for row, text in zip(part[others].tolist(), payloads.of(others), strict=True):
             uid = _uid_of(text)
             if isinstance(uid, str):
                 skipped[uid] += 1
@@ -73,9 +73,9 @@ def read_uids(buffer: Buffer, table: SampleTable, texts: list[bytes]) -> SampleU
     return SampleUids(rows, uids[rows], skipped, np.flatnonzero(~known))
 
 
-def well_formed(buffer: Buffer, table: SampleTable, rows: NDArray[np.int64], texts: list[bytes]) -> NDArray[np.bool_]:
+def well_formed(buffer: Buffer, table: SampleTable, rows: NDArray[np.int64], texts: Texts) -> NDArray[np.bool_]:
     """For each of these samples (which have json): is it json as a whole? ``texts`` as in ``read_uids``."""
-    contents = _payloads(buffer, table, table.member("json")[rows], texts)
+    contents = _payloads(buffer, table, table.member("json")[rows], texts).of(_ALL)
     return np.fromiter(map(_is_json, contents), dtype=bool, count=len(contents))
 
 
@@ -93,15 +93,40 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _payloads(buffer: Buffer, table: SampleTable, members: NDArray[np.int64], texts: list[bytes]) -> list[bytes]:
-    offsets, sizes = table.offsets[members].tolist(), table.sizes[members].tolist()
-    if not texts:
-        return [buffer[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
-    known = [texts[member] for member in members.tolist()]
-    return [
-        text if len(text) == size else buffer[offset : offset + size]
-        for text, offset, size in zip(known, offsets, sizes, strict=True)
-    ]
+class _Payloads(NamedTuple):
+    """Some members' payloads: ``content[start:stop]`` of each, int64."""
+
+    content: bytes
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    def of(self, chosen: NDArray[np.int64] | slice) -> list[bytes]:
+        """Some of them, each by itself."""
+        ranges = zip(self.starts[chosen].tolist(), self.stops[chosen].tolist(), strict=True)
+        return [self.content[start:stop] for start, stop in ranges]
+
+
+def _payloads(buffer: Buffer, table: SampleTable, members: NDArray[np.int64], texts: Texts) -> _Payloads:
+    offsets, sizes = table.offsets[members], table.sizes[members]
+    starts = stops = np.zeros(len(members), dtype=np.int64)
+    if len(texts.ends):
+        starts, stops = np.concatenate([[0], texts.ends])[members], texts.ends[members]
+    if (stops - starts == sizes).all():
+        return _Payloads(texts.content, starts, stops)
+    ranges = zip(starts.tolist(), stops.tolist(), offsets.tolist(), sizes.tolist(), strict=True)
+    whole = Texts.of([texts.content[a:b] if b - a == size else buffer[at : at + size] for a, b, at, size in ranges])
+    return _Payloads(whole.content, whole.ends - sizes, whole.ends)
+
+
+def _proven(payloads: _Payloads) -> tuple[UidArray, NDArray[np.bool_]]:
+    """The uids of json objects that begin with them and cannot mean another one; a mask says which do."""
+    uids = np.zeros(len(payloads.starts), dtype=UID_DTYPE)
+    proven = np.zeros(len(uids), dtype=bool)
+    if native.module is not None:
+        native.module.uids(payloads.content, payloads.starts, payloads.stops, uids, proven)
+        return uids, proven
+    found = _uids_at_the_beginning(payloads.of(_ALL))
+    return (uids, proven) if found is None else (found, ~proven)
 
 
 def _uids_at_the_beginning(texts: list[bytes]) -> UidArray | None:

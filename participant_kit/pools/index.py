@@ -22,7 +22,7 @@ from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, storage_errors
 from competition.data.engine import Needs, Workers, engine_of
 from competition.data.journal import Journal
-from competition.data.sample_table import SampleTable, scan_table
+from competition.data.sample_table import NO_TEXTS, SampleTable, Texts, scan_table
 from competition.data.sample_uids import read_uids
 from competition.data.shards import Shard, list_shards, scan_samples
 from competition.data.tar import Buffer, open_tar
@@ -110,7 +110,7 @@ def file_state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable, list[bytes]]:
+def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable, Texts]:
     """Find all samples of an opened tar and their uids. A damaged tar gives what lies before the damage.
 
     Returns:
@@ -121,7 +121,7 @@ def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable,
         table, texts = scan_table(buffer, source)
     except DataFormatError as error:
         damage = error.message
-        table, texts = SampleTable.of(_until_damage(buffer, source)), []
+        table, texts = SampleTable.of(_until_damage(buffer, source)), NO_TEXTS
     found = read_uids(buffer, table, texts)
     unread = np.stack([table.starts[found.unread], table.stops[found.unread]], axis=1)
     indexed = IndexedShard(

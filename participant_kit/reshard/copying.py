@@ -1,7 +1,8 @@
 """Write members into a tar by copying byte ranges: headers are made all at once, payloads never become objects.
 
 A range of members that lie behind one another in the source as they will in the output is one read, headers included;
-their headers are then overwritten. What is written does not depend on how the work was cut.
+their headers are then overwritten. What is written does not depend on how the work was cut. The native module does
+the same with less between the reads and writes, and lets other threads run meanwhile.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data import native
 from competition.data.atomic import storage_error, storage_errors
 from competition.data.engine import LocalEngine, Needs
-from competition.data.tar import BLOCK, RECORD, damaged
+from competition.data.tar import BLOCK, RECORD, damaged, header
 from competition.data.tar_headers import Bytes2D, headers_of, padded
 
 CHUNK = 1 << 18
@@ -29,6 +31,7 @@ CHUNK = 1 << 18
 _BATCH = 4096
 _OPEN_FILES = 64
 _ZEROS = bytes(BLOCK)
+_TOO_SHORT = "the file ends where a payload was found before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class MemberCopies:
     Args:
         names: [n, 100], padded with zeros.
         sources: int64 [n], index into ``paths``.
-        offsets: int64 [n], first payload byte in the source, which has the padding behind it too.
+        offsets: int64 [n], first payload byte in the source.
         sizes: int64 [n], payload bytes.
         paths: files.
     """
@@ -105,7 +108,47 @@ def _write_part(target: _Target, members: MemberCopies, layout: _Layout, part: t
     buffer = np.empty(CHUNK, dtype=np.uint8)
     with _Sources(members.paths).opened() as sources:
         for first in range(*part, _BATCH):
-            _write_batch(target, members, layout, slice(first, min(part[1], first + _BATCH)), sources, buffer)
+            batch = slice(first, min(part[1], first + _BATCH))
+            if native.module is not None:
+                _write_natively(target, members, layout, batch, sources)
+            else:
+                _write_batch(target, members, layout, batch, sources, buffer)
+
+
+def _write_natively(target: _Target, members: MemberCopies, layout: _Layout, batch: slice, sources: _Sources) -> None:
+    """As ``_write_batch``, in parts whose sources may be open together."""
+    for part in _with_few_sources(members.sources, batch):
+        used, places = np.unique(members.sources[part], return_inverse=True)
+        failure = native.module.copy(
+            target.descriptor,
+            np.array([sources.descriptor(source) for source in used.tolist()], dtype=np.intc),
+            header(b"", 0),
+            np.ascontiguousarray(members.names[part]),
+            places.astype(np.int64),
+            np.ascontiguousarray(members.offsets[part]),
+            np.ascontiguousarray(members.sizes[part]),
+            layout.starts[part],
+        )
+        if failure is None:
+            continue
+        place, position, code = failure
+        if place < 0:
+            raise storage_error(OSError(code, os.strerror(code)), "writing", target.path)
+        source = members.paths[int(used[place])]
+        if not code:
+            raise damaged(source, position, _TOO_SHORT)
+        raise storage_error(OSError(code, os.strerror(code)), "reading", source)
+
+
+def _with_few_sources(sources: NDArray[np.int64], batch: slice) -> Iterator[slice]:
+    """Cut a batch of members into parts that have at most as many sources as may be open."""
+    first, seen = batch.start, set[int]()
+    for member, source in enumerate(sources[batch].tolist(), batch.start):
+        if source not in seen and len(seen) == _OPEN_FILES:
+            yield slice(first, member)
+            first, seen = member, set()
+        seen.add(source)
+    yield slice(first, batch.stop)
 
 
 def _write_batch(
@@ -146,7 +189,8 @@ def _reads(
     joined[0] = False
     runs = np.flatnonzero(~joined)
     sources, offsets = members.sources[batch].tolist(), members.offsets[batch].tolist()
-    starts, ends = (layout.starts[batch] + BLOCK).tolist(), layout.ends[batch].tolist()
+    starts = (layout.starts[batch] + BLOCK).tolist()
+    ends = (layout.starts[batch] + BLOCK + members.sizes[batch]).tolist()
 
     def between(first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
         inside = runs[np.searchsorted(runs, first, side="right") : np.searchsorted(runs, last)].tolist()
@@ -195,18 +239,21 @@ class _Sources:
 
     def read(self, source: int, offset: int, into: memoryview) -> None:
         """Fill ``into`` from byte ``offset`` of a file."""
-        descriptor = self._open.get(source) or self._opened(source)
+        descriptor, count = self.descriptor(source), 1
         try:
-            count = os.preadv(descriptor, [into], offset)
-            while 0 < count < len(into):
-                into, offset = into[count:], offset + count
+            while into and count:
                 count = os.preadv(descriptor, [into], offset)
+                into, offset = into[count:], offset + count
         except OSError as error:
             raise storage_error(error, "reading", self._paths[source]) from error
-        if not count:
-            raise damaged(self._paths[source], offset, "the file ends where a payload was found before")
+        if into:
+            raise damaged(self._paths[source], offset, _TOO_SHORT)
 
-    def _opened(self, source: int) -> int:
+    def descriptor(self, source: int) -> int:
+        """Of an open file. Asking for another one may close the one that was not asked for for the longest time."""
+        if source in self._open:
+            self._open[source] = self._open.pop(source)
+            return self._open[source]
         if len(self._open) >= _OPEN_FILES:
             os.close(self._open.pop(next(iter(self._open))))
         with storage_errors("reading", self._paths[source]):

@@ -47,6 +47,7 @@ def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardRe
                 f"The output folder {output_dir} is not empty.",
                 hint="Choose another folder" + (", or pass --overwrite." if ours else "."),
             )
+        shutil.rmtree(job.work_dir, ignore_errors=True)  # of a run that was killed while it removed that itself
         return finished
     make_folder(job.work_dir)
     write_bytes(marker, job.digest.encode(), synced=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, storage_errors
-from competition.data.sample_table import SampleTable, scan_ranges
+from competition.data.sample_table import SampleTable, Texts, scan_ranges
 from competition.data.sample_uids import MALFORMED, read_uids, well_formed
 from competition.data.shards import Shard, scan_samples
 from competition.data.tar import Buffer, damaged, open_tar
@@ -64,8 +64,8 @@ def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Fou
             content = indexed
             copies = count_copies(content.uids, subset)
             rows = np.flatnonzero(copies)
-            table = _at(buffer, shard, content, rows)
-            sound = well_formed(buffer, table, np.arange(len(rows)), [])
+            table, texts = _at(buffer, shard, content, rows)
+            sound = well_formed(buffer, table, np.arange(len(rows)), texts)
             table = table.take(np.flatnonzero(sound))
         lost = int(copies[rows[~sound]].sum()) + _lost_without_uid(shard, buffer, content.unread, subset)
     skipped = Counter(content.skipped)
@@ -77,13 +77,13 @@ def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Fou
     return Found(selection, len(content.uids) - malformed, skipped, lost, content.damage)
 
 
-def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> SampleTable:
+def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> tuple[SampleTable, Texts]:
     """The members of samples of which the pool's index knows the place; the uid must be there."""
-    table = scan_ranges(buffer, shard.path, content.starts[rows], content.stops[rows])
-    found = read_uids(buffer, table, [])
+    table, texts = scan_ranges(buffer, shard.path, content.starts[rows], content.stops[rows])
+    found = read_uids(buffer, table, texts)
     if len(found.rows) != len(rows) or (found.uids != content.uids[rows]).any():
         raise damaged(shard.path, 0, "it does not hold what the pool's index says")
-    return table
+    return table, texts
 
 
 def count_copies(keys: UidArray, subset: UidArray) -> NDArray[np.int64]:

@@ -343,3 +343,13 @@ def test_killed_at_any_moment_and_run_again_equals_one_pass(tmp_path: Path) -> N
     assert tree(tmp_path / "out") == tree(tmp_path / "reference")
     assert len(list_shards(tmp_path / "out").shards) == 45
     assert hashlib.sha256((tmp_path / "out" / "sample_ids.npy").read_bytes()).hexdigest() == file_sha256(subset)
+
+
+def test_what_a_run_killed_at_its_very_end_left_is_removed(tmp_path: Path) -> None:
+    subset = write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool", shards=1))
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    finished = tree(tmp_path / "out")
+    (tmp_path / "out" / ".reshard").mkdir()
+    (tmp_path / "out" / ".reshard" / "00000000.tar.selected").touch()
+    assert reshard(tmp_path / "pool", tmp_path / "out", subset) == report
+    assert tree(tmp_path / "out") == finished

@@ -1,4 +1,4 @@
-"""The quick scan says what the careful one says, or leaves it to it; uids are what json.loads finds."""
+"""The quick scans say what the careful one says, or leave it to it; uids are what json.loads finds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import io
 import json
 import re
 import tarfile
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +15,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from competition.data.sample_table import SampleTable, scan_ranges, scan_table
+from competition.data import native
+from competition.data.sample_table import NO_TEXTS, SampleTable, scan_ranges, scan_table
 from competition.data.sample_uids import MALFORMED, NO_JSON, read_uids, well_formed
 from competition.data.shards import Sample, scan_samples, write_shard
-from competition.data.tar import TarWriter, header, open_tar
+from competition.data.tar import BLOCK, TarWriter, header, open_tar
 from competition.data.tar_headers import headers_of, read_plain_tar
 from competition.data.uids import parse_uid
 from competition.errors import DataFormatError
 
 UID = "0123456789abcdef" * 2
 COLUMNS = ("starts", "stops", "firsts", "offsets", "sizes", "kinds")
+
+
+@pytest.fixture(scope="module", params=["native", "python"], autouse=True)
+def _twin(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here is proven of the native module and of the Python that stands in for it."""
+    if request.param == "native":
+        if native.module is None:
+            pytest.skip("the native module was not built (no C++ compiler)")
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "module", None)
+        yield
 
 
 def assert_same(table: SampleTable, path: Path) -> None:
@@ -66,15 +82,18 @@ def test_the_table_is_that_of_the_careful_scan(
                 archive.addfile(info, io.BytesIO(content))
     with open_tar(path) as buffer:
         table, texts = scan_table(buffer, path)
-        assert all(not texts or len(texts) == len(table.kinds) for _ in [0])
-        for member, text in enumerate(texts):
-            if len(text) == table.sizes[member]:
-                assert text == buffer[table.offsets[member] : table.offsets[member] + table.sizes[member]]
+        assert len(texts.ends) in {0, len(table.kinds)}
+        for member, (first, last) in enumerate(pairwise([0, *texts.ends.tolist()])):
+            if last - first == table.sizes[member]:
+                assert (
+                    texts.content[first:last]
+                    == buffer[table.offsets[member] : table.offsets[member] + table.sizes[member]]
+                )
         rows = np.array(
             data.draw(st.lists(st.integers(0, len(table) - 1), unique=True)) if len(table) else [], np.int64
         )
         rows.sort()
-        part, expected = scan_ranges(buffer, path, table.starts[rows], table.stops[rows]), table.take(rows)
+        (part, _), expected = scan_ranges(buffer, path, table.starts[rows], table.stops[rows]), table.take(rows)
     assert_same(table, path)
     assert [getattr(part, c).tolist() for c in COLUMNS[:-1]] == [getattr(expected, c).tolist() for c in COLUMNS[:-1]]
 
@@ -87,7 +106,7 @@ def test_plain_shards_take_the_quick_way(tmp_path: Path) -> None:
         assert members is not None
         assert len(members.starts) == 10_000
         table, texts = scan_table(buffer, path)
-        assert b"{}" in texts
+        assert texts.content.count(b"{}") == 5000
     assert table.extensions == ("jpg", "json")
     assert_same(table, path)
 
@@ -112,6 +131,93 @@ def test_a_changed_byte_is_damage_or_changes_no_place(
                 scan_table(buffer, path)
         else:
             assert len(scan_table(buffer, path)[0]) == len(expected)
+
+
+def outcome(path: Path) -> tuple[dict[str, list[int]], tuple[str, ...]] | str:
+    """What the scan in use says of a tar: the table, or why there is none."""
+    with open_tar(path) as buffer:
+        try:
+            table, _ = scan_table(buffer, path)
+        except DataFormatError as error:
+            return error.message
+    return {column: getattr(table, column).tolist() for column in COLUMNS}, table.extensions
+
+
+def careful(path: Path) -> tuple[dict[str, list[int]], tuple[str, ...]] | str:
+    """What the scan that looks at every member says."""
+    with open_tar(path) as buffer:
+        try:
+            table = SampleTable.of(scan_samples(buffer, path))
+        except DataFormatError as error:
+            return error.message
+    return {column: getattr(table, column).tolist() for column in COLUMNS}, table.extensions
+
+
+FIELDS = st.sampled_from(
+    [0, 1, 99, 100, 124, 125, 134, 135, 148, 153, 154, 155, 156, 157, 257, 262, 263, 345, 346, 511]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(0, 11),
+    st.lists(st.tuples(FIELDS, st.integers(0, 255)), max_size=3),
+    st.one_of(st.none(), st.integers(0, 30 * BLOCK)),
+    st.booleans(),
+)
+def test_hostile_headers_and_truncated_tars_are_judged_as_by_the_careful_scan(
+    tmp_path_factory: pytest.TempPathFactory,
+    member: int,
+    changes: list[tuple[int, int]],
+    length: int | None,
+    right_checksum: bool,
+) -> None:
+    stream = io.BytesIO()
+    writer = TarWriter(stream)
+    for index in range(4):
+        for extension, size in (("jpg", 1000), ("json", 40), ("txt", 0)):
+            writer.add(f"{index:04d}.{extension}", b"x" * size)
+    writer.finish()
+    content = bytearray(stream.getvalue())
+    start = [start for start in range(0, len(content), BLOCK) if content[start : start + 4] == b"%04d" % (member // 3)]
+    block = content[start[member % 3] : start[member % 3] + BLOCK]
+    for position, value in changes:
+        block[position] = value
+    if right_checksum:
+        block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+    content[start[member % 3] : start[member % 3] + BLOCK] = block
+    path = tmp_path_factory.mktemp("hostile") / "x.tar"
+    path.write_bytes(content[:length])
+    assert outcome(path) == careful(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=4 * BLOCK), st.integers(0, 6))
+def test_no_bytes_bring_the_scan_down(tmp_path_factory: pytest.TempPathFactory, noise: bytes, zeros: int) -> None:
+    path = tmp_path_factory.mktemp("noise") / "x.tar"
+    path.write_bytes(noise + bytes(zeros * BLOCK))
+    assert outcome(path) == careful(path)
+
+
+def test_many_extensions_and_long_json_are_found_too(tmp_path: Path) -> None:
+    samples = [Sample("a", {f"e{i}": b"" for i in range(80)}), Sample("b", {"json": b'{"uid": "%s"}' % (b"0" * 32)})]
+    samples += [
+        Sample("c", {"json": json.dumps({"uid": UID, "exif": "x" * size}).encode()}) for size in (5000, 1 << 17)
+    ]
+    for number, part in enumerate((samples, samples[1:])):
+        write_shard(tmp_path, number, part)
+        path = tmp_path / f"{number:08d}.tar"
+        assert outcome(path) == careful(path)
+        with open_tar(path) as buffer:
+            table, texts = scan_table(buffer, path)
+            assert len(read_uids(buffer, table, texts).rows) == 3
+
+
+def test_the_shards_of_the_golden_pool_are_read_alike(golden: Path) -> None:
+    paths = sorted(golden.rglob("*.tar"))
+    assert paths
+    for path in paths:
+        assert outcome(path) == careful(path), path
 
 
 def test_sizes_that_lead_backwards_end_the_quick_way(tmp_path: Path) -> None:
@@ -175,7 +281,7 @@ def test_uids_are_those_of_parsed_json(tmp_path_factory: pytest.TempPathFactory,
     path = folder / "00000000.tar"
     with open_tar(path) as buffer:
         table, texts = scan_table(buffer, path)
-        for given_texts in (texts, []):
+        for given_texts in (texts, NO_TEXTS):
             found = read_uids(buffer, table, given_texts)
             expected = {row: uid for row, content in enumerate(contents) if (uid := uid_by_parsing(content))}
             assert dict(zip(found.rows.tolist(), found.uids.tolist(), strict=True)) == expected

@@ -1,8 +1,6 @@
 // The Python module participant_kit.subsets._native: batches of UTF-8 captions, given as one buffer and int64 starts and
 // ends, so that no Python string is made and the interpreter's lock is free meanwhile. Only the stable ABI is used.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "python_buffer.hpp"
 
 #include <memory>
 #include <new>
@@ -11,21 +9,10 @@
 
 namespace {
 
+using datacup::Buffer;
 using datacup::Model;
 
 constexpr const char* kCapsule = "datacup.fasttext_model";
-
-struct Buffer {
-  Py_buffer view{};
-  Buffer() = default;
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { PyBuffer_Release(&view); }
-  template <typename T>
-  T* as() const {
-    return static_cast<T*>(view.buf);
-  }
-};
 
 struct LoadedModel {
   Buffer file;

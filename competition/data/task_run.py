@@ -133,7 +133,8 @@ class TaskRun:
         if isinstance(cause, DataCupError):
             others = [name for name in failed if name != first]
             if others:
-                cause.hint = f"{cause.hint} {len(others)} more failed: {_names(others)}.".strip()
+                hint = f"{cause.hint.removesuffix('.')}. " if cause.hint else ""
+                cause.hint = f"{hint}{len(others)} more failed: {_names(others)}."
             return cause
         left = len(self._order) - len(self._results) - len(failed)
         error = EngineError(

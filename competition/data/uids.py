@@ -147,6 +147,18 @@ def multiplicities(uids: UidArray) -> tuple[UidArray, NDArray[np.int64]]:
     return uids[starts], np.diff(starts, append=len(uids)).astype(np.int64)
 
 
+def repeated_rows(uids: UidArray) -> int:
+    """How many uids of a sorted array equal the one before them."""
+    count = 0
+    for start in range(0, max(len(uids) - 1, 0), _BLOCK_ROWS):
+        part = uids[start : start + _BLOCK_ROWS + 1]
+        equal = part["f0"][1:] == part["f0"][:-1]
+        if equal.any():
+            count += int((equal & (part["f1"][1:] == part["f1"][:-1])).sum())
+        forget_pages(part)
+    return count
+
+
 def count_in(keys: UidArray, ordered: UidArray) -> NDArray[np.int64]:
     """How often each key occurs in a *sorted* uid array: int64, shape of ``keys``, 0 for a foreign key."""
     return _bisect(ordered, keys, "right") - _bisect(ordered, keys, "left")

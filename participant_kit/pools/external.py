@@ -24,7 +24,7 @@ from competition.data.atomic import atomic_writer, make_folder, storage_errors, 
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine
 from competition.data.metadata import column_types, read_uids
-from competition.data.uids import sort_uids
+from competition.data.uids import repeated_rows, sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from competition.records.base import Record
@@ -227,5 +227,4 @@ def _pairs(table: Any, given: UrlFile) -> tuple[Any, int]:
 def _repeated(paths: list[Path]) -> int:
     if not paths:
         return 0
-    uids = sort_uids(np.concatenate([read_uids(path) for path in paths]))
-    return int((uids[1:] == uids[:-1]).sum())
+    return repeated_rows(sort_uids(np.concatenate([read_uids(path) for path in paths])))

@@ -35,6 +35,7 @@ class SubsetReport:
         subset_sha256: digest of its bytes.
         code_version: of DataCup.
         format_version: of this record.
+        shared_uids: kept rows whose uid another one before them has, since rows of the metadata share it.
     """
 
     strategy: str
@@ -50,6 +51,7 @@ class SubsetReport:
     subset_sha256: str
     code_version: str = competition.__version__
     format_version: int = REPORT_VERSION
+    shared_uids: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON."""

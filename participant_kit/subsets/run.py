@@ -14,7 +14,7 @@ import competition
 from competition.data.atomic import make_folder, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Workers
-from competition.data.uids import save_subset
+from competition.data.uids import repeated_rows, save_subset
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.pool import MetadataPool, file_states
@@ -77,6 +77,7 @@ def run_choice(
         dict(choice.tools),
         save_path.name,
         file_sha256(save_path),
+        shared_uids=repeated_rows(result.uids) - result.repeats,
     )
     report.write(save_path)
     _remove(work_dir)

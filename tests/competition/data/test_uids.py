@@ -20,6 +20,7 @@ from competition.data.uids import (
     multiplicities,
     parse_uid,
     parse_uids,
+    repeated_rows,
     save_subset,
     sort_uids,
     uids_to_hex,
@@ -65,6 +66,8 @@ def test_membership_and_counts_agree_with_python(keys: list[str], pool: list[str
 
 @given(st.lists(CLOSE_HEX))
 def test_multiplicities_sum_to_the_length(texts: list[str]) -> None:
+    ordered = sort_uids(parse_uids(texts))
+    assert repeated_rows(ordered) == len(ordered) - len(multiplicities(ordered)[0])
     unique, counts = multiplicities(sort_uids(parse_uids(texts)))
     assert dict(zip(uids_to_hex(unique), counts.tolist(), strict=True)) == {text: texts.count(text) for text in texts}
 

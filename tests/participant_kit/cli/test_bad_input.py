@@ -251,5 +251,8 @@ def test_what_is_odd_and_not_wrong_is_counted(metadata: Path) -> None:
     assert scores["kept"] + sum(scores["dropped"].values()) == scores["total"] == 2 * ROWS
     words = json.loads(typed(*TEXT, *folder).out)
     assert words["kept"] + sum(words["dropped"].values()) == 2 * ROWS
-    assert json.loads(typed(*ANY, *folder).out)["kept"] == len(load_subset(Path("out.npy"))) == 2 * ROWS
+    everything = json.loads(typed(*ANY, *folder).out)
+    assert everything["kept"] == len(load_subset(Path("out.npy"))) == 2 * ROWS
+    assert everything["shared_uids"] == 1
+    assert "  with the uid of another  1" in typed(*ANY, *folder[:-1]).out
     assert json.loads(typed("subset", "info", "out.npy", "--json").out)["max_multiplicity"] == 2

@@ -24,6 +24,7 @@ from participant_kit.pools.catalogue import Content, KnownPool
 from participant_kit.pools.hub_files import HubFile, Listing, list_files, repair
 from participant_kit.pools.images import ImageOptions, ImagesReport, fetch_images
 from participant_kit.pools.images.rounds import ROUNDS_FILE
+from participant_kit.pools.images.shard import fetched_here
 from participant_kit.pools.lock import locked
 from participant_kit.pools.places import SHARDS_FOLDER, refuse_foreign_shards
 
@@ -102,7 +103,7 @@ def download_pool(
             f"The revision {options.revision!r} does not pin anything.", hint="Name a commit by its 40 hex digits."
         )
     if options.images is not None:  # sooner than after hours of metadata
-        refuse_foreign_shards(folder / SHARDS_FOLDER, folder / WORK_FOLDER / "images" / ROUNDS_FILE)
+        refuse_foreign_shards(folder / SHARDS_FOLDER, folder / WORK_FOLDER / "images" / ROUNDS_FILE, fetched_here)
     make_folder(folder / WORK_FOLDER)
     with locked(folder / WORK_FOLDER):
         listing = _pinned(pool, folder, options)

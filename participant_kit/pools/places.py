@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +12,18 @@ METADATA_FOLDER = "metadata"
 SHARDS_FOLDER = "shards"
 
 
-def refuse_foreign_shards(shards: Path, begun: Path) -> None:
+def refuse_foreign_shards(shards: Path, begun: Path, ours: Callable[[Path], bool] = lambda _: False) -> None:
     """Keep the shards of something else: those that would be made here have the same names, and replace them.
 
     Args:
         shards: the folder of shards; it may be absent.
         begun: a file that is there before the first shard of one's own.
+        ours: tells a tar that was made here although that file is gone.
 
     Raises:
-        UsageError: there are shards already.
+        UsageError: there are other shards already.
     """
-    if not begun.exists() and any(shards.glob("[!.]*.tar")):
+    if not begun.exists() and not all(map(ours, shards.glob("[!.]*.tar"))):
         raise UsageError(
             f"{shards} holds shards that this command did not make, and would overwrite.",
             hint="Choose another --output-dir.",

@@ -23,7 +23,7 @@ from competition.data.metadata import row_count
 from competition.errors import DataFormatError, UsageError
 from competition.records.base import Record
 from participant_kit.pools.images.options import SHARD_SAMPLES, ImageOptions
-from participant_kit.pools.images.shard import ShardTask, failed_rows, read_stats
+from participant_kit.pools.images.shard import ShardTask, failed_rows, fetched_here, read_stats
 from participant_kit.pools.places import refuse_foreign_shards
 
 ROUNDS_FILE = "rounds.json"
@@ -63,7 +63,7 @@ class Rounds:
         first = tuple((source.name, row_count(source)) for source in sources)
         path = folder / ROUNDS_FILE
         if not path.exists():
-            refuse_foreign_shards(shards, path)
+            refuse_foreign_shards(shards, path, fetched_here)
             rounds = cls(folder, shards, sources, RoundsRecord(content=options.content, rounds=(first,)))
             rounds._save()
             return rounds

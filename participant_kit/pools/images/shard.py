@@ -120,6 +120,14 @@ def read_stats(task: ShardTask) -> dict[str, Any] | None:
     return stats if whole and isinstance(stats.get("status_dict"), dict) else None
 
 
+def fetched_here(tar: Path) -> bool:
+    """Whether a tar is a shard that ``fetch_shard`` completed, as the statistics beside it tell."""
+    try:
+        return "tar_bytes" in json.loads(tar.with_name(f"{tar.stem}_stats.json").read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def failed_rows(task: ShardTask) -> NDArray[np.int64]:
     """Row numbers of the source whose images a complete shard could not get, ascending.
 

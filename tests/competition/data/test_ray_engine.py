@@ -22,7 +22,7 @@ from competition.data import ray_task
 from competition.data.engine import Engine, LocalEngine, Needs
 from competition.data.journal import Journal
 from competition.data.outcome import HOST, Failure, outcome
-from competition.data.ray_engine import RayEngine
+from competition.data.ray_engine import RayEngine, _first_line
 from competition.data.ray_task import Origin, existing_paths, run_on_node
 from competition.errors import EngineError, StorageError, UsageError
 from tests.competition.data import engine_tasks
@@ -153,6 +153,11 @@ def test_a_task_that_no_node_can_run_is_refused_at_once(engine: RayEngine) -> No
         with pytest.raises(EngineError) as caught:
             engine.map(engine_tasks.double, NUMBERS, stage="doubling", needs=needs)
         assert caught.value.message.startswith(f"Each task of doubling needs {missing}")
+
+
+def test_what_ray_says_on_many_lines_is_one() -> None:
+    assert _first_line(ValueError("The owner has exited.\n\nSee the logs.")) == "The owner has exited"
+    assert _first_line(ValueError()) == "ValueError"
 
 
 @pytest.mark.ray

@@ -65,6 +65,7 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataFormatError, match="no column 'url'") as refused:
         download_urls(UrlFile(table), tmp_path / "pool", None)
     assert "It has: link, alt" in refused.value.hint
+    assert download_urls(UrlFile(table, "link", "alt"), tmp_path / "pool", None).urls.samples == 1  # put right
     numbers = tmp_path / "numbers.parquet"
     pq.write_table(pa.table({"url": [1], "text": ["a"]}), numbers)
     with pytest.raises(DataFormatError, match="'url' of type int64 instead of string"):

@@ -256,6 +256,19 @@ def test_a_process_that_dies_is_named_with_its_shard(tmp_path: Path, monkeypatch
         fetch_images([source], tmp_path / "shards", tmp_path / "record", QUICK)
 
 
+def test_shards_of_others_are_not_fetched_over_and_own_ones_are_known_without_the_record(
+    web: Hosts, tmp_path: Path
+) -> None:
+    source = metadata_file(tmp_path / "metadata", "a", [f"{web.url}/good/1"])
+    fetch_images([source], tmp_path / "shards", tmp_path / "record", QUICK)
+    assert fetch_images([source], tmp_path / "shards", tmp_path / "lost", QUICK).fetched == 0
+    (tmp_path / "shards" / "00000000_stats.json").write_text('{"successes": 1}')
+    before = (tmp_path / "shards" / "00000000.tar").read_bytes()
+    with pytest.raises(UsageError, match="holds shards that this command did not make"):
+        fetch_images([source], tmp_path / "shards", tmp_path / "other", QUICK)
+    assert (tmp_path / "shards" / "00000000.tar").read_bytes() == before
+
+
 def test_other_options_or_other_metadata_are_refused(tmp_path: Path) -> None:
     source = metadata_file(tmp_path / "metadata", "a", ["http://127.0.0.1:1/1"])
     rounds.Rounds.open(tmp_path / "record", tmp_path / "shards", (source,), QUICK)

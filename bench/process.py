@@ -53,7 +53,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
             [str(word) for word in command],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env=_environment() | dict(environment or {}),
             start_new_session=True,
         )
         watch = _MemoryWatch(process.pid) if memory else None
@@ -67,6 +67,11 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
             said = output.read().decode(errors="replace").strip()[-2000:]
             raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {said}")
     return Cost(wall, cpu, peak)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but that Python keeps what it compiles, as it does where a person runs a command twice."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def adopt_orphans() -> None:

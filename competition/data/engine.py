@@ -17,7 +17,6 @@ from typing import Protocol, TypeVar
 from competition.data.journal import Journal
 from competition.data.outcome import Outcome, Outcomes, attempt
 from competition.data.task_run import Conduct, TaskRun
-from competition.data.workers import WorkerPool
 from competition.errors import EngineError, UsageError
 from competition.progress import ProgressHook
 
@@ -171,6 +170,8 @@ def _in_threads(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun
 
 
 def _in_pool(function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun, workers: int) -> Outcomes:
+    from competition.data.workers import WorkerPool  # with multiprocessing, of which threads have no need
+
     with WorkerPool(function, workers) as pool:
         while run.open or pool.busy:
             while run.open and pool.free:

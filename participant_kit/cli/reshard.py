@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,7 @@ def command(
     A killed run goes on where it stopped. A uid that occurs several times in the subset is written as often.
     """
     console = Console(as_json=as_json)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads for matrices, of which a reshard has none
 
     from participant_kit.reshard import ImageChange, Options
     from participant_kit.reshard.remote import reshard_anywhere

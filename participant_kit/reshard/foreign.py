@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.data.metadata import list_metadata, read_uids
 from competition.data.uids import UidArray, contained_in, uids_to_hex
 from competition.errors import DataFormatError
 
@@ -28,6 +27,9 @@ def refuse_foreign(missing: UidArray, subset_path: Path, shards_dir: Path) -> No
     metadata_dir = shards_dir.resolve().parent / "metadata"
     if not len(missing) or not metadata_dir.is_dir():
         return
+
+    from competition.data.metadata import list_metadata, read_uids  # Arrow, which a pool without metadata does not need
+
     unknown = np.ones(len(missing), dtype=bool)
     for path in list_metadata(metadata_dir):
         unknown &= ~contained_in(missing, read_uids(path))

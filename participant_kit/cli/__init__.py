@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from competition import command_line
+from participant_kit.cli.plain_values import take_plain_values
 
 COMMANDS = ("quickstart", "pool", "subset", "reshard", "train", "evaluate", "submit", "status", "standings")
 """In the order of the help. Each is a module here with a function ``command``, or an ``app`` of further commands."""
@@ -68,4 +69,5 @@ def _global_options(_version: command_line.VersionOption = False) -> None:
 
 def main() -> None:
     """Entry point of the ``datacup`` command."""
+    take_plain_values()
     command_line.run(app, extra="kit")

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from competition.errors import UsageError
 
@@ -31,6 +32,8 @@ class Database:
         self.engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
         self._writers = sessionmaker(self.engine.execution_options(datacup_writer=True), expire_on_commit=False)
         self._readers = sessionmaker(self._reader_engine(), expire_on_commit=False)
+        self._closed = False
+        event.listen(self.engine, "checkin", self._given_back)
 
     @property
     def is_sqlite(self) -> bool:
@@ -56,8 +59,14 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, of requests that are still being answered, too, once they are given back."""
+        self._closed = True
         self.engine.dispose()
+
+    def _given_back(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        # Nobody would take it out of a pool that is closed.
+        if self._closed and record.dbapi_connection is not None:
+            record.invalidate()
 
     def _reader_engine(self) -> Engine:
         if self.is_sqlite:

@@ -89,6 +89,16 @@ def test_a_database_that_is_away_or_of_another_kind_is_an_error_with_a_hint(tmp_
         migration.require_head(Database(f"sqlite:///{broken}"))
 
 
+def test_a_connection_that_is_in_use_when_the_database_is_closed_is_closed_when_it_comes_back(empty: Database) -> None:
+    migration.upgrade(empty)
+    with empty.reading() as session:
+        connection = session.connection().connection.dbapi_connection
+        empty.close()
+        assert session.execute(text("SELECT 1")).scalar() == 1
+    with pytest.raises(Exception, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def test_every_constraint_has_a_name() -> None:
     for table in Base.metadata.tables.values():
         assert all(constraint.name for constraint in table.constraints)

@@ -32,26 +32,24 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
     return low, high
 
 
-def resampling_seed(suite_digest: str, task_id: str) -> str:
-    """The seed text of a task's bootstrap: every entry under one suite is resampled alike."""
-    return f"{suite_digest}/{task_id}"
-
-
 def bootstrap_replicates(
     components: Sequence[NDArray[np.floating]], *, seed_text: str, replicates: int = REPLICATES
 ) -> NDArray[np.float64]:
     """Bootstrap replicates [replicates] of the mean over components of each component's mean.
 
-    ``components`` are 1-D arrays of outcomes of independent units. Resampling indices depend only on ``seed_text``
-    and the lengths: entries evaluated on the same units share them, so that the difference of two entries'
-    replicates is a paired bootstrap. Raises ``ValueError`` when there is no component or an empty one.
+    ``components`` are 1-D arrays of outcomes of independent units. Resampling indices depend only on ``seed_text`` (of
+    an evaluation: the suite's digest) and the length of a component: entries evaluated on the same units share them,
+    so that the difference of two entries' replicates is a paired bootstrap; and so do components and tasks of as many
+    units, so that the mean over two renderings of the same images is as uncertain as the images make it. Of units
+    that have nothing in common, shared indices are as good as others. Raises ``ValueError`` when there is no component
+    or an empty one.
     """
     if not components or any(len(component) == 0 for component in components):
         raise ValueError("bootstrap needs at least one unit in every component")
     seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "big")
     total = np.zeros(replicates)
-    for position, component in enumerate(components):
-        generator = np.random.default_rng([seed, position])
+    for component in components:
+        generator = np.random.default_rng([seed, len(component)])
         total += _resampled_means(np.asarray(component, dtype=np.float64), generator, replicates)
     return total / len(components)
 

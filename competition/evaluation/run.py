@@ -19,7 +19,7 @@ from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.rules.models import ClipRecipe, Competition, Protocol, Suite, Task
-from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval, resampling_seed
+from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
 ResultCallback = Callable[[TaskResult], None]
 
@@ -123,8 +123,7 @@ def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:
     if task.metric in outcome.proportions:
         low, high = clopper_pearson(int(components[0].sum()), len(components[0]))
         return Interval(low=low, high=high, method="clopper-pearson")
-    seed_text = resampling_seed(suite.digest, task.id)
-    low, high = percentile_interval(bootstrap_replicates(components, seed_text=seed_text))
+    low, high = percentile_interval(bootstrap_replicates(components, seed_text=suite.digest))
     # Images with more captions than others weigh more, so a resample may hold more than the whole.
     return Interval(low=max(0.0, low), high=min(1.0, high), method="bootstrap")
 

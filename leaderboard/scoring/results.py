@@ -1,7 +1,7 @@
 """From a task's outcomes to bootstrap replicates, and from tasks to the aggregate. Pure and seeded.
 
 Replicates are kept as little-endian float32 so that any two entries can be compared later (common random numbers: the
-seed is the suite and the task, not the entry).
+seed is the suite, not the entry).
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ def replicates_of(result: TaskResult, suite_digest: str) -> NDArray[np.float64]:
 
     Raises ``ValidationFailedError`` when the outcomes cannot be decoded or do not give the value.
     """
-    seed = f"{suite_digest}/{result.task}"
     if not result.outcomes:
-        return _independent(result, seed)
+        return _independent(result, f"{suite_digest}/{result.task}")
     try:
         components = [part.decode() for part in result.outcomes]
     except ValueError as error:
@@ -67,7 +66,7 @@ def replicates_of(result: TaskResult, suite_digest: str) -> NDArray[np.float64]:
     mean = float(np.mean([part.mean() for part in components]))
     if abs(mean - result.value) > _TOLERANCE:
         raise ValidationFailedError(f"result.value: the outcomes give {mean:.4f}, not {result.value:.4f}.")
-    return bootstrap_replicates(components, seed_text=seed)
+    return bootstrap_replicates(components, seed_text=suite_digest)
 
 
 def aggregate(values: Sequence[float], replicates: Sequence[NDArray[np.float64]]) -> Aggregated:

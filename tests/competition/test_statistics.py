@@ -14,7 +14,6 @@ from competition.statistics import (
     clopper_pearson,
     percentile_interval,
     rank_ranges,
-    resampling_seed,
 )
 
 proportions = st.integers(1, 3000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
@@ -59,14 +58,23 @@ def test_resamples_are_common_to_all_entries(first: int, second: int, seed: int)
     np.testing.assert_allclose(of_each[0] - of_each[1], of_difference, atol=1e-12)
 
 
-def test_resamples_depend_on_suite_and_task_and_not_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resamples_depend_on_the_suite_and_not_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [outcomes(0, 100, 0.4)]
-    seed_text = resampling_seed("a" * 64, "digits-test")
-    replicates = bootstrap_replicates(values, seed_text=seed_text)
-    other = bootstrap_replicates(values, seed_text=resampling_seed("a" * 64, "digits-shift"))
-    assert not np.array_equal(replicates, other)
+    replicates = bootstrap_replicates(values, seed_text="a" * 64)
+    assert not np.array_equal(replicates, bootstrap_replicates(values, seed_text="b" * 64))
     monkeypatch.setattr(statistics, "_CHUNK_ELEMENTS", 700)
-    assert np.array_equal(replicates, bootstrap_replicates(values, seed_text=seed_text))
+    assert np.array_equal(replicates, bootstrap_replicates(values, seed_text="a" * 64))
+
+
+def test_two_tasks_on_the_same_units_are_no_surer_than_one() -> None:
+    """The mean over two renderings of the same images is as uncertain as one of them where they fail together, and as
+    two independent sets where they do not."""
+    same, other = outcomes(0, 400, 0.6), outcomes(1, 400, 0.6)
+    one, again, independent = (bootstrap_replicates([values], seed_text="x") for values in (same, same, other))
+    assert ((one + again) / 2).std() == pytest.approx(one.std())
+    assert ((one + independent) / 2).std() == pytest.approx(one.std() / np.sqrt(2), rel=0.08)
+    together = bootstrap_replicates([same, same], seed_text="x")
+    assert together.std() == pytest.approx(one.std())
 
 
 def test_bootstrap_interval_covers_the_truth_about_as_often_as_promised() -> None:

@@ -84,7 +84,7 @@ def write_tar(path: Path, descriptor: int, members: MemberCopies, lanes: int = 1
     length = int(ends[-1]) if len(ends) else 0
     size = length + 2 * BLOCK + -(length + 2 * BLOCK) % RECORD
     cuts = _cuts(ends, lanes)
-    tasks = {str(first): (first, last) for first, last in cuts}
+    tasks = {f"part {number} of {path.name}": cut for number, cut in enumerate(cuts, start=1)}
     LocalEngine(lanes, retries=0).map(
         partial(_write_part, _Target(path, descriptor), members, layout),
         tasks,

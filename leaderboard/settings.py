@@ -34,7 +34,9 @@ class Settings(BaseSettings):
         description="the only Hubs that entries may name, comma-separated; set to nothing: any",
     )
     lease_seconds: int = Field(default=60, gt=0, le=86_400)
-    max_attempts: int = Field(default=3, ge=1, description="tries without progress before a job is given up")
+    max_attempts: int = Field(
+        default=10, ge=1, description="tries without progress, over an hour and more, before a job is given up"
+    )
     backoff_seconds: float = Field(default=10.0, ge=0, description="wait before the second try; doubles each time")
     reaper_seconds: float = Field(default=15.0, ge=0, description="between two looks for lost jobs; 0 = only at claims")
     draft_days: int = Field(default=30, ge=1, description="a registration without an upload is cancelled after these")

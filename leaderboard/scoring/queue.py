@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
+from competition.errors import ConflictError, NotFoundError
 from competition.records.lifecycle import JobKind, Processing
 from leaderboard.accounts.viewer import SYSTEM, Act
 from leaderboard.events import service as events
@@ -98,7 +99,7 @@ def give_back(
         events.append(session, submission.id, act, kind, detail=detail)
         given_up = {"failure": f"Given up after {failures} tries without progress. {message}"}
         lifecycle.move(session, submission, Processing.FAILED, act, kind="dead_lettered", values=given_up)
-        # The operator's alert: nothing but a person gets this entry on its way again.
+        # The operator's alert: nothing but a person gets this entry on its way again (`submission requeue`).
         log.error("job_given_up", submission=submission.id, job=job.kind.value, failures=failures, message=message)
         return
     wait = patience.delay(failures)
@@ -124,13 +125,40 @@ def reap(session: Session, now: datetime, patience: Patience) -> int:
     return len(lapsed) + sum(orphans)
 
 
+def requeue(session: Session, submission_id: str, act: Act) -> JobKind:
+    """Take up work that was given up, from where it stopped (an operator's act, once the platform is mended).
+
+    Raises:
+        NotFoundError: there is no such submission.
+        ConflictError: it has not failed.
+    """
+    submission = submissions.lock(session, submission_id)
+    if submission is None:
+        raise NotFoundError(f"There is no submission {submission_id!r}.", hint="Check the id.")
+    if submission.processing is not Processing.FAILED:
+        raise ConflictError(
+            f"Submission {submission_id} is {submission.processing.value}, not failed.",
+            hint="Only work that was given up can be taken up again.",
+        )
+    return _work_again(session, submission, act)
+
+
 def _adopt(session: Session, submission_id: str, act: Act) -> bool:
     submission = submissions.lock(session, submission_id)
     gone = submission is None or submission.processing.terminal or repository.live_job(session, submission_id)
     if gone or submission is None:
         return False
-    evaluation = repository.evaluation_under(session, submission_id, submission.suite_digest)
-    kind = JobKind.INTAKE if evaluation is None else JobKind.SCORING
-    lifecycle.move(session, submission, lifecycle.WAITING[kind], act, kind="requeued", detail={"job": kind.value})
-    enqueue(session, submission, kind, act.at, evaluation_id=evaluation.id if evaluation else None)
+    _work_again(session, submission, act)
     return True
+
+
+def _work_again(session: Session, submission: Submission, act: Act) -> JobKind:
+    """A new job for what is left to do; results that were accepted stay."""
+    evaluation = repository.evaluation_under(session, submission.id, submission.suite_digest)
+    kind = JobKind.INTAKE if evaluation is None else JobKind.SCORING
+    detail = {"job": kind.value}
+    lifecycle.move(
+        session, submission, lifecycle.WAITING[kind], act, kind="requeued", values={"failure": None}, detail=detail
+    )
+    enqueue(session, submission, kind, act.at, evaluation_id=evaluation.id if evaluation else None)
+    return kind

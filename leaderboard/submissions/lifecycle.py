@@ -1,7 +1,8 @@
 """The one table of transitions of the processing axis, and the change that everything goes through.
 
 Intake: received → mirrored → validating → queued (a worker may skip the middle). Scoring: queued → leased → running →
-scored. Work whose worker is lost goes back to where its job began: received or queued.
+scored. Work whose worker is lost goes back to where its job began, received or queued; so does given-up work when an
+operator says so.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TRANSITIONS: dict[Processing, frozenset[Processing]] = {
     _P.RUNNING: _ENDS | {_P.SCORED, _P.QUEUED},
     _P.SCORED: frozenset(),
     _P.INVALID: frozenset(),
-    _P.FAILED: frozenset(),
+    _P.FAILED: frozenset({_P.RECEIVED, _P.QUEUED}),  # by an operator's word, never by itself
     _P.CANCELLED: frozenset(),
 }
 #: Where a submission waits for each kind of job, and goes back to when the job's worker is lost.

@@ -65,6 +65,7 @@ def show(console: Console, view: SubmissionView, endpoint: str) -> None:
         shown |= {"refused because": view.rejection.message, "what to do": view.rejection.hint}
     if view.failure is not None:
         shown["failure"] = f"{view.failure} (the platform's fault; nothing is charged)"
+        shown["what to do"] = "Nothing: the organisers see it, and take it up again from there. Ask them if it lasts."
     shown["page"] = f"{endpoint.rstrip('/')}/submissions/{view.id}"
     console.pairs(view.model_dump(mode="json"), shown)
 

@@ -8,8 +8,11 @@ from datetime import timedelta
 import pytest
 import structlog
 
-from competition.records.lifecycle import chain_is_intact
+from competition.errors import ConflictError, NotFoundError
+from competition.records.lifecycle import JobKind, Processing, chain_is_intact
+from leaderboard.accounts.viewer import Act
 from leaderboard.app import reap
+from leaderboard.scoring import queue
 from leaderboard.settings import Settings
 from leaderboard.submissions.lifecycle import TRANSITIONS
 from tests.leaderboard.site import LEASE, START, Site, manifest, open_site, result
@@ -120,6 +123,33 @@ def test_a_failure_of_the_platform_is_retried_with_growing_waits_and_then_given_
     assert _story(site, submission)[-2:] == [("platform_failure", None), ("dead_lettered", "failed")]
     site.clock.advance(10_000)
     assert site.claim() is None
+
+
+def test_given_up_work_is_taken_up_where_it_stopped_when_an_operator_says_so(site: Site) -> None:
+    submission = site.enter()
+    site.verify(site.claim())
+    grant = site.claim()
+    done = site.tasks(grant)[0]
+    site.must(grant, "results", result=result(done.id, done.metric, 0.5))
+    for _ in range(3):
+        site.must(grant, "finish", outcome="failed", message="the disk is full")
+        site.clock.advance(100)
+        grant = site.claim()
+    assert site.view(submission)["processing"] == "failed"
+    act = Act("olga", site.clock())
+    with site.database.writing() as session:
+        assert queue.requeue(session, submission, act) is JobKind.SCORING
+    view = site.view(submission)
+    assert (view["processing"], view["failure"]) == ("queued", None)
+    again = site.claim()
+    assert again["finished_tasks"] == [done.id]
+    site.score(again, 0.9)
+    assert site.view(submission)["processing"] == "scored"
+    assert ("requeued", "queued") in _story(site, submission)
+    assert chain_is_intact(site.events(submission))
+    for unfit, error in ((submission, ConflictError), ("sub-000000000000", NotFoundError)):
+        with pytest.raises(error), site.database.writing() as session:
+            queue.requeue(session, unfit, act)
 
 
 def test_a_lost_worker_costs_one_task_and_its_late_messages_change_nothing(site: Site) -> None:
@@ -264,7 +294,10 @@ def test_forgotten_drafts_are_cancelled(site: Site) -> None:
 
 
 def test_the_table_of_transitions_is_whole() -> None:
-    assert all(state.terminal == (not TRANSITIONS[state]) for state in TRANSITIONS)
+    assert {state for state, after in TRANSITIONS.items() if not after} | {Processing.FAILED} == {
+        state for state in Processing if state.terminal
+    }
+    assert TRANSITIONS[Processing.FAILED] == {Processing.RECEIVED, Processing.QUEUED}, "only back to where work waits"
     assert all(after in TRANSITIONS for targets in TRANSITIONS.values() for after in targets)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from competition import command_line
 from demo import story
+from demo.services import isolate
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 FolderOption = Annotated[Path, typer.Option("--output-dir", help="Where the demo keeps its files.")]
@@ -18,6 +19,7 @@ FolderOption = Annotated[Path, typer.Option("--output-dir", help="Where the demo
 @app.callback(invoke_without_command=True)
 def main(context: typer.Context, output_dir: FolderOption = Path("build/demo")) -> None:
     """A whole competition on this machine: pool, three strategies, training, upload, verified scoring, standings."""
+    isolate()
     if context.invoked_subcommand is None:
         story.run(output_dir.resolve())
 

@@ -32,6 +32,14 @@ def free_port(preferred: int) -> int:
     raise ServiceUnavailableError("No port is free on the loopback interface.")
 
 
+def isolate() -> None:
+    """Let this process and those that it starts speak to each other only, whatever the user's shell is set up for."""
+    for name in [name for name in os.environ if name.startswith(("DATACUP_", "HF_"))]:
+        del os.environ[name]
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), "127.0.0.1", "localhost"])
+
+
 def command(name: str) -> str:
     """Path of one of DataCup's own commands, in the environment that runs the demo."""
     return str(Path(sys.executable).parent / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from competition.errors import UsageError
 from demo import story
-from demo.services import call
+from demo.services import call, isolate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,16 @@ def test_a_folder_that_only_looks_like_a_demo_is_left_alone(tmp_path: Path) -> N
 def test_a_site_needs_a_finished_demo(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finished demo"):
         story.serve(tmp_path, 0)
+
+
+def test_what_the_shell_is_set_up_for_does_not_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"DATACUP_DATABASE_URL": "x", "HF_TOKEN": "y", "NO_PROXY": "a.b", "HOME": "/"})
+    isolate()
+    assert os.environ == {
+        "HOME": "/",
+        "NO_PROXY": "a.b,127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
 
 
 def test_a_port_in_use_is_said_once(tmp_path: Path) -> None:

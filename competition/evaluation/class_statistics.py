@@ -61,7 +61,7 @@ def class_balance(counts: ArrayLike) -> ClassBalance:
     if ordered.ndim != 1 or not len(ordered) or ordered[0] < 0:
         raise ValueError("a balance needs one count, not negative, for each of at least one class")
     samples = int(ordered.sum())
-    largest = max(1, round(LARGEST_SHARE * len(ordered)))
+    largest = largest_classes(len(ordered))
     filled = ordered[ordered > 0]
     return ClassBalance(
         len(ordered),
@@ -74,6 +74,11 @@ def class_balance(counts: ArrayLike) -> ClassBalance:
         int(ordered[-1]),
         float(filled[-1] / filled[0]) if len(filled) else 0.0,
     )
+
+
+def largest_classes(classes: int) -> int:
+    """How many classes are the largest 5 %: at least one."""
+    return max(1, round(LARGEST_SHARE * classes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from participant_kit.cli.console import Console
 
@@ -24,12 +25,12 @@ def show_labelled(console: Console, report: LabelledReport, save_path: Path, met
     shown["classes"] = f"{balance['coverage']:,} of {balance['classes']:,} have samples"
     shown["  samples of a class"] = f"{balance['least']:,} to {balance['most']:,}, median {balance['median']:,.0f}"
     shown["  below 500 samples"] = f"{balance['few']:,}"
-    shown["  largest 5 %"] = f"{balance['largest_share']:.1f} % of all samples: {_named(report.largest_classes)}"
+    largest = _named(report.largest_classes, len(report.largest_classes))
+    shown["  largest 5 %"] = f"{balance['largest_share']:.1f} % of all samples: {largest}"
     if "unmapped_labels" in report.notes:
-        frequent = [(label, count) for label, count in report.notes["most_frequent_unmapped"]]
-        shown["unmapped labels"] = f"{report.notes['unmapped_labels']:,}" + (
-            f": {_named(frequent)}" if frequent else ""
-        )
+        labels = report.notes["unmapped_labels"]
+        frequent = _named(report.notes["most_frequent_unmapped"], labels)
+        shown["unmapped labels"] = f"{labels:,}: {frequent}" if labels else "none"
     shown |= {"table": save_path, "subset": save_path.with_name(report.subset)}
     console.pairs(report.as_json(), shown)
     for warning in _warnings(report):
@@ -42,29 +43,23 @@ def _warnings(report: LabelledReport) -> list[str]:
     warnings = []
     if report.missing:
         warnings.append(f"{report.options['size']:,} samples were asked for; {report.kept:,} are there.")
-    if report.options["per_class"] and report.few_images:
-        warnings.append(
-            f"{len(report.few_images):,} classes have fewer than {report.options['per_class']:,} samples: "
-            f"{_listed(report.few_images)}."
-        )
-    if report.empty_classes:
-        warnings.append(f"{len(report.empty_classes):,} classes have no sample: {_listed(report.empty_classes)}.")
     lists = {
-        "classes_without_lemma": "classes share all their names with others",
-        "classes_without_reference": "classes have no reference",
-        "lemmas_with_punctuation": "names hold punctuation, which captions lose before they are compared",
-        "mapped_labels_without_sample": "labels of the mapping have no sample",
+        "classes without a sample": report.empty_classes,
+        "classes that share all their names with others": report.notes.get("classes_without_lemma"),
+        "classes without a reference": report.notes.get("classes_without_reference"),
+        "names with punctuation, which captions lose before they are compared": report.notes.get(
+            "lemmas_with_punctuation"
+        ),
+        "labels of the mapping that no row has": report.notes.get("mapped_labels_without_sample"),
     }
-    for note, said in lists.items():
-        names = report.notes.get(note)
-        if names:
-            warnings.append(f"{len(names):,} {said}: {_listed(names)}.")
-    return warnings
+    if report.options["per_class"]:
+        lists[f"classes with fewer than {report.options['per_class']:,} samples"] = report.few_images
+    return warnings + [f"{said} ({len(names):,}): {_listed(names)}." for said, names in lists.items() if names]
 
 
-def _named(pairs: list[tuple[str, int]]) -> str:
-    """The first names with their numbers."""
-    more = f" and {len(pairs) - _SHOWN:,} more" if len(pairs) > _SHOWN else ""
+def _named(pairs: Sequence[Sequence[Any]], number: int) -> str:
+    """The first of a number of names, each with its count."""
+    more = f" and {number - _SHOWN:,} more" if number > _SHOWN else ""
     return ", ".join(f"{name} ({count:,})" for name, count in pairs[:_SHOWN]) + more
 
 

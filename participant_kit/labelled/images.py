@@ -36,10 +36,16 @@ class References:
     Args:
         features: L2-normalised, float32, shape (images, dimensions).
         labels: int32, shape (images,): indices of classes.
+        uids: of references that are samples of a pool.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int32]
+    uids: UidArray | None = None
+
+    def name(self, number: int) -> str:
+        """What a record calls one of them: its uid, or its row in the file of features."""
+        return f"reference: {number if self.uids is None else uids_to_hex(self.uids[[number]])[0]}"
 
     @classmethod
     def of_files(cls, features: Path, labels: Path, classes: ClassList) -> References:
@@ -70,7 +76,7 @@ class References:
         uids, labels = columns.uids[order], np.array(ids, np.int32)[columns.codes[order]]
         if (uids[1:] == uids[:-1]).any():
             raise DataFormatError(f"The reference table {table} has a uid twice.", hint="A reference has one label.")
-        return cls(_features_of(uids, metadata_dir, member, table), labels)
+        return cls(_features_of(uids, metadata_dir, member, table), labels, uids)
 
 
 def find_by_images(
@@ -98,7 +104,7 @@ def find_by_images(
         "classes_without_reference": [entry.id for entry, none in zip(classes.entries, missing, strict=True) if none],
         "labels_given_up_for_a_nearer_one": several,
     }
-    return Found(best, searched.rows, searched.dropped(best), lambda number: f"reference: {number}", notes=notes)
+    return Found(best, searched.rows, searched.dropped(best), references.name, notes=notes)
 
 
 def _features_of(uids: UidArray, metadata_dir: Path, member: str, table: Path) -> NDArray[np.float32]:

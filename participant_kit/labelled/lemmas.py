@@ -45,10 +45,12 @@ class Named:
 
 def named_classes(captions: Captions, classes: ClassList) -> Named:
     """The one class that each caption names, if it names exactly one."""
-    machine = _automaton(classes)
-    owners = np.fromiter(classes.lemmas.values(), np.int32, len(classes.lemmas))
     count = len(captions)
     lemmas = np.full(count, -1, dtype=np.int32)
+    if not classes.lemmas:
+        return Named(np.full(count, NO_CLASS, dtype=np.int32), lemmas)
+    machine = _automaton(classes)
+    owners = np.fromiter(classes.lemmas.values(), np.int32, len(classes.lemmas))
     least, most = np.full(count, len(classes), dtype=np.int32), np.full(count, -1, dtype=np.int32)
     for first, text, starts in _blocks(captions):
         matches = np.array(list(machine.iter(text)), dtype=np.int64).reshape(-1, 2)

@@ -104,7 +104,8 @@ def _read_text_table(path: Path, names: list[str]) -> Any:
     with storage_errors("reading", path):
         data = path.read_bytes()
     text = {name: pa.string() for name in names[:2]}
-    convert = csv.ConvertOptions(column_types=text, include_columns=names, strings_can_be_null=True)
+    # Only what is empty is missing: "null" and "NA" are labels like others.
+    convert = csv.ConvertOptions(column_types=text, include_columns=names, null_values=[""], strings_can_be_null=True)
     try:
         return csv.read_csv(
             pa.BufferReader(data),

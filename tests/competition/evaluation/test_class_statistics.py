@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, skew
 
@@ -77,6 +77,7 @@ def test_figures_equal_selects(golden: Path, name: str, reading: str) -> None:
     assert np.abs(table.skew - theirs).max() < 1e-6
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=60))
 def test_balance_of_any_counts(counts: list[int]) -> None:
     balance = class_balance(counts)
@@ -91,6 +92,7 @@ def test_balance_of_any_counts(counts: list[int]) -> None:
         assert balance.largest_share == balance.imbalance == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=80))
 def test_class_scores_are_those_of_their_definitions(pairs: list[tuple[int, int]]) -> None:
     scores = class_scores([true for true, _ in pairs], [said for _, said in pairs], 5)

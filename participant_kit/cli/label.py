@@ -44,6 +44,38 @@ def _group() -> None:
     pass
 
 
+@app.command("classes")
+def classes_of_wordnet(
+    synset_ids: Annotated[
+        Path, typer.Option("--synset-ids", help="Ids of noun synsets, one `n########` a line, for instance ImageNet's.")
+    ],
+    save_path: Annotated[Path, typer.Option("--save-path", help="The class list to write, a .json.")],
+    wordnet_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--wordnet-dir", help="WordNet 3.0's `dict` folder; default: the cache's, then /usr/share/wordnet."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a class list with WordNet's names and definitions.
+
+    Classes are in the order of their ids, as ImageNet's are.
+    """
+    from participant_kit.assets import WORDNET, find_asset
+    from participant_kit.labelled.wordnet_classes import read_noun_ids, synset_classes, write_classes
+
+    entries = synset_classes(find_asset(WORDNET, wordnet_dir), read_noun_ids(synset_ids))
+    write_classes(save_path, entries)
+    console = Console(as_json=as_json)
+    lemmas = sum(len(entry.names) for entry in entries)
+    payload = {"classes": len(entries), "lemmas": lemmas, "file": save_path.name}
+    console.pairs(payload, {"classes": f"{len(entries):,}", "lemmas": f"{lemmas:,}", "file": save_path})
+    console.next_step(
+        f"datacup label substring --classes {save_path} --metadata-dir METADATA --save-path labels.parquet"
+    )
+
+
 @app.command("schema-map")
 @spread
 def schema_map(
@@ -72,7 +104,7 @@ def schema_map(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Samples whose labels of another vocabulary a table maps to classes.
+    """Map labels of another vocabulary to classes by a table.
 
     Several labels may mean one class. Labels that the table lacks are counted, and the most frequent ones recorded.
     """
@@ -111,9 +143,9 @@ def retrieve_images(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Samples that look most like images of a labelled reference set, in CLIP's space.
+    """Take the images most like those of a labelled reference set.
 
-    An image that references of several classes retrieve has the label of the nearest.
+    Alike means near in CLIP's space. An image that references of several classes retrieve has the label of the nearest.
     """
     from participant_kit.labelled.build import ImageOptions, label_by_images
 
@@ -145,7 +177,7 @@ def retrieve_captions(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Samples whose captions name exactly one class and are like its text.
+    """Take captions that name exactly one class and are like its text.
 
     Names match whole words, case as it is; one that several classes share says nothing. The text is "name: definition".
     """
@@ -171,7 +203,7 @@ def substring(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Samples whose captions name exactly one class; nothing else is asked.
+    """Take captions that name exactly one class.
 
     Names match whole words, case as it is. Which samples of a class are taken is drawn by lot.
     """
@@ -209,7 +241,7 @@ def retrieve_prompts(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Samples whose captions are nearest to prompts of the classes.
+    """Take the captions nearest to prompts of the classes.
 
     A sample's score is its mean cosine over the prompts of the class that retrieved it.
     """

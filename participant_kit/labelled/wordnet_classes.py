@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from competition.data.atomic import storage_errors
+from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.errors import DataFormatError, UsageError
 from participant_kit.labelled.classes import ClassEntry
+from participant_kit.subsets.text_based import read_synset_ids
 
 _EXAMPLES = re.compile(r';\s*"')
 
@@ -34,6 +36,30 @@ def synset_classes(wordnet: Path, ids: Collection[str]) -> list[ClassEntry]:
             hint="Ids look like n01440764; those of other versions of WordNet differ.",
         )
     return [found[identity] for identity in sorted(wanted)]
+
+
+def read_noun_ids(path: Path) -> list[str]:
+    """The ids of a list, one ``n########`` a line.
+
+    Raises:
+        DataFormatError: a line is something else; names it.
+        StorageError: it cannot be read.
+    """
+    return [f"n{number:08d}" for number in sorted(read_synset_ids(path))]
+
+
+def write_classes(save_path: Path, entries: Collection[ClassEntry]) -> None:
+    """Write classes as ``load_classes`` reads them.
+
+    Raises:
+        UsageError: the path does not end in ``.json``.
+        StorageError: it cannot be written.
+    """
+    if save_path.suffix != ".json":
+        raise UsageError(f"The save path {save_path} does not end in .json.")
+    document = [{"id": each.id, "names": each.names, "definition": each.definition} for each in entries]
+    make_folder(save_path.parent)
+    write_bytes(save_path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def noun_synsets(wordnet: Path) -> Iterator[ClassEntry]:

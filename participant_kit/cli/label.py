@@ -138,6 +138,10 @@ def retrieve_images(
     ] = None,
     arch: ArchOption = "l14",
     neighbours: Annotated[int, typer.Option("--neighbours", "-k", help="Samples that each reference retrieves.")] = 50,
+    duplicate_cosine: Annotated[
+        float | None,
+        typer.Option("--duplicate-cosine", help="Of a class's samples this alike, keep the best; default: keep all."),
+    ] = None,
     size: SizeOption = None,
     per_class: PerClassOption = None,
     workers: Workers = 2,
@@ -151,7 +155,9 @@ def retrieve_images(
 
     console = Console(as_json=as_json)
     target = _target(classes, save_path, size, per_class)
-    options = ImageOptions(reference_features, reference_labels, reference, reference_metadata_dir, arch, neighbours)
+    options = ImageOptions(
+        reference_features, reference_labels, reference, reference_metadata_dir, arch, neighbours, duplicate_cosine
+    )
     with console.progress("Searching for images like the references") as progress:
         report = label_by_images(target, metadata_dir, options, workers, progress)
     show_labelled(console, report, save_path, metadata_dir)

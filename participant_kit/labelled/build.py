@@ -14,7 +14,7 @@ from participant_kit.labelled.candidates import Quota
 from participant_kit.labelled.captions import SELECT_THRESHOLD, Likeness, find_by_captions
 from participant_kit.labelled.classes import load_classes
 from participant_kit.labelled.features import TextFeatures, check_arch
-from participant_kit.labelled.images import NEIGHBOURS, References, find_by_images
+from participant_kit.labelled.images import NEIGHBOURS, ImageSearch, References, find_by_images
 from participant_kit.labelled.mapping import load_mapping
 from participant_kit.labelled.prompts import NEIGHBOURS as PROMPT_NEIGHBOURS
 from participant_kit.labelled.prompts import class_prompts, find_by_prompts
@@ -65,6 +65,7 @@ class ImageOptions:
         table_metadata_dir: metadata of the pool that it labels.
         arch: b32 or l14: whose features are compared.
         neighbours: how many samples each reference retrieves.
+        duplicate_cosine: of samples of a class that are as alike, the best one stays; all stay when absent.
     """
 
     features: Path | None = None
@@ -73,6 +74,7 @@ class ImageOptions:
     table_metadata_dir: Path | None = None
     arch: str = "l14"
     neighbours: int = NEIGHBOURS
+    duplicate_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,9 @@ def label_by_images(
             "Name the references either with --reference-features and --reference-labels, or with --reference.",
             hint="--reference takes a labelled table, whose features --reference-metadata-dir has.",
         )
-    recorded = {"arch": options.arch, "neighbours": options.neighbours}
-    find = partial(find_by_images, references, classes, member, options.neighbours)
+    copies = options.duplicate_cosine
+    recorded = {"arch": options.arch, "neighbours": options.neighbours, "duplicate_cosine": copies}
+    find = partial(find_by_images, references, classes, ImageSearch(member, options.neighbours, copies))
     labelling = Labelling(
         "retrieve-images", recorded, find, classes, target.quota, {"classes": target.classes, **assets}
     )

@@ -19,6 +19,7 @@ from competition.errors import DataFormatError, UsageError
 from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
 from participant_kit.labelled.documents import read_lines
+from participant_kit.labelled.duplicates import near_copies
 from participant_kit.labelled.features import load_features, pool_features
 from participant_kit.labelled.run import Found
 from participant_kit.labelled.search import search_pool
@@ -79,20 +80,33 @@ class References:
         return cls(_features_of(uids, metadata_dir, member, table), labels, uids)
 
 
-def find_by_images(
-    references: References, classes: ClassList, member: str, neighbours: int, pool: MetadataPool
-) -> Found:
+@dataclass(frozen=True, slots=True)
+class ImageSearch:
+    """How references search.
+
+    Args:
+        member: of the pool's features, for instance ``l14_img``.
+        neighbours: how many samples each reference retrieves.
+        duplicate_cosine: of samples of a class that are as alike, the best one stays; all stay when absent.
+    """
+
+    member: str
+    neighbours: int
+    duplicate_cosine: float | None = None
+
+
+def find_by_images(references: References, classes: ClassList, search: ImageSearch, pool: MetadataPool) -> Found:
     """Samples whose images are among the nearest of a reference.
 
     Args:
         references: at least one.
         classes: those that the references' labels mean.
-        member: of the pool's features, for instance ``l14_img``.
-        neighbours: how many samples each reference retrieves.
+        search: how many, and whether near-copies count.
         pool: with a ``work_dir``.
 
-    Raises what ``search_pool`` raises.
+    Raises what ``search_pool`` and ``near_copies`` raise.
     """
+    member, neighbours = search.member, search.neighbours
     searched = search_pool(pool, references.features, member, neighbours, "comparing images with the references")
     found = searched.neighbours
     candidates = Candidates(found.uids, references.labels[found.queries], found.scores, found.queries)
@@ -104,7 +118,13 @@ def find_by_images(
         "classes_without_reference": [entry.id for entry, none in zip(classes.entries, missing, strict=True) if none],
         "labels_given_up_for_a_nearer_one": several,
     }
-    return Found(best, searched.rows, searched.dropped(best), references.name, notes=notes)
+    dropped = searched.dropped(best)
+    if search.duplicate_cosine is not None:
+        dimensions = references.features.shape[1]
+        copies = near_copies(best, pool, member, dimensions, search.duplicate_cosine)
+        dropped["near_copy"] = int(np.count_nonzero(copies))
+        best = best.take(~copies)
+    return Found(best, searched.rows, dropped, references.name, notes=notes)
 
 
 def _features_of(uids: UidArray, metadata_dir: Path, member: str, table: Path) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ from tests.participant_kit.labelled.made import NAMES, rows, write_classes, writ
 from tests.participant_kit.labelled.test_lemmas import by_loop
 
 COUNT = 60
-MEMBERS = ["substring", "retrieve-captions", "retrieve-images", "retrieve-prompts", "several"]
+MEMBERS = ["substring", "retrieve-captions", "retrieve-images", "no-copies", "retrieve-prompts", "several"]
 ALL = Quota()
 
 
@@ -48,8 +48,9 @@ def label(strategy: str, folder: Path, metadata: Path, save_path: Path, quota: Q
     if strategy == "retrieve-captions":
         options = CaptionOptions(TextFeatures(folder / "class.npy"), threshold=0.0)
         return label_by_captions(target, metadata, options, **how)
-    if strategy == "retrieve-images":
-        images = ImageOptions(folder / "reference.npy", folder / "labels.txt", neighbours=4)
+    if strategy in {"retrieve-images", "no-copies"}:
+        alike = 0.2 if strategy == "no-copies" else None
+        images = ImageOptions(folder / "reference.npy", folder / "labels.txt", neighbours=4, duplicate_cosine=alike)
         return label_by_images(target, metadata, images, **how)
     prompts = PromptOptions(TextFeatures(folder / "prompt.npy"), neighbours=5, several=strategy == "several")
     return label_by_prompts(target, metadata, prompts, **how)
@@ -165,6 +166,23 @@ def test_images_inherit_the_label_of_the_nearest_reference_that_retrieves_them(f
     assert report.notes["classes_without_reference"] == ["c3"]
     assert report.dropped["features_missing"] == COUNT // 7
     assert report.empty_classes == ["c3"]
+
+
+def test_of_near_copies_in_a_class_the_best_stays(folder: Path, tmp_path: Path) -> None:
+    pool = rows(COUNT) | {"uid": [f"{row * 7919 % 1000:032x}" for row in range(COUNT)]}
+    write_pool(tmp_path / "m", pool, [20])
+    label("retrieve-images", folder, tmp_path / "m", tmp_path / "all.parquet")
+    report = label("no-copies", folder, tmp_path / "m", tmp_path / "few.parquet")
+    samples, kept = table(tmp_path / "all.parquet"), set(table(tmp_path / "few.parquet")["uid"])
+    assert report.dropped["near_copy"] == len(samples["uid"]) - len(kept) > 0
+    features = dict(zip(pool["uid"], pool["l14_img"].astype(np.float64), strict=True))
+    ranked = sorted(zip(samples["score"], samples["uid"], samples["label"], strict=True), key=lambda s: (-s[0], s[1]))
+    stayed: list[tuple[str, str]] = []
+    for _, uid, own in ranked:
+        alike = [other for other, theirs in stayed if theirs == own and features[other] @ features[uid] >= 0.2]
+        assert (uid in kept) == (not alike)
+        if not alike:
+            stayed.append((uid, own))
 
 
 @pytest.mark.parametrize("top", [1, 2, 50])

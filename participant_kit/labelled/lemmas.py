@@ -64,7 +64,7 @@ def named_classes(captions: Captions, classes: ClassList) -> Named:
 
 
 def never_found(classes: ClassList) -> list[str]:
-    """Lemmas that no caption can contain, since they hold punctuation or blanks in a row."""
+    """Lemmas that no caption can contain, since they hold punctuation."""
     return [lemma for lemma in classes.lemmas if lemma.encode().translate(_BLANKS) != lemma.encode()]
 
 

@@ -43,6 +43,10 @@ def _warnings(report: LabelledReport) -> list[str]:
     warnings = []
     if report.missing:
         warnings.append(f"{report.options['size']:,} samples were asked for; {report.kept:,} are there.")
+    if report.notes.get("queries_with_fewer_neighbours"):
+        warnings.append(
+            f"--neighbours {report.options['neighbours']:,} is more than the pool has samples with features."
+        )
     lists = {
         "classes without a sample": report.empty_classes,
         "classes that share all their names with others": report.notes.get("classes_without_lemma"),

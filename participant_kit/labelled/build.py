@@ -12,13 +12,13 @@ from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.labelled.candidates import Quota
 from participant_kit.labelled.captions import SELECT_THRESHOLD, Likeness, find_by_captions
-from participant_kit.labelled.classes import load_classes
+from participant_kit.labelled.classes import ClassList, load_classes
 from participant_kit.labelled.features import TextFeatures, check_arch
 from participant_kit.labelled.images import NEIGHBOURS, ImageSearch, References, find_by_images
 from participant_kit.labelled.mapping import load_mapping
 from participant_kit.labelled.prompts import NEIGHBOURS as PROMPT_NEIGHBOURS
 from participant_kit.labelled.prompts import class_prompts, find_by_prompts
-from participant_kit.labelled.record import LabelledReport
+from participant_kit.labelled.record import LabelledReport, check_table_path
 from participant_kit.labelled.run import Labelling, metadata_files, run_labelling
 from participant_kit.labelled.schema_map import SchemaMap, find_by_labels
 from participant_kit.labelled.table import SEPARATORS
@@ -37,6 +37,16 @@ class Target:
     classes: Path
     save_path: Path
     quota: Quota = field(default_factory=Quota)
+
+    def load(self) -> ClassList:
+        """The classes; what is wrong with path or size is said before any work begins.
+
+        Raises:
+            UsageError: not a ``.parquet`` path, or a size that means nothing; see also ``load_classes``.
+        """
+        check_table_path(self.save_path)
+        self.quota.check()
+        return load_classes(self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ def label_by_captions(
 
     Raises what ``run_labelling``, ``load_classes``, ``TextFeatures.of`` and ``find_by_captions`` raise.
     """
-    classes = load_classes(target.classes)
+    classes = target.load()
     files, assets, likeness, recorded = metadata_files(metadata_dir), {"classes": target.classes}, None, {}
     if options.texts is not None:
         _check_threshold(options.threshold)
@@ -153,7 +163,7 @@ def label_by_images(
     Raises what ``run_labelling``, ``load_classes``, ``References`` and ``find_by_images`` raise.
     """
     check_arch(options.arch)
-    classes, files, member = load_classes(target.classes), metadata_files(metadata_dir), f"{options.arch}_img"
+    classes, files, member = target.load(), metadata_files(metadata_dir), f"{options.arch}_img"
     given = [options.features, options.labels, options.table]
     if options.features is not None and options.labels is not None and options.table is None:
         references = References.of_files(options.features, options.labels, classes)
@@ -187,7 +197,7 @@ def label_by_prompts(
     Raises what ``run_labelling``, ``load_classes``, ``class_prompts`` and ``find_by_prompts`` raise.
     """
     check_arch(options.arch)
-    classes, files = load_classes(target.classes), metadata_files(metadata_dir)
+    classes, files = target.load(), metadata_files(metadata_dir)
     prompts, owners = class_prompts(classes, options.templates)
     features = options.texts.of(prompts, metadata_dir, "prompt")
     find = partial(
@@ -226,7 +236,9 @@ def label_by_schema(
     """
     if options.least is not None and options.confidence is None:
         raise UsageError("--min-confidence needs --confidence, the name of the column.")
-    classes = load_classes(target.classes)
+    if options.best and options.confidence is None:
+        raise UsageError("--best needs --confidence, the name of the column that says how sure a label is.")
+    classes = target.load()
     mapping = load_mapping(options.mapping, classes)
     if options.metadata_dir is not None:
         metadata_files(options.metadata_dir)

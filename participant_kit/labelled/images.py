@@ -115,6 +115,7 @@ def find_by_images(references: References, classes: ClassList, search: ImageSear
     several = len(best_of_each(candidates, by_class=True)) - len(best)
     notes = {
         "references": len(references.labels),
+        "queries_with_fewer_neighbours": searched.short,
         "classes_without_reference": [entry.id for entry, none in zip(classes.entries, missing, strict=True) if none],
         "labels_given_up_for_a_nearer_one": several,
     }

@@ -69,7 +69,11 @@ def find_by_prompts(
     searched = search_pool(pool, features, member, neighbours, "comparing captions with prompts")
     pairs = mean_over_prompts(searched.neighbours, owners)
     kept = best_of_each(pairs, by_class=several)
-    notes = {"prompts": len(owners), "labels_given_up_for_a_better_one": len(pairs) - len(kept)}
+    notes = {
+        "prompts": len(owners),
+        "queries_with_fewer_neighbours": searched.short,
+        "labels_given_up_for_a_better_one": len(pairs) - len(kept),
+    }
     return Found(kept, searched.rows, searched.dropped(kept), _source, notes=notes)
 
 

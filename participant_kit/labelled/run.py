@@ -23,7 +23,7 @@ from competition.evaluation.class_statistics import FEW_IMAGES, class_balance, l
 from competition.progress import ProgressHook
 from participant_kit.labelled.candidates import Candidates, Quota, within_quota
 from participant_kit.labelled.classes import ClassList
-from participant_kit.labelled.record import LabelledReport, check_table_path
+from participant_kit.labelled.record import LabelledReport
 from participant_kit.labelled.table import write_table
 from participant_kit.subsets.pool import MetadataPool, file_states
 from participant_kit.subsets.record import SubsetReport, digests
@@ -110,12 +110,10 @@ def run_labelling(
         progress: told after every file.
 
     Raises:
-        UsageError: not a ``.parquet`` path, a quota that means nothing, or no sample is found.
+        UsageError: no sample is found.
         DataFormatError: a file is damaged or does not fit the others.
         StorageError: a file cannot be read or written.
     """
-    check_table_path(save_path)
-    labelling.quota.check()
     assets = digests(labelling.assets)
     make_folder(save_path.parent)
     work_dir = save_path.with_name(f".{save_path.name}.parts")

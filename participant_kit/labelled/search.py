@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +31,13 @@ class Searched:
         neighbours: of every query.
         rows: of the pool.
         missing: rows without a usable feature.
+        short: queries that have fewer neighbours than were asked for, since the pool has no more samples.
     """
 
     neighbours: Neighbours
     rows: int
     missing: int
+    short: int
 
     def dropped(self, candidates: Candidates) -> dict[str, int]:
         """The rows that are no candidate's sample, by reason; further rows of a sample's uid are not retrieved."""
@@ -71,11 +73,12 @@ def search_pool(pool: MetadataPool, queries: NDArray[np.float32], member: str, c
     found = Neighbours.none()
     for arrays in parts:
         found = Neighbours.joined(found, Neighbours(**arrays)).nearest(count)
-    return Searched(found, parts.total("rows"), parts.total("missing"))
+    short = int(np.count_nonzero(np.bincount(found.queries, minlength=len(queries)) < count))
+    return Searched(found, parts.total("rows"), parts.total("missing"), short)
 
 
 def _search_file(queries: Path, member: str, count: int, path: Path) -> Part:
-    wanted = _load(queries)
+    wanted = np.load(queries, mmap_mode="r", allow_pickle=False)
     table = read_columns(path, ["uid"])
     features = pool_features(path, member, table.num_rows, wanted.shape[1])
     uids, stored = column_uids(table, path), features.stored
@@ -84,9 +87,3 @@ def _search_file(queries: Path, member: str, count: int, path: Path) -> Part:
     found = nearest_rows(wanted, stored, uids, count)
     arrays = {"queries": found.queries, "uids": found.uids, "scores": found.scores}
     return Part(arrays, {"rows": table.num_rows, "missing": int(np.count_nonzero(~features.usable))})
-
-
-@lru_cache(maxsize=1)
-def _load(path: Path) -> NDArray[np.float32]:
-    queries: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return queries

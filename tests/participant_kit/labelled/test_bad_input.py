@@ -139,12 +139,18 @@ def test_commands_refuse_what_does_not_fit(tmp_path: Path) -> None:
     assert "--size 0 is not above 0" in refused("label", "substring", *shared, out, "--size", 0).err
     assert "--neighbours 0" in refused("label", "retrieve-prompts", *shared, out, "--prompt-features",
                                        write_features(tmp_path / "p.npy", 8), "-k", 0).err  # fmt: skip
+    mapped = ("label", "schema-map", "--labels", pool, "--mapping", classes, "--classes", classes, "--save-path", out)
+    assert "--best needs --confidence" in refused(*mapped, "--best").err
+    assert "--min-confidence needs --confidence" in refused(*mapped, "--min-confidence", 1).err
+    assert "is not a mapping" in refused(*mapped).err
     images = ("label", "retrieve-images", *shared, out)
     assert "Name the references" in refused(*images, "--reference", good, "--reference-features", good).err
     (tmp_path / "l.txt").write_text("c0\nc1\nc7\nc0\n")
     files = ("--reference-features", good, "--reference-labels", tmp_path / "l.txt")
     assert "Line 3 of" in refused(*images, *files).err
     assert not out.exists()
+    prompts = ("label", "retrieve-prompts", *shared, out, "--prompt-features", tmp_path / "p.npy", "-k", 1000)
+    assert "Warning: --neighbours 1,000 is more than the pool has samples with features." in typed(*prompts).err
 
 
 def test_metadata_with_rows_that_are_not_normalised_are_refused_and_nan_rows_counted(tmp_path: Path) -> None:

@@ -209,6 +209,15 @@ def test_prompts_rank_by_the_mean_over_those_that_retrieved_an_image_as_genbench
     assert all(abs(by_pair[uid, own] - score) < 1e-4 for uid, own, score in found_triples)
 
 
+def test_a_second_search_to_the_same_path_uses_its_own_queries(folder: Path, tmp_path: Path) -> None:
+    write_features(tmp_path / "prompt.npy", 2 * len(NAMES), seed=9)
+    (tmp_path / "classes.json").write_bytes((folder / "classes.json").read_bytes())
+    label("retrieve-prompts", folder, folder / "metadata", tmp_path / "t.parquet")
+    first = table(tmp_path / "t.parquet")
+    label("retrieve-prompts", tmp_path, folder / "metadata", tmp_path / "t.parquet")
+    assert table(tmp_path / "t.parquet") != first
+
+
 def test_references_can_be_a_labelled_table_of_a_pool(folder: Path, tmp_path: Path) -> None:
     pool = rows(COUNT)
     chosen = sorted({uid: row for row, uid in enumerate(pool["uid"]) if row % 7 not in {3, 6}}.items())[:6]

@@ -19,6 +19,8 @@ from participant_kit.subsets.centroids import one_thread_a_worker
 _QUERIES = 512
 _ROWS = 1 << 15
 _EXACT_AT_A_TIME = 1 << 14
+_FEW = 2
+"""So many candidates for each neighbour are computed exactly sooner than the nearest of a block are found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def _of_block(queries: NDArray[np.float32], features: NDArray[Any], uids: UidArr
         # A float32 inner product is off by less than dimensions * eps * |query| * |row|, in whatever order it sums.
         unsure = 2 * queries.shape[1] * np.finfo(np.float32).eps * lengths * size
         least = _least_wanted(products, count * copies, found, count) - unsure
-        query, row = np.nonzero(products >= least[:, None])
+        bound = np.nextafter(least.astype(np.float32), np.float32(-np.inf))
+        query, row = np.nonzero(products >= bound[:, None])
         exact = np.empty(len(query))
         for part in range(0, len(query), _EXACT_AT_A_TIME):
             cut = slice(part, part + _EXACT_AT_A_TIME)
@@ -111,16 +114,18 @@ def _most_copies(uids: UidArray) -> int:
 
 
 def _least_wanted(products: NDArray[np.float32], looked_at: int, found: Neighbours, count: int) -> NDArray[np.float64]:
-    """For each query what a product must at least be to matter: in this block, and beside those found before."""
+    """For each query what a product must at least be to matter: beside those found before, and in this block."""
     queries, rows = products.shape
-    least = np.full(queries, -np.inf)
-    if rows > looked_at:
-        least = np.partition(products, rows - looked_at, axis=1)[:, rows - looked_at].astype(np.float64)
     complete = np.bincount(found.queries, minlength=queries) >= count
     changes = found.queries[1:] != found.queries[:-1]
     last = np.flatnonzero(np.append(changes, True)) if len(found.queries) else np.zeros(0, np.int64)
     before = np.full(queries, -np.inf)
     before[found.queries[last]] = found.scores[last]
     before[~complete] = -np.inf
+    # Finding the nearest of a block costs as much as its products; mostly those found before leave few enough.
+    few = np.count_nonzero(products >= before.astype(np.float32)[:, None]) <= _FEW * queries * looked_at
+    if rows <= looked_at or few:
+        return before
+    least = np.partition(products, rows - looked_at, axis=1)[:, rows - looked_at].astype(np.float64)
     wanted: NDArray[np.float64] = np.maximum(least, before)
     return wanted

@@ -58,7 +58,7 @@ def classes_of_wordnet(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a class list with WordNet's names and definitions.
+    """Write a class list from synsets of WordNet.
 
     Classes are in the order of their ids, as ImageNet's are.
     """
@@ -147,7 +147,7 @@ def retrieve_images(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Take the images most like those of a labelled reference set.
+    """Take the images most like labelled references.
 
     Alike means near in CLIP's space. An image that references of several classes retrieve has the label of the nearest.
     """
@@ -183,9 +183,10 @@ def retrieve_captions(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Take captions that name exactly one class and are like its text.
+    """Take captions that name one class and are like it.
 
-    Names match whole words, case as it is; one that several classes share says nothing. The text is "name: definition".
+    Names match whole words, case as it is; one that several classes share says nothing. Then the caption is compared
+    with "name: definition".
     """
     from participant_kit.labelled.build import CaptionOptions, label_by_captions
 

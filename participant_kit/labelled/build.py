@@ -177,7 +177,12 @@ def label_by_images(
             hint="--reference takes a labelled table, whose features --reference-metadata-dir has.",
         )
     copies = options.duplicate_cosine
-    recorded = {"arch": options.arch, "neighbours": options.neighbours, "duplicate_cosine": copies}
+    recorded = {
+        "arch": options.arch,
+        "neighbours": options.neighbours,
+        "duplicate_cosine": copies,
+        "references_sha256": references.digest(),
+    }
     find = partial(find_by_images, references, classes, ImageSearch(member, options.neighbours, copies))
     labelling = Labelling(
         "retrieve-images", recorded, find, classes, target.quota, {"classes": target.classes, **assets}

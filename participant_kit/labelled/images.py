@@ -6,6 +6,7 @@ references of several classes retrieve has the label of the nearest one.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,12 @@ class References:
     def name(self, number: int) -> str:
         """What a record calls one of them: its uid, or its row in the file of features."""
         return f"reference: {number if self.uids is None else uids_to_hex(self.uids[[number]])[0]}"
+
+    def digest(self) -> str:
+        """Of features and labels: a table alone does not say what its pool's features are."""
+        content = hashlib.sha256(np.ascontiguousarray(self.features).tobytes())
+        content.update(self.labels.tobytes())
+        return content.hexdigest()
 
     @classmethod
     def of_files(cls, features: Path, labels: Path, classes: ClassList) -> References:

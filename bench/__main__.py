@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import pool, reshard, strategies
+from bench import captions_matching, pool, reshard, strategies
 
-BENCHES: dict[str, Callable[[], None]] = {"pool": pool.main, "reshard": reshard.main, "strategies": strategies.main}
+BENCHES: dict[str, Callable[[], None]] = {
+    "captions_matching": captions_matching.main,
+    "pool": pool.main,
+    "reshard": reshard.main,
+    "strategies": strategies.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -90,10 +90,15 @@ class Entry:
 
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
-    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
+    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped; what
+    was entered is not entered again."""
     training, evaluation = entry.training_report(), entry.evaluation_report()
     entry.samples()
     ticket = _register(entry, hub, training, client)
+    if ticket.processing is not Processing.DRAFT:
+        # Its revision stands, and is no longer the repository's newest where another entry followed.
+        notify(f"Already entered as {ticket.submission_id}")
+        return client.submission(ticket.submission_id)
     notify(f"Registered as {ticket.submission_id}")
     folder = entry.run_dir / "submissions" / ticket.submission_id
     manifest = assemble(entry, ticket, evaluation, folder)

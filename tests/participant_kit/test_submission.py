@@ -32,7 +32,7 @@ from leaderboard.models import Base, Submission
 from leaderboard.settings import Settings
 from participant_kit.evaluation import evaluate_run
 from participant_kit.hub import HubTarget, resolve_repo
-from participant_kit.submission import Entry, merge_subsets, submit
+from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
 from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, write_evaluation_sets
 from tests.serving import serve
 
@@ -110,6 +110,19 @@ def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: 
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
     assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)
+
+
+def test_an_entry_is_recognised_when_another_followed_it_in_the_same_repository(
+    entry: Entry, board: Board, hub_root: Path
+) -> None:
+    other = replace(entry, method_name="Another")
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        target = HubTarget(url, "ada/tiny")
+        first, second = submit(entry, board.client, target, _ignore), submit(other, board.client, target, _ignore)
+        again = submit(entry, board.client, target, _ignore)
+    assert first.revision != second.revision
+    assert (again.id, again.revision) == (first.id, first.revision)
+    assert len(board.client.submissions().items) == 2
 
 
 @pytest.mark.parametrize("end", [Processing.INVALID, Processing.FAILED, Processing.CANCELLED])
@@ -239,6 +252,7 @@ def test_a_manifest_is_the_same_when_it_is_made_again(entry: Entry, board: Board
         view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
         path = entry.run_dir / "submissions" / view.id / "submission.json"
         before = path.read_bytes()
-        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny"), entry.training_report()))
+    assemble(entry, ticket, entry.evaluation_report(), path.parent)
     assert path.read_bytes() == before
     assert SubmissionManifest.model_validate_json(before).submission_id == view.id

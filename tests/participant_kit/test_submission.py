@@ -225,6 +225,13 @@ def test_a_repository_that_cannot_be_is_said_by_its_option(entry: Entry, board: 
     assert "--hf-repo-name" in raised.value.hint
 
 
+@pytest.mark.parametrize("name", ["ada/x--y", "ada/e9.", "ada/e9.git", "x--y", "a/b/c", "/e9", "ada/", "", "ada/e 9"])
+def test_a_name_that_no_repository_can_have_is_refused_before_anything_is_asked(name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a repository") as raised:
+        resolve_repo("http://127.0.0.1:9", name)
+    assert "--hf-repo-name" in raised.value.hint
+
+
 def test_an_address_that_is_no_hub_is_said_so(board: Board, monkeypatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_any")
     with pytest.raises(ServiceUnavailableError, match="does not answer as a Hub does"):

@@ -10,7 +10,7 @@ import typer
 from competition.errors import UsageError
 from competition.rules import Competition, Recipe, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import CompetitionOption, SeedOption
+from participant_kit.cli.options import SeedOption
 
 
 def command(
@@ -21,7 +21,14 @@ def command(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Train this recipe, for example digits-nano; instead of --scale.")
     ] = None,
-    competition: CompetitionOption = "digits",
+    competition: Annotated[
+        str | None,
+        typer.Option(
+            "--competition",
+            help="A built-in competition, or the path of a competition's YAML file; default: that of --recipe, "
+            "or digits.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,10 +65,10 @@ def command(
     console.next_step(f"datacup evaluate --train-output-dir {run_dir}")
 
 
-def _recipe(competition: str, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:
+def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:
     if (scale is None) == (recipe is None):
         raise UsageError("Give either --scale or --recipe.", hint="For example: --scale nano")
     if recipe is not None:
-        return find_recipe(recipe)
-    rules = find_competition(competition)
+        return find_recipe(recipe, within=None if competition is None else find_competition(competition))
+    rules = find_competition(competition or "digits")
     return rules, rules.recipe_of(find_scale(rules, scale or ""))

@@ -1,0 +1,48 @@
+"""A competition of one's own, in a YAML file: every command takes it, and what a command suggests next works with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from competition.data.shards import write_shard
+from tests.competition.verification.entries import COMPETITION_YAML
+from tests.participant_kit.cli.typed import Typed, refused, typed
+from tests.participant_kit.train.conftest import make_sample
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a competition's file and shards to train on."""
+    monkeypatch.chdir(tmp_path)
+    Path("my rules.yaml").write_text(COMPETITION_YAML)
+    Path("shards").mkdir()
+    write_shard(Path("shards"), 0, [make_sample(number) for number in range(16)])
+    return tmp_path
+
+
+def train(*words: str) -> Typed:
+    return typed("train", *words, "--data-dir", "shards", "--output-dir", "runs", "--exp-name", "mine")
+
+
+def test_a_recipe_is_looked_up_in_the_competition_that_is_given(folder: Path) -> None:
+    done = train("--competition", "my rules.yaml", "--recipe", "tiny-nano", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["competition"], report["recipe"]) == ("tiny", "tiny-nano")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (["--competition", "my rules.yaml", "--recipe", "digits-nano"], "'tiny' has no recipe 'digits-nano'", "tiny-n"),
+        (["--recipe", "tiny-nano"], "There is no recipe 'tiny-nano'", "digits-micro, digits-nano"),
+    ],
+)
+def test_a_recipe_of_another_competition_is_not_taken(words: list[str], sentence: str, hint: str, folder: Path) -> None:
+    result = refused("train", *words, "--data-dir", "shards", "--output-dir", "runs", "--exp-name", "mine")
+    assert sentence in result.err
+    assert hint in result.err
+    assert not Path("runs").exists()

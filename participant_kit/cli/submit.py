@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -60,10 +61,17 @@ def command(
     status.suggest(console, view)
 
 
-def suggestion(competition: Competition, recipe: str, run_dir: Path, samples: str = "SUBSET.npy") -> str:
-    """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals."""
+def suggestion(
+    competition: Competition, recipe: str, run_dir: Path, samples: str = "SUBSET.npy", file: str | None = None
+) -> str:
+    """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals.
+
+    ``file`` is that of a competition that is not built in.
+    """
     scale = next((scale.id for scale in competition.scales if scale.recipe == recipe), "SCALE")
+    rules = "" if file is None else f"--competition {shlex.quote(file)} "
     return (
-        f"datacup submit --track {competition.tracks[0].id} --scale {scale} --train-output-dir {run_dir} "
-        f"--samples {samples} --method-name NAME --author YOU --hf-repo-name REPO"
+        f"datacup submit {rules}--track {competition.tracks[0].id} --scale {scale} "
+        f"--train-output-dir {shlex.quote(str(run_dir))} --samples {samples} "
+        "--method-name NAME --author YOU --hf-repo-name REPO"
     )

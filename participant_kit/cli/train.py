@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from competition.errors import UsageError
-from competition.rules import Competition, Recipe, find_competition, find_recipe, find_scale
+from competition.rules import Competition, Recipe, built_in, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
 
@@ -62,7 +63,8 @@ def command(
         "run": run_dir,
     }
     console.pairs({**report.model_dump(mode="json"), "run_dir": str(run_dir)}, shown)
-    console.next_step(f"datacup evaluate --train-output-dir {run_dir}")
+    suite = "" if competition is None or competition in built_in() else f" --suite {shlex.quote(competition)}"
+    console.next_step(f"datacup evaluate --train-output-dir {shlex.quote(str(run_dir))}{suite}")
 
 
 def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from competition.data.shards import write_shard
-from tests.competition.verification.entries import COMPETITION_YAML
+from participant_kit.cli import app
+from tests.competition.verification.entries import COMPETITION_YAML, write_evaluation_sets
 from tests.participant_kit.cli.typed import Typed, refused, typed
 from tests.participant_kit.train.conftest import make_sample
 
@@ -46,3 +49,27 @@ def test_a_recipe_of_another_competition_is_not_taken(words: list[str], sentence
     assert sentence in result.err
     assert hint in result.err
     assert not Path("runs").exists()
+
+
+def following(done: Typed) -> list[str]:
+    """The words of the command that is suggested next, after its name."""
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("Next: ")]
+    return shlex.split(line)[2:]
+
+
+def test_what_is_suggested_after_training_and_evaluation_works_as_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATACUP_CACHE", "cache")
+    write_evaluation_sets(Path("cache", "evaluation"))
+    words = following(train("--competition", "my rules.yaml", "--scale", "nano"))
+    assert words[0] == "evaluate"
+    name, *rest = following(typed(*words))
+    assert name == "submit"
+    submit = typer.main.get_command(app).commands["submit"]  # type: ignore[attr-defined]
+    given = submit.make_context("submit", rest).params
+    assert (given["competition"], given["scale"], given["run_dir"]) == ("my rules.yaml", "nano", Path("runs/mine"))
+    alone = refused("evaluate", "--train-output-dir", "runs/mine")
+    assert "The run is of competition 'tiny', which is not built in." in alone.err
+    assert "--suite FILE" in alone.err

@@ -71,8 +71,15 @@ class Entry:
         return report
 
     def evaluation_report(self) -> EvaluationReport:
-        """The run's evaluation report (raises ``UsageError`` when it is missing or of other weights or rules)."""
+        """The run's evaluation report (raises ``UsageError`` when it or another file of the run is missing, or when it
+        is of other weights or rules)."""
         report = _evaluation_report(self.run_dir)
+        for name, _ in _FILES:
+            if not (self.run_dir / name).is_file():
+                raise UsageError(
+                    f"{self.run_dir} has no {name}, which is part of an entry.",
+                    hint="Put the file back, or train the run again under another --exp-name.",
+                )
         model = file_sha256(self.run_dir / "model.safetensors")
         if report.model_sha256 != model or report.suite_digest != self.competition.suite.digest:
             raise UsageError(

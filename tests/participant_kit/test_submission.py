@@ -246,6 +246,16 @@ def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path:
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "train_log.jsonl"])
+def test_a_run_that_lost_a_file_is_not_even_registered(entry: Entry, board: Board, name: str) -> None:
+    (entry.run_dir / name).unlink()
+    notes: list[str] = []
+    with pytest.raises(UsageError, match=f"has no {name}") as raised:
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert "--exp-name" in raised.value.hint
+    assert notes == []
+
+
 def test_several_subset_files_are_merged_with_repeats(tmp_path: Path) -> None:
     pool = pool_array()
     np.save(tmp_path / "a.npy", pool[:10])

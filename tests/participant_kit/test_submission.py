@@ -16,7 +16,15 @@ from sqlalchemy import update
 
 from competition.client import LeaderboardClient
 from competition.data.uids import sort_uids
-from competition.errors import AuthenticationError, DataCupError, DataFormatError, ServiceUnavailableError, UsageError
+from competition.errors import (
+    AuthenticationError,
+    DataCupError,
+    DataFormatError,
+    RejectionError,
+    RejectionReason,
+    ServiceUnavailableError,
+    UsageError,
+)
 from competition.records.lifecycle import Processing
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.rules import find_scale, find_track
@@ -33,7 +41,13 @@ from leaderboard.settings import Settings
 from participant_kit.evaluation import evaluate_run
 from participant_kit.hub import HubTarget, resolve_repo
 from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
-from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, write_evaluation_sets
+from tests.competition.verification.entries import (
+    TinyEntry,
+    pool_array,
+    tiny_competition,
+    write_evaluation_sets,
+    write_pool,
+)
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -217,6 +231,31 @@ def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
     with pytest.raises(DataFormatError, match="sorted"):
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
     assert notes == []  # not even registered
+
+
+def test_uids_of_another_pool_are_refused_before_the_entry_is_registered(
+    entry: Entry, board: Board, tmp_path: Path
+) -> None:
+    write_pool(tmp_path)
+    foreign = pool_array()[10:14].copy()
+    foreign["f1"] += 1
+    np.save(entry.subset, sort_uids(np.concatenate([pool_array()[:20], foreign])))
+    inside = replace(entry, metadata_dir=tmp_path / "tiny-pool" / "metadata")
+    notes: list[str] = []
+    with pytest.raises(RejectionError, match=r"subset\.npy: 4 of 24 uids are not in pool 'tiny-pool'") as raised:
+        submit(inside, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert raised.value.reason is RejectionReason.SUBSET_FOREIGN_UIDS
+    assert notes == []
+
+
+def test_what_was_not_checked_is_said(entry: Entry, board: Board, hub_root: Path, tmp_path: Path) -> None:
+    write_pool(tmp_path)
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        for number, metadata in enumerate((None, tmp_path / "tiny-pool" / "metadata")):
+            notes: list[str] = []
+            each = replace(entry, method_name=f"Method {number}", metadata_dir=metadata)
+            submit(each, board.client, HubTarget(url, "ada/tiny"), notes.append)
+            assert any("--metadata-dir" in note for note in notes) is (metadata is None)
 
 
 def test_a_repository_that_cannot_be_is_said_by_its_option(entry: Entry, board: Board) -> None:

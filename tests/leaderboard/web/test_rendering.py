@@ -122,6 +122,7 @@ def test_who_takes_part_in_a_competition_that_is_not_built_in_is_told_to_name_it
     assert "datacup train --competition FILE " in shown
     assert "datacup evaluate --train-output-dir runs/clip_score --suite FILE" in shown
     assert "datacup submit --competition FILE " in shown
+    assert "--metadata-dir pools/tiny-pool/metadata --method-name" in " ".join(shown.split())
     assert "FILE" not in check(rendering.take_part(records.DIGITS, records.PLACE, HUB)).one("main").text
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -82,13 +83,8 @@ class LeaderboardClient:
         self.endpoint = endpoint.rstrip("/")
         self._attempts = attempts
         self._sleep = sleep
-        try:
-            self._http = httpx.Client(base_url=f"{self.endpoint}/api/v1/", headers=headers, timeout=timeout)
-        except httpx.InvalidURL as error:
-            raise errors.UsageError(
-                f"{endpoint!r} is not the address of a leaderboard ({error}).",
-                hint="Set DATACUP_ENDPOINT to its address, for example http://127.0.0.1:8000",
-            ) from error
+        base = _address(f"{self.endpoint}/api/v1/", endpoint)
+        self._http = httpx.Client(base_url=base, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -110,15 +106,15 @@ class LeaderboardClient:
 
     def set_revision(self, submission_id: str, revision: SubmissionRevision) -> SubmissionView:
         """Say that the upload is complete. Repeating it with the same revision changes nothing."""
-        return self._record(SubmissionView, "PUT", f"submissions/{submission_id}/revision", revision)
+        return self._record(SubmissionView, "PUT", f"submissions/{_segment(submission_id)}/revision", revision)
 
     def withdraw(self, submission_id: str) -> SubmissionView:
         """Withdraw an entry: a tombstone stays, and the attempt still counts."""
-        return self._record(SubmissionView, "POST", f"submissions/{submission_id}/withdraw")
+        return self._record(SubmissionView, "POST", f"submissions/{_segment(submission_id)}/withdraw")
 
     def submission(self, submission_id: str) -> SubmissionView:
         """One submission with its results so far."""
-        return self._record(SubmissionView, "GET", f"submissions/{submission_id}")
+        return self._record(SubmissionView, "GET", f"submissions/{_segment(submission_id)}")
 
     def submissions(self, **filters: str | int) -> SubmissionPage:
         """A page of submissions, newest first (competition, track, scale, account, processing, cursor, limit)."""
@@ -126,11 +122,11 @@ class LeaderboardClient:
 
     def events(self, submission_id: str) -> list[Event]:
         """The event log of a submission, oldest first."""
-        return _parse(_EVENTS, self._send("GET", f"submissions/{submission_id}/events"))
+        return _parse(_EVENTS, self._send("GET", f"submissions/{_segment(submission_id)}/events"))
 
     def standings(self, competition: str, *, track: str, scale: str) -> StandingsView:
         """The standings of one track and scale."""
-        path = f"competitions/{competition}/standings"
+        path = f"competitions/{_segment(competition)}/standings"
         return self._record(StandingsView, "GET", path, params={"track": track, "scale": scale})
 
     # --- scoring -------------------------------------------------------------------------------------------------
@@ -200,6 +196,26 @@ class LeaderboardClient:
             f"The leaderboard at {self.endpoint} does not answer ({problem}).",
             hint="Check DATACUP_ENDPOINT and the network, then run the same command again; nothing is lost.",
         )
+
+
+def _address(text: str, endpoint: str) -> httpx.URL:
+    """The URL that ``text`` is, made of what the user gave as ``endpoint`` (raises ``UsageError`` when it is none)."""
+    try:
+        url = httpx.URL(text)
+        problem = "" if url.scheme in {"http", "https"} and url.host else "it does not begin with http:// or https://"
+    except httpx.InvalidURL as error:
+        problem = str(error)
+    if problem:
+        raise errors.UsageError(
+            f"{endpoint!r} is not the address of a leaderboard ({problem}).",
+            hint="Set DATACUP_ENDPOINT to its address, for example http://127.0.0.1:8000",
+        )
+    return url
+
+
+def _segment(name: str) -> str:
+    """A name from outside as one segment of a path: it leads nowhere else, though it be ``..``."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _parse(kind: TypeAdapter[T], response: httpx.Response) -> T:

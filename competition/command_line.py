@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from functools import partialmethod
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperOption
 
 from competition import __version__
 from competition.errors import DataCupError, StorageError, UsageError
@@ -55,6 +58,7 @@ def run(command: Callable[[], object], *, extra: str) -> None:
     ``extra`` names the installation extra that the command belongs to. With ``--json`` among the arguments the error
     is printed to stdout as JSON too.
     """
+    _show_plain_types()
     try:
         command()
     except DataCupError as error:
@@ -70,6 +74,20 @@ def run(command: Callable[[], object], *, extra: str) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(_storage_error(error))
+
+
+def _show_plain_types() -> None:
+    """Help says ``<int>`` and ``<path>`` where Typer says ``<int range>`` and ``<list[Path]>``: bounds are shown beside
+    it, and that a word may be repeated is for the sentence to say. A Typer with other words is left as it is."""
+    for kind in (TyperOption, TyperArgument):
+        own = getattr(kind, "display_type", None)
+        if own is not None and not isinstance(kind.__dict__.get("display_type"), partialmethod):
+            kind.display_type = partialmethod(_plain_type, own)  # type: ignore[method-assign, assignment]
+
+
+def _plain_type(parameter: Any, own: Callable[..., str], ctx: Any) -> str:
+    shown = own(parameter, ctx).replace(" range>", ">")
+    return re.sub(r"list\[(.*)\]", lambda found: found[1].replace("Path", "path"), shown)
 
 
 def _storage_error(error: OSError) -> StorageError:

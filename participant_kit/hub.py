@@ -9,7 +9,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.errors import AuthenticationError, DataCupError, PermissionDeniedError, ServiceUnavailableError
+from competition.errors import (
+    AuthenticationError,
+    DataCupError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    UsageError,
+)
 from competition.hub import hub_api
 
 if TYPE_CHECKING:
@@ -34,8 +40,20 @@ class HubTarget:
 def resolve_repo(endpoint: str, name: str) -> HubTarget:
     """Complete ``name`` with the logged-in user's namespace when it has none.
 
-    Raises ``AuthenticationError`` when the Hub knows no login, ``ServiceUnavailableError`` when it does not answer.
+    Raises ``UsageError`` when ``name`` can name no repository, ``AuthenticationError`` when the Hub knows no login,
+    ``ServiceUnavailableError`` when it does not answer.
     """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # public, but not marked as such
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(
+            f"{name!r} is not the name of a repository.",
+            hint="Give --hf-repo-name as NAME or USER/NAME: letters, digits, '-', '_' and '.', at most 96 characters, "
+            "without '--' or '..', with neither '-' nor '.' at an end, and without '.git' at the end.",
+        ) from error
     if "/" in name:
         return HubTarget(endpoint, name)
     api = _api(endpoint)

@@ -72,6 +72,7 @@ class Plan:
             method_name=METHOD_NAMES[strategy],
             author=self.author,
             description=STRATEGIES[strategy].description,
+            metadata_dir=self.pool / "metadata",
         )
 
 

@@ -23,7 +23,8 @@ from competition.canonical import digest
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
-from competition.data.uids import UidArray, load_subset, multiplicities, save_subset, sort_uids
+from competition.data.metadata import list_metadata, read_uids
+from competition.data.uids import UidArray, count_in, load_subset, multiplicities, save_subset, sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.lifecycle import Processing
@@ -31,7 +32,7 @@ from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, 
 from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Scale, Track
-from competition.verification import check_submission
+from competition.verification import check_members, check_submission
 from participant_kit import card
 from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget, upload
@@ -48,7 +49,10 @@ _FILES: tuple[tuple[str, FileRole], ...] = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What a participant enters: a finished run, the subset that it was trained on, and how it is called."""
+    """What a participant enters: a finished run, the subset that it was trained on, and how it is called.
+
+    ``metadata_dir`` is the pool's metadata folder, against which the subset is checked; None where it is not at hand.
+    """
 
     competition: Competition
     track: Track
@@ -58,6 +62,7 @@ class Entry:
     method_name: str
     author: str
     description: str
+    metadata_dir: Path | None = None
 
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
@@ -71,8 +76,15 @@ class Entry:
         return report
 
     def evaluation_report(self) -> EvaluationReport:
-        """The run's evaluation report (raises ``UsageError`` when it is missing or of other weights or rules)."""
+        """The run's evaluation report (raises ``UsageError`` when it or another file of the run is missing, or when it
+        is of other weights or rules)."""
         report = _evaluation_report(self.run_dir)
+        for name, _ in _FILES:
+            if not (self.run_dir / name).is_file():
+                raise UsageError(
+                    f"{self.run_dir} has no {name}, which is part of an entry.",
+                    hint="Put the file back, or train the run again under another --exp-name.",
+                )
         model = file_sha256(self.run_dir / "model.safetensors")
         if report.model_sha256 != model or report.suite_digest != self.competition.suite.digest:
             raise UsageError(
@@ -88,17 +100,37 @@ class Entry:
             raise UsageError(f"{self.subset} is empty.", hint="A subset needs at least one uid.")
         return uids
 
+    def check_membership(self) -> None:
+        """Raise ``RejectionError``, as the scorer would, when a uid of the subset is not in the pool's metadata."""
+        if self.metadata_dir is None:
+            return
+        subset = self.samples()
+        distinct, _ = multiplicities(subset)
+        found = [distinct[:0]]
+        for path in list_metadata(self.metadata_dir):
+            part = read_uids(path)
+            found.append(part[count_in(part, distinct) > 0])
+        check_members(str(self.subset), subset, sort_uids(np.concatenate(found)), self.scale.pool.id)
+
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
-    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped."""
+    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped; what
+    was entered is not entered again."""
     training, evaluation = entry.training_report(), entry.evaluation_report()
     entry.samples()
+    entry.check_membership()
     ticket = _register(entry, hub, training, client)
+    if ticket.processing is not Processing.DRAFT:
+        # Its revision stands, and is no longer the repository's newest where another entry followed.
+        notify(f"Already entered as {ticket.submission_id}")
+        return client.submission(ticket.submission_id)
     notify(f"Registered as {ticket.submission_id}")
     folder = entry.run_dir / "submissions" / ticket.submission_id
     manifest = assemble(entry, ticket, evaluation, folder)
-    check_submission(folder, entry.competition, pool_uids=None)
+    check_submission(folder, entry.competition, pool_uids=None)  # membership was checked before registering
     notify(f"Checked: {len(manifest.files)} files, {manifest.subset_samples} samples in the subset")
+    if entry.metadata_dir is None:
+        notify("Not checked here: whether every uid is of the pool. The scorer does; so does --metadata-dir.")
     path = path_in_repo(manifest)
     sha = upload(hub, folder, path, f"Submission {ticket.submission_id}: {entry.method_name}")
     notify(f"Uploaded to {hub.url} at {sha[:12]}")

@@ -56,9 +56,14 @@ def find_track(competition: Competition, track_id: str) -> Track:
     )
 
 
-def find_recipe(recipe_id: str) -> tuple[Competition, Recipe]:
-    """The recipe of that id and the built-in competition that it belongs to (raises ``UsageError`` with the ids)."""
-    known = {recipe.id: (found, recipe) for found in map(find_competition, built_in()) for recipe in found.recipes}
+def find_recipe(recipe_id: str, within: Competition | None = None) -> tuple[Competition, Recipe]:
+    """The recipe of that id and the competition that it belongs to: ``within``, or else one of the built-in ones.
+
+    Raises ``UsageError`` with the ids there are.
+    """
+    searched = map(find_competition, built_in()) if within is None else (within,)
+    known = {recipe.id: (found, recipe) for found in searched for recipe in found.recipes}
     if recipe_id not in known:
-        raise UsageError(f"There is no recipe {recipe_id!r}.", hint=f"Recipes are: {', '.join(sorted(known))}.")
+        where = "There is" if within is None else f"Competition {within.id!r} has"
+        raise UsageError(f"{where} no recipe {recipe_id!r}.", hint=f"Recipes are: {', '.join(sorted(known))}.")
     return known[recipe_id]

@@ -7,5 +7,14 @@ registration, the mirror). Each check raises ``RejectionError`` with a sentence 
 from competition.verification.checks import CHECKS, check_submission, run_checks
 from competition.verification.entry import Entry
 from competition.verification.manifest import MAX_MANIFEST_BYTES, parse_manifest
+from competition.verification.subset import check_members
 
-__all__ = ["CHECKS", "MAX_MANIFEST_BYTES", "Entry", "check_submission", "parse_manifest", "run_checks"]
+__all__ = [
+    "CHECKS",
+    "MAX_MANIFEST_BYTES",
+    "Entry",
+    "check_members",
+    "check_submission",
+    "parse_manifest",
+    "run_checks",
+]

@@ -34,7 +34,7 @@ def check_subset(entry: Entry) -> None:
         raise _malformed(f"{file.path} holds {len(uids)} uids; a subset may have at most {limit}, repeats counted.")
     _check_order(file.path, uids)
     if entry.pool_uids is not None:
-        _check_members(file.path, uids, entry.pool_uids, entry.scale.pool.id)
+        check_members(file.path, uids, entry.pool_uids, entry.scale.pool.id)
     unique = len(multiplicities(uids)[0])
     for field, claimed, found in (
         ("subset_samples", entry.manifest.subset_samples, len(uids)),
@@ -68,8 +68,11 @@ def _check_order(name: str, uids: UidArray) -> None:
         )
 
 
-def _check_members(name: str, uids: UidArray, pool: UidArray, pool_id: str) -> None:
-    """Chunk by chunk, so that memory stays bounded whatever the subset's length."""
+def check_members(name: str, uids: UidArray, pool: UidArray, pool_id: str) -> None:
+    """Raise ``RejectionError`` when a uid is not in ``pool``, which is sorted.
+
+    Chunk by chunk, so that memory stays bounded whatever the subset's length.
+    """
     foreign, first = 0, ""
     for start in range(0, len(uids), _CHUNK):
         part = uids[start : start + _CHUNK]

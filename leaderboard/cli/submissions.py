@@ -30,7 +30,9 @@ def _group() -> None:
 @app.command()
 def mark(
     submission_id: Annotated[str, typer.Argument(metavar="ID", help="The submission.")],
-    eligibility: Annotated[Eligibility, typer.Argument(help="Whether it is ranked, and if not, why.")],
+    eligibility: Annotated[
+        Eligibility, typer.Argument(metavar="ELIGIBILITY", help="Whether it is ranked, and if not, why.")
+    ],
     reason: Annotated[str, typer.Option(help="One sentence; everybody can read it.")],
     organiser: OrganiserOption = "organiser",
 ) -> None:

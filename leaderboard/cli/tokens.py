@@ -60,7 +60,9 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def revoke(token_id: Annotated[int, typer.Argument(help="Number of the token, from `token list`.")]) -> None:
+def revoke(
+    token_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the token, from `token list`.")],
+) -> None:
     """Make a token worthless at once."""
     from leaderboard.accounts import service
 

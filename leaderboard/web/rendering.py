@@ -17,6 +17,7 @@ from competition.errors import RejectionReason
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
 from competition.records.standings import StandingsView
 from competition.records.submission import SubmissionView
+from competition.rules import built_in
 from competition.rules.models import Competition, Scale, Track
 from leaderboard.web import assets, charts, formatting, timeline
 from leaderboard.web.table import build_table, neighbours
@@ -163,7 +164,14 @@ def entry(page: Entry, place: Place) -> str:
 
 def take_part(competition: Competition, place: Place, hub: str) -> str:
     """How to enter: the rules, the fixed recipe and the commands, which upload to the Hub at address ``hub``."""
-    return _render("take_part.html", place, competition=competition, reasons=list(RejectionReason), hub=hub)
+    return _render(
+        "take_part.html",
+        place,
+        competition=competition,
+        own=competition.id not in built_in(),
+        reasons=list(RejectionReason),
+        hub=hub,
+    )
 
 
 def error(status: int, title: str, message: str, hint: str, place: Place) -> str:

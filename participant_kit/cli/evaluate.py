@@ -42,11 +42,11 @@ def command(
     from participant_kit.evaluation import evaluate_run, read_training_report
 
     training = read_training_report(run)
-    rules = _competition_of_suite(suite) or find_competition(training.competition)
+    rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite)
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
-    console.next_step(suggestion(rules, training.recipe, run))
+    console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
 
 def show(console: Console, report: EvaluationReport) -> None:
@@ -78,10 +78,21 @@ def _run_folder(run_dir: Path | None, model: str | None) -> Path:
     return folder
 
 
-def _competition_of_suite(suite: str | None) -> Competition | None:
-    if suite is None:
-        return None
-    if suite.endswith((".yaml", ".yml")):
+def _competition_of_run(name: str) -> Competition:
+    if name not in built_in():
+        raise UsageError(
+            f"The run is of competition {name!r}, which is not built in.",
+            hint="Give that competition's YAML file: --suite FILE",
+        )
+    return find_competition(name)
+
+
+def _is_file(suite: str | None) -> bool:
+    return suite is not None and suite.endswith((".yaml", ".yml"))
+
+
+def _competition_of_suite(suite: str) -> Competition:
+    if _is_file(suite):
         return find_competition(suite)
     known = {found.suite.id: found for found in map(find_competition, built_in())}
     known |= {found.suite.reference: found for found in known.values()}

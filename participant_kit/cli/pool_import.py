@@ -14,7 +14,7 @@ from participant_kit.cli.options import spread
 
 @spread
 def command(
-    source: Annotated[Path, typer.Argument(help="A folder of images (any depth), or of a webdataset's tars.")],
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of images (any depth), or of a webdataset's tars.")],
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Where the pool goes; default: pools/<folder's name>.")
     ] = None,

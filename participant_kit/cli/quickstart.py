@@ -69,7 +69,8 @@ def command(
     last = outcomes[-1]
     if last.submission is None:
         entry = plan.entry(last.strategy)
-        console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, str(entry.subset)))
+        samples = str(entry.subset)
+        console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, samples, pool=plan.pool))
     else:
         suggest(console, last.submission)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,10 @@ def command(
     author: Annotated[str, typer.Option("--author", help="Who made it.")],
     repo: Annotated[str, typer.Option("--hf-repo-name", help="Model repository on the Hub: NAME or USER/NAME.")],
     description: Annotated[str, typer.Option("--description", help="What was done, in a few sentences.")] = "",
+    metadata_dir: Annotated[
+        Path | None,
+        typer.Option("--metadata-dir", help="The pool's metadata folder, to check that the subset is of this pool."),
+    ] = None,
     scale: ScaleOption = "nano",
     competition: CompetitionOption = "digits",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
@@ -30,8 +35,9 @@ def command(
 ) -> None:
     """Check a finished run, upload it to the Hub and enter it.
 
-    It is checked as the scorer will. An interrupted submission is finished by the same command. Needs
-    DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth login`); your Hub token never reaches the leaderboard.
+    It is checked as the scorer will; whether every uid is of the pool, only with --metadata-dir. An interrupted
+    submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth
+    login`); your Hub token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
@@ -51,6 +57,7 @@ def command(
         method_name=method_name,
         author=author,
         description=description,
+        metadata_dir=metadata_dir,
     )
     with LeaderboardClient(endpoint, token) as client:
         view = submit(entry, client, resolve_repo(settings.hub_endpoint, repo), console.note)
@@ -60,10 +67,23 @@ def command(
     status.suggest(console, view)
 
 
-def suggestion(competition: Competition, recipe: str, run_dir: Path, samples: str = "SUBSET.npy") -> str:
-    """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals."""
+def suggestion(
+    competition: Competition,
+    recipe: str,
+    run_dir: Path,
+    samples: str = "SUBSET.npy",
+    file: str | None = None,
+    pool: Path | None = None,
+) -> str:
+    """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals.
+
+    ``file`` is that of a competition that is not built in, ``pool`` the pool's folder.
+    """
     scale = next((scale.id for scale in competition.scales if scale.recipe == recipe), "SCALE")
+    metadata = f"{shlex.quote(str(pool))}/metadata" if pool else "POOL/metadata"
+    rules = "" if file is None else f"--competition {shlex.quote(file)} "
     return (
-        f"datacup submit --track {competition.tracks[0].id} --scale {scale} --train-output-dir {run_dir} "
-        f"--samples {samples} --method-name NAME --author YOU --hf-repo-name REPO"
+        f"datacup submit {rules}--track {competition.tracks[0].id} --scale {scale} "
+        f"--train-output-dir {shlex.quote(str(run_dir))} --samples {samples} --metadata-dir {metadata} "
+        "--method-name NAME --author YOU --hf-repo-name REPO"
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from competition.errors import UsageError
-from competition.rules import Competition, Recipe, find_competition, find_recipe, find_scale
+from competition.rules import Competition, Recipe, built_in, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import CompetitionOption, SeedOption
+from participant_kit.cli.options import SeedOption
 
 
 def command(
@@ -21,7 +22,14 @@ def command(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Train this recipe, for example digits-nano; instead of --scale.")
     ] = None,
-    competition: CompetitionOption = "digits",
+    competition: Annotated[
+        str | None,
+        typer.Option(
+            "--competition",
+            help="A built-in competition, or the path of a competition's YAML file; default: that of --recipe, "
+            "or digits.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,13 +63,14 @@ def command(
         "run": run_dir,
     }
     console.pairs({**report.model_dump(mode="json"), "run_dir": str(run_dir)}, shown)
-    console.next_step(f"datacup evaluate --train-output-dir {run_dir}")
+    suite = "" if competition is None or competition in built_in() else f" --suite {shlex.quote(competition)}"
+    console.next_step(f"datacup evaluate --train-output-dir {shlex.quote(str(run_dir))}{suite}")
 
 
-def _recipe(competition: str, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:
+def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:
     if (scale is None) == (recipe is None):
         raise UsageError("Give either --scale or --recipe.", hint="For example: --scale nano")
     if recipe is not None:
-        return find_recipe(recipe)
-    rules = find_competition(competition)
+        return find_recipe(recipe, within=None if competition is None else find_competition(competition))
+    rules = find_competition(competition or "digits")
     return rules, rules.recipe_of(find_scale(rules, scale or ""))

@@ -89,21 +89,30 @@ def train(  # noqa: PLR0913 - what a run is made of, nothing that could change t
 
     Raises:
         TrainingError: no usable data, too many corrupt samples, a diverging loss, a checkpoint of another run.
-        UsageError: the folder holds another finished run, or a run that is still going on.
+        UsageError: ``exp_name`` is not one plain name, or the folder holds another finished run, or a run that is
+            still going on.
         DataFormatError: a shard is damaged.
         StorageError: the disk is full; the newest checkpoint is intact.
     """
     report = progress or (lambda _progress: None)
-    folder = output_dir / exp_name
+    folder = _run_folder(output_dir, exp_name)
+    index = open_shards(data_dirs, report)
     make_folder(folder)
     with folder_lock(folder, "is training", "--exp-name"), _thread_count(threads):
-        index = open_shards(data_dirs, report)
         finished = _finished(folder, recipe, index.digest, seed)
         if finished is not None:
             return finished
         run = _prepare(recipe, folder, index, seed, report)
         losses = _train(run)
         return _finish(run, competition_id, losses)
+
+
+def _run_folder(output_dir: Path, exp_name: str) -> Path:
+    if exp_name in {"", ".", ".."} or "/" in exp_name:
+        raise UsageError(
+            f"--exp-name {exp_name!r} is not the name of a folder.", hint="Give one name, without '/', as in: first"
+        )
+    return output_dir / exp_name
 
 
 def _prepare(recipe: ClipRecipe, folder: Path, index: ShardIndex, seed: int, progress: ProgressHook) -> _Run:

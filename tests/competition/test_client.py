@@ -108,7 +108,28 @@ def test_nobody_at_the_address_is_said_so() -> None:
         client.submission("s-1")
 
 
-@pytest.mark.parametrize("endpoint", ["http://localhost:abc", "http://127.0.0.1:8000/\n"])
+@pytest.mark.parametrize(
+    ("name", "sent"), [("../../../api", "%2E%2E%2F%2E%2E%2F%2E%2E%2Fapi"), ("..", "%2E%2E"), ("a?b#c/", "a%3Fb%23c%2F")]
+)
+def test_a_name_stays_one_segment_of_the_path(server: str, name: str, sent: str) -> None:
+    _Script.answers = [(200, [])]
+    with _client(server) as client:
+        assert client.events(name) == []
+    assert _Script.seen == [f"GET /api/v1/submissions/{sent}/events"]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://localhost:abc",
+        "http://127.0.0.1:8000/\n",
+        "127.0.0.1:8771",
+        "localhost:8771",
+        "example.org",
+        "http://",
+        "ftp://h",
+    ],
+)
 def test_what_is_no_address_is_said_so_at_once(endpoint: str) -> None:
     with pytest.raises(errors.UsageError, match="is not the address of a leaderboard"):
         LeaderboardClient(endpoint)

@@ -16,7 +16,15 @@ from sqlalchemy import update
 
 from competition.client import LeaderboardClient
 from competition.data.uids import sort_uids
-from competition.errors import AuthenticationError, DataCupError, DataFormatError, ServiceUnavailableError, UsageError
+from competition.errors import (
+    AuthenticationError,
+    DataCupError,
+    DataFormatError,
+    RejectionError,
+    RejectionReason,
+    ServiceUnavailableError,
+    UsageError,
+)
 from competition.records.lifecycle import Processing
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.rules import find_scale, find_track
@@ -32,8 +40,14 @@ from leaderboard.models import Base, Submission
 from leaderboard.settings import Settings
 from participant_kit.evaluation import evaluate_run
 from participant_kit.hub import HubTarget, resolve_repo
-from participant_kit.submission import Entry, merge_subsets, submit
-from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, write_evaluation_sets
+from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
+from tests.competition.verification.entries import (
+    TinyEntry,
+    pool_array,
+    tiny_competition,
+    write_evaluation_sets,
+    write_pool,
+)
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -110,6 +124,19 @@ def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: 
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
     assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)
+
+
+def test_an_entry_is_recognised_when_another_followed_it_in_the_same_repository(
+    entry: Entry, board: Board, hub_root: Path
+) -> None:
+    other = replace(entry, method_name="Another")
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        target = HubTarget(url, "ada/tiny")
+        first, second = submit(entry, board.client, target, _ignore), submit(other, board.client, target, _ignore)
+        again = submit(entry, board.client, target, _ignore)
+    assert first.revision != second.revision
+    assert (again.id, again.revision) == (first.id, first.revision)
+    assert len(board.client.submissions().items) == 2
 
 
 @pytest.mark.parametrize("end", [Processing.INVALID, Processing.FAILED, Processing.CANCELLED])
@@ -206,9 +233,41 @@ def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
     assert notes == []  # not even registered
 
 
+def test_uids_of_another_pool_are_refused_before_the_entry_is_registered(
+    entry: Entry, board: Board, tmp_path: Path
+) -> None:
+    write_pool(tmp_path)
+    foreign = pool_array()[10:14].copy()
+    foreign["f1"] += 1
+    np.save(entry.subset, sort_uids(np.concatenate([pool_array()[:20], foreign])))
+    inside = replace(entry, metadata_dir=tmp_path / "tiny-pool" / "metadata")
+    notes: list[str] = []
+    with pytest.raises(RejectionError, match=r"subset\.npy: 4 of 24 uids are not in pool 'tiny-pool'") as raised:
+        submit(inside, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert raised.value.reason is RejectionReason.SUBSET_FOREIGN_UIDS
+    assert notes == []
+
+
+def test_what_was_not_checked_is_said(entry: Entry, board: Board, hub_root: Path, tmp_path: Path) -> None:
+    write_pool(tmp_path)
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        for number, metadata in enumerate((None, tmp_path / "tiny-pool" / "metadata")):
+            notes: list[str] = []
+            each = replace(entry, method_name=f"Method {number}", metadata_dir=metadata)
+            submit(each, board.client, HubTarget(url, "ada/tiny"), notes.append)
+            assert any("--metadata-dir" in note for note in notes) is (metadata is None)
+
+
 def test_a_repository_that_cannot_be_is_said_by_its_option(entry: Entry, board: Board) -> None:
     with pytest.raises(UsageError, match="'a/b/c' is not the name of a repository") as raised:
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "a/b/c"), _ignore)
+    assert "--hf-repo-name" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["ada/x--y", "ada/e9.", "ada/e9.git", "x--y", "a/b/c", "/e9", "ada/", "", "ada/e 9"])
+def test_a_name_that_no_repository_can_have_is_refused_before_anything_is_asked(name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a repository") as raised:
+        resolve_repo("http://127.0.0.1:9", name)
     assert "--hf-repo-name" in raised.value.hint
 
 
@@ -226,6 +285,16 @@ def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path:
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "train_log.jsonl"])
+def test_a_run_that_lost_a_file_is_not_even_registered(entry: Entry, board: Board, name: str) -> None:
+    (entry.run_dir / name).unlink()
+    notes: list[str] = []
+    with pytest.raises(UsageError, match=f"has no {name}") as raised:
+        submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert "--exp-name" in raised.value.hint
+    assert notes == []
+
+
 def test_several_subset_files_are_merged_with_repeats(tmp_path: Path) -> None:
     pool = pool_array()
     np.save(tmp_path / "a.npy", pool[:10])
@@ -239,6 +308,7 @@ def test_a_manifest_is_the_same_when_it_is_made_again(entry: Entry, board: Board
         view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
         path = entry.run_dir / "submissions" / view.id / "submission.json"
         before = path.read_bytes()
-        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny"), entry.training_report()))
+    assemble(entry, ticket, entry.evaluation_report(), path.parent)
     assert path.read_bytes() == before
     assert SubmissionManifest.model_validate_json(before).submission_id == view.id

@@ -13,6 +13,7 @@ from competition.records.standings import StandingsTask
 from competition.records.submission import Rejection
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
+from tests.competition.verification.entries import tiny_competition
 from tests.leaderboard.web import records
 from tests.leaderboard.web.markup import check
 
@@ -109,6 +110,20 @@ def test_every_rejection_reason_is_explained():
     for reason in RejectionReason:
         assert reason.value in text
         assert reason.hint.replace("`", "") in text
+
+
+def test_who_takes_part_in_a_competition_that_is_not_built_in_is_told_to_name_its_file():
+    page = check(rendering.take_part(tiny_competition(), records.PLACE, HUB))
+    text = " ".join(page.one("main").text.split())
+    shown = " ".join(block.text for block in page.all("pre")).replace("\\\n", " ")
+    assert "FILE below stands for the path of the competition's YAML file" in text
+    assert "pool build" not in shown
+    assert "quickstart" not in shown
+    assert "datacup train --competition FILE " in shown
+    assert "datacup evaluate --train-output-dir runs/clip_score --suite FILE" in shown
+    assert "datacup submit --competition FILE " in shown
+    assert "--metadata-dir pools/tiny-pool/metadata --method-name" in " ".join(shown.split())
+    assert "FILE" not in check(rendering.take_part(records.DIGITS, records.PLACE, HUB)).one("main").text
 
 
 def test_an_entry_that_is_only_announced():

@@ -18,6 +18,7 @@ import typer.main
 from competition.rules import find_competition
 from participant_kit.cli import app, pool, reshard, submit
 from participant_kit.subsets import STRATEGIES
+from tests.participant_kit.cli.typed import typed
 from tests.participant_kit.subsets.synthetic import write_pool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,6 +55,15 @@ def test_every_command_and_option_says_what_it_is_for(name: str) -> None:
         if parameter.param_type_name == "option":
             assert parameter.help, f"{name} {parameter.opts[0]}"
         assert all("_" not in option for option in parameter.opts if option.startswith("--"))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if " " in name])
+def test_help_names_values_in_words_and_not_in_pythons_types(name: str) -> None:
+    shown = typed(*name.split()[1:], "--help")
+    assert shown.code == 0
+    assert not re.search(r" range>|list\[|<Path>", shown.out)
+    usage = shown.out[: shown.out.index("\n\n")]
+    assert not re.search(r"\{[a-z_]+\}", usage), "an argument's Python name"
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if " " in name])

@@ -152,6 +152,14 @@ def test_missing_empty_and_damaged_shards(shards: MakeShards, tmp_path: Path) ->
     (data / "00000001.tar").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataFormatError, match=r"00000001\.tar"):
         run(data, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a/", "/a"])
+def test_a_run_stays_in_the_output_folder(shards: MakeShards, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a folder"):
+        run(shards(), tmp_path, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
 def test_shards_without_samples(tmp_path: Path, shards: MakeShards) -> None:

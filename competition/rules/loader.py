@@ -43,12 +43,14 @@ def parse_competition(raw: bytes, *, name: str) -> Competition:
         _refuse_bombs(text, name)
         document = _plain(yaml.compose(text, Loader=yaml.SafeLoader), (), lines, name)
     except UnicodeDecodeError as error:
-        raise RulesError(f"{name}: not UTF-8 text (byte {error.start}).") from error
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RulesError(f"{name}, line {line}: not UTF-8 text (byte {error.start}).") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RulesError(f"{name}, line {line}: not valid YAML: {error.problem}.") from error
-    except yaml.YAMLError as error:
-        raise RulesError(f"{name}, line 1: not valid YAML: {error}.") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RulesError(f"{name}, line {line}: not valid YAML: {error.reason}.") from error
     try:
         return Competition.model_validate(document)
     except ValidationError as error:
@@ -108,6 +110,7 @@ def _mapping(node: yaml.MappingNode, where: Location, lines: dict[Location, int]
 def _describe(errors: list[ErrorDetails], lines: dict[Location, int], name: str) -> str:
     """One sentence a problem, at most five, each with its line."""
     sentences = []
+    errors = [error for error in errors if not _follows(error, errors)]
     for error in errors[:5]:
         where: Location = error["loc"] + tuple(error.get("ctx", {}).get("where", ()))
         known = where
@@ -119,6 +122,14 @@ def _describe(errors: list[ErrorDetails], lines: dict[Location, int], name: str)
     if len(errors) > len(sentences):
         sentences.append(f"{len(errors) - len(sentences)} more problems follow.")
     return "\n".join(sentences)
+
+
+def _follows(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+    """A list is "too short" when its items were refused: that is no second mistake."""
+    place = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
+    )
 
 
 def _dotted(where: Location) -> str:

@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
 from competition.canonical import digest
+from competition.rules.inconsistency import known, unique, wrong
+from competition.rules.towers import check_towers
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=64)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=120)]
@@ -36,11 +37,8 @@ class ClipArchitecture(Rule):
     text: dict[str, Any]
 
     @model_validator(mode="after")
-    def _sized(self) -> Self:
-        for tower, key in (("vision", "image_size"), ("text", "context_length")):
-            size = getattr(self, tower).get(key)
-            if type(size) is not int or size < 1:
-                raise ValueError(f"{tower}.{key} must be a whole number of at least 1, and is {size!r}")
+    def _buildable(self) -> Self:
+        check_towers(self.vision, self.text)
         return self
 
     def open_clip_config(self) -> dict[str, Any]:
@@ -57,8 +55,8 @@ class Optimizer(Rule):
     """AdamW with linear warm-up and cosine decay to zero, as open_clip runs it."""
 
     learning_rate: float = Field(gt=0, le=1)
-    beta1: Probability = 0.9
-    beta2: Probability = 0.98
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
     epsilon: float = Field(default=1e-6, gt=0)
     weight_decay: float = Field(default=0.2, ge=0)
     warmup_steps: int = Field(ge=0)
@@ -77,6 +75,15 @@ class ClipRecipe(Rule):
     precision: Literal["fp32", "amp_bf16"] = "fp32"
     corrupt_tolerance: Probability = Field(default=0.0, description="share of undecodable samples that stops training")
     sources: dict[str, str] = Field(default_factory=dict, description="where each number comes from")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.samples_seen < self.global_batch:
+            raise wrong(f"fewer than one batch of {self.global_batch}: nothing would be trained", "samples_seen")
+        smallest, largest = self.crop_scale
+        if not 0 < smallest <= largest:
+            raise wrong("must be two shares of the image, above 0, the smaller one first", "crop_scale")
+        return self
 
     @property
     def steps(self) -> int:
@@ -99,6 +106,12 @@ class Protocol(StrEnum):
     IMAGE_TEXT_RETRIEVAL = "image_text_retrieval"
 
 
+METRICS = {
+    Protocol.ZEROSHOT_CLASSIFICATION: ("acc1", "acc5", "mean_per_class_recall"),
+    Protocol.IMAGE_TEXT_RETRIEVAL: ("mean_recall@1",),
+}
+
+
 class Task(Rule):
     """One evaluation: a protocol on a data set, with the metric that counts."""
 
@@ -114,6 +127,13 @@ class Task(Rule):
     revealed: bool = Field(default=True, description="a hidden task's results are shown to everybody")
     group: Identifier = "main"
     licence: Title = "unknown"
+
+    @model_validator(mode="after")
+    def _scored_by_its_protocol(self) -> Self:
+        if self.metric not in METRICS[self.protocol]:
+            offered = ", ".join(METRICS[self.protocol])
+            raise wrong(f"{self.protocol.value} has no {self.metric}; it has {offered}", "metric")
+        return self
 
 
 class Aggregate(Rule):
@@ -135,13 +155,13 @@ class Suite(Rule):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = _unique("tasks", [task.id for task in self.tasks])
-        aggregates = _unique("aggregates", [aggregate.id for aggregate in self.aggregates])
+        names = unique("tasks", [task.id for task in self.tasks])
+        aggregates = unique("aggregates", [aggregate.id for aggregate in self.aggregates])
         for number, aggregate in enumerate(self.aggregates):
-            _unique("tasks", list(aggregate.tasks), "aggregates", number)
+            unique("tasks", list(aggregate.tasks), "aggregates", number)
             for place, task in enumerate(aggregate.tasks):
-                _known(task, names, "aggregates", number, "tasks", place)
-        _known(self.primary, aggregates, "primary")
+                known(task, names, "aggregates", number, "tasks", place)
+        known(self.primary, aggregates, "primary")
         return self
 
     @property
@@ -227,15 +247,15 @@ class Competition(Rule):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _unique("tracks", [track.id for track in self.tracks])
-        _unique("scales", [scale.id for scale in self.scales])
-        recipes = _unique("recipes", [recipe.id for recipe in self.recipes])
-        _unique("phases", [phase.id for phase in self.phases])
+        unique("tracks", [track.id for track in self.tracks])
+        unique("scales", [scale.id for scale in self.scales])
+        recipes = unique("recipes", [recipe.id for recipe in self.recipes])
+        unique("phases", [phase.id for phase in self.phases])
         for number, scale in enumerate(self.scales):
-            _known(scale.recipe, recipes, "scales", number, "recipe")
+            known(scale.recipe, recipes, "scales", number, "recipe")
         for number, phase in enumerate(self.phases):
             if phase.closes is not None and phase.closes <= phase.opens:
-                raise _wrong("the phase closes before it opens", "phases", number, "closes")
+                raise wrong("the phase closes before it opens", "phases", number, "closes")
         return self
 
     @property
@@ -246,20 +266,3 @@ class Competition(Rule):
     def recipe_of(self, scale: Scale) -> Recipe:
         """The recipe that the scale trains."""
         return {recipe.id: recipe for recipe in self.recipes}[scale.recipe]
-
-
-def _unique(field: str, names: list[str], *where: str | int) -> set[str]:
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise _wrong(f"{name!r} is listed twice", *where, field, place)
-    return set(names)
-
-
-def _known(name: str, allowed: set[str], *where: str | int) -> None:
-    if name not in allowed:
-        raise _wrong(f"{name!r} is not defined; defined are {', '.join(sorted(allowed))}", *where)
-
-
-def _wrong(problem: str, *where: str | int) -> PydanticCustomError:
-    """An error inside a model that was valid field by field; ``where`` leads the loader to the line."""
-    return PydanticCustomError("inconsistent", "{problem}", {"problem": problem, "where": where})

@@ -54,6 +54,28 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
         ("global_batch: 16", "global_batch: 0x_", "recipes.0.global_batch", "invalid literal"),
         ("samples_seen: 24000", f"samples_seen: {'9' * 5000}", "recipes.0.samples_seen", "limit (4300 digits)"),
         ("samples_seen: 24000", f"samples_seen: {2**53}", "recipes.0.samples_seen", "may not be above"),
+        ("samples_seen: 24000", "samples_seen: 5", "recipes.0.samples_seen", "fewer than one batch"),
+        (
+            "metric: acc1",
+            "metric: mean_recall@1",
+            "suite.tasks.0.metric",
+            "has no mean_recall@1; it has acc1",
+        ),
+        ("warmup_steps: ", "beta1: 1.0, warmup_steps: ", "recipes.0.optimizer.beta1", "less than 1"),
+        (
+            "global_batch: 16",
+            "crop_scale: [0.9, 0.1]\n    global_batch: 16",
+            "recipes.0.crop_scale",
+            "the smaller one",
+        ),
+        ("global_batch: 16", "crop_scale: [0, 0]\n    global_batch: 16", "recipes.0.crop_scale", "above 0"),
+        ("patch_size: 8}", "patch_size: 0}", "architecture.vision.patch_size", "whole number from 1"),
+        ("patch_size: 8}", "patch_size: 7}", "architecture.vision.image_size", "32 is not a multiple of patch_size 7"),
+        ("width: 64,", "width: 65,", "architecture.vision.width", "65 is not a multiple of head_width 32"),
+        ("patch_size: 8}", "patch_size: 8, bogus: 2}", "architecture.vision.bogus", "'bogus' is not defined"),
+        ("heads: 2,", "heads: 3,", "architecture.text.width", "32 is not a multiple of heads 3"),
+        ("patch_size: 8}", "patch_size: 8, mlp_ratio: .nan}", "architecture.vision.mlp_ratio", "above 0"),
+        ("patch_size: 8}", "patch_size: 2026-01-01}", "architecture.vision.patch_size", "whole number"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, problem: str) -> None:
@@ -67,8 +89,27 @@ def test_a_wrong_value_is_refused_with_its_line(old: str, new: str, field: str, 
 @pytest.mark.parametrize("new", ["", "image_size: big, ", "image_size: 0, ", "image_size: true, "])
 def test_an_architecture_names_the_size_of_its_images(new: str) -> None:
     message = _refusal(DIGITS.replace("image_size: 32, ", new, 1))
-    line = _line_of(DIGITS, "architecture:")
-    assert f"line {line}: recipes.0.architecture: vision.image_size must be a whole number" in message
+    line = _line_of(DIGITS, "vision:")
+    where = f"line {line}: recipes.0.architecture.vision"
+    problem = ".image_size: must be a whole number" if new else ": image_size is missing"
+    assert where + problem in message
+
+
+@pytest.mark.parametrize(("character", "says"), [("\0", "special characters are not allowed"), ("\x07", "special")])
+def test_a_character_that_yaml_does_not_know_names_its_line(character: str, says: str) -> None:
+    text = DIGITS.replace("title: Nano", f"title: Na{character}no", 1)
+    message = _refusal(text)
+    assert f"rules.yaml, line {_line_of(text, character)}: not valid YAML: {says}" in message
+    assert "\n" not in message
+
+
+def test_bytes_that_are_not_utf8_name_their_line() -> None:
+    with pytest.raises(RulesError, match="line 3: not UTF-8"):
+        parse_competition(b"a: 1\nb: 2\nc: \xff\n", name="rules.yaml")
+
+
+def test_a_list_whose_items_are_refused_is_not_called_too_short() -> None:
+    assert "Tuple should have" not in _refusal(DIGITS.replace("opens:", "opened:"))
 
 
 def test_an_id_that_is_listed_twice_names_the_line_of_the_second() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from competition.client import LeaderboardClient
-from competition.errors import EngineError, RejectionError, RejectionReason
+from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import (
@@ -118,12 +118,22 @@ class Job:
         model = manifest.only(FileRole.MODEL)
         mirror = Mirror(self._settings.mirror_root)
         if not mirror.holds(model.sha256, model.size):
-            # Intake ran where the mirror is another one.
-            self._fetch(competition)
+            self._fetch_again(competition)
         pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
         if pending:
             self._evaluate(competition, model.sha256, pending)
         return ScoringComplete(attempt=self.grant.attempt)
+
+    def _fetch_again(self, competition: Competition) -> None:
+        """Intake ran where the mirror is another one. The entry was verified: if it is gone by now, that is no fault of
+        its own, and whoever has the mirror must see to it."""
+        try:
+            self._fetch(competition)
+        except RejectionError as error:
+            raise StorageError(
+                f"The verified entry is not in this scorer's mirror, and cannot be fetched again: {error.message}",
+                hint="Point DATACUP_MIRROR of all scorers to one place, then `datacup-leaderboard submission requeue`.",
+            ) from error
 
     def _evaluate(self, competition: Competition, model_sha256: str, pending: list[str]) -> None:
         """Have the tasks evaluated; every result is handed in before the next one is waited for."""

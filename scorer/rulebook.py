@@ -11,6 +11,12 @@ _HINT = (
 )
 
 
+def check_files(files: tuple[str, ...]) -> None:
+    """Read every competition file once, before any job is claimed (raises ``RulesError`` or ``UsageError``)."""
+    for name in files:
+        find_competition(name)
+
+
 def competition_of(grant: JobGrant, files: tuple[str, ...]) -> Competition:
     """The competition that a job belongs to: one of ``files`` (names or paths) or a built-in one.
 

@@ -15,6 +15,7 @@ from competition.records.lifecycle import JobKind
 from scorer import logs
 from scorer.children import Children
 from scorer.mirror import Mirror
+from scorer.rulebook import check_files
 from scorer.settings import ScorerSettings
 from scorer.work import Mode, Observer, Service
 
@@ -39,6 +40,7 @@ def command(
         raise UsageError("--once and --drain exclude each other.")
     mode = Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER
     settings = ScorerSettings.read()
+    check_files(settings.competitions)
     logs.configure(settings.log_level)
     Mirror(settings.mirror_root).sweep()
     with LeaderboardClient(settings.require_endpoint(), settings.require_token()) as client:

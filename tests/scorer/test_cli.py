@@ -24,6 +24,17 @@ def scorer(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+def test_a_malformed_competition_file_stops_the_scorer_before_it_claims_anything(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("schema_version: 1\nid: BAD ID\n")
+    ended = scorer(
+        "run", "--once", DATACUP_COMPETITIONS=str(path), DATACUP_ENDPOINT="http://127.0.0.1:1", DATACUP_TOKEN="t"
+    )
+    assert ended.returncode == 2
+    assert f"{path}, line 2" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "status", "words"),
     [

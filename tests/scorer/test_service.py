@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,22 @@ def test_a_repository_that_is_gone_ends_invalid(
     rejection = board.participant.submission(submission).rejection
     assert rejection is not None
     assert rejection.reason is RejectionReason.REPOSITORY_NOT_FOUND
+
+
+def test_a_verified_entry_that_is_gone_from_mirror_and_hub_is_no_fault_of_the_entry(
+    board: Board, workplace: Workplace, enter: Enter, hub: RunningHub
+) -> None:
+    submission = enter()
+    service = make_service(board, workplace)
+    service.run(Mode.ONCE)
+    assert board.participant.submission(submission).processing is Processing.QUEUED
+    shutil.rmtree(workplace.environment["DATACUP_MIRROR"])
+    hub.api().delete_repo("alice/entries")
+    make_service(board, workplace).run(Mode.ONCE)
+    view = board.participant.submission(submission)
+    assert (view.processing, view.rejection) == (Processing.QUEUED, None)
+    failures = [event for event in board.participant.events(submission) if event.kind == "platform_failure"]
+    assert "not in this scorer's mirror" in failures[0].detail["message"]
 
 
 def test_a_hub_that_is_down_is_waited_for(board: Board, workplace: Workplace, enter: Enter, hub: RunningHub) -> None:

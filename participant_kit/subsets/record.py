@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class SubsetReport:
         code_version: of DataCup.
         format_version: of this record.
         shared_uids: kept rows whose uid another one before them has, since rows of the metadata share it.
+        details: what the strategy found on its way.
     """
 
     strategy: str
@@ -52,6 +53,7 @@ class SubsetReport:
     code_version: str = competition.__version__
     format_version: int = REPORT_VERSION
     shared_uids: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON."""
@@ -70,6 +72,11 @@ class SubsetReport:
 def record_path(subset: Path) -> Path:
     """Where a subset's record lies."""
     return subset.with_name(f"{subset.name}.json")
+
+
+def picture_path(subset: Path) -> Path:
+    """Where a subset's picture lies, if its strategy draws one."""
+    return subset.with_name(f"{subset.name}.svg")
 
 
 def digests(paths: Mapping[str, Path]) -> dict[str, dict[str, str]]:

@@ -238,6 +238,29 @@ def check_same_model(first: VectorShard, second: VectorShard) -> None:
         )
 
 
+def read_vectors(path: Path, member: str, like: VectorShard) -> Floats:
+    """All vectors of a small file, to be compared with those of a shard: float32 of shape (rows, dimensions).
+
+    Args:
+        path: npz, npy or parquet.
+        member: which of several; the only one may have another name.
+        like: from the same model.
+
+    Raises:
+        DataFormatError: no rows, a row that is not finite or not of length 1, another model, or a damaged file.
+        UsageError: not a file of features, or several members of other names.
+        StorageError: it cannot be read.
+    """
+    named = path.suffix == ".npz" and member in member_names(path)
+    named = named or (path.suffix == ".parquet" and member in vector_columns(path))
+    shard = VectorShard.open(path, member if named else None)
+    check_same_model(shard, like)
+    blocks = [vectors for _, vectors in shard.blocks()]
+    if not blocks:
+        raise DataFormatError(f"The features {shard.name} have no rows.")
+    return np.concatenate(blocks)
+
+
 def check_vectors(vectors: NDArray[Any], what: str) -> Floats:
     """An array that is at hand as vectors: (rows, dimensions) float32, C order.
 

@@ -21,10 +21,9 @@ from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder
 from competition.data.journal import Journal
 from competition.data.metadata import read_uids
-from competition.data.npz import member_names
 from competition.data.uids import UidArray, sort_uids
-from competition.data.vector_source import Floats, Rows, VectorShard, VectorSource, check_same_model
-from competition.errors import DataFormatError, UsageError
+from competition.data.vector_source import Floats, Rows, VectorShard, VectorSource, read_vectors
+from competition.errors import UsageError
 from participant_kit.coresets.best_rows import Ranking
 from participant_kit.coresets.centroids import target_centroids
 from participant_kit.coresets.facility_location import Selection, StopRule, select_rows, training_epochs
@@ -66,7 +65,7 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
     assert options.num_clusters is not None
     assert options.seed is not None
     source = VectorSource.of_metadata(pool.files, options.features)
-    targets = _targets(options, source.shards[0])
+    targets = read_vectors(_assets(options)["target_features"], options.features, source.shards[0])
     rule, limit = _rule(options, source.rows, len(targets))
     centroids = target_centroids(targets, options.num_clusters)
     shards = {path.name: shard for path, shard in zip(pool.files, source.shards, strict=True)}
@@ -123,18 +122,6 @@ def _assets(options: StrategyOptions) -> Mapping[str, Path]:
             hint="Features of the target images by the model that made the pool's: .npz, .npy or .parquet.",
         )
     return {"target_features": options.target_features}
-
-
-def _targets(options: StrategyOptions, pool: VectorShard) -> Floats:
-    """All target vectors, checked; of an npz with several members the one that is named as the pool's."""
-    path = _assets(options)["target_features"]
-    several = path.suffix == ".npz" and options.features in member_names(path)
-    shard = VectorShard.open(path, options.features if several else None)
-    check_same_model(shard, pool)
-    blocks = [vectors for _, vectors in shard.blocks()]
-    if not blocks:
-        raise DataFormatError(f"The target features {shard.name} have no rows.")
-    return np.concatenate(blocks)
 
 
 class _Ranks:

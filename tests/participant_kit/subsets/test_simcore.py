@@ -190,7 +190,7 @@ def test_targets_of_another_model_or_not_normalised_are_refused(tmp_path: Path) 
         (good[:, :32], r"targets.npy has vectors of 32 dimensions, .*:l14_img of 64"),
         (3 * good, "Row 0 of targets.npy has length 3, not 1"),
         (spoilt, "Row 7 of targets.npy is not finite"),
-        (good[:0], "targets.npy have no rows"),
+        (good[:0], "The features targets.npy have no rows"),
     ):
         np.save(path, content)
         with pytest.raises(DataFormatError, match=message):

@@ -5,9 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import pool, reshard, strategies
+from bench import pool, reshard, simcore, strategies, vectors
 
-BENCHES: dict[str, Callable[[], None]] = {"pool": pool.main, "reshard": reshard.main, "strategies": strategies.main}
+BENCHES: dict[str, Callable[[], None]] = {
+    "pool": pool.main,
+    "reshard": reshard.main,
+    "simcore": simcore.main,
+    "strategies": strategies.main,
+    "vectors": vectors.main,
+}
 
 
 def main(names: list[str]) -> int:

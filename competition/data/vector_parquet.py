@@ -45,36 +45,55 @@ def parquet_blocks(path: Path, column: str, dimensions: int, rows: int) -> Itera
     """
     at = 0
     for lists in _lists(path, column, rows):
-        block = np.full((len(lists), dimensions), np.nan, dtype=np.float32)
-        present = lists.is_valid().to_numpy(zero_copy_only=False)
-        values = lists.flatten()  # leaves null rows out
-        lengths = lists.value_lengths().drop_null().to_numpy(zero_copy_only=False)
-        if (lengths != dimensions).any():
-            wrong = at + int(np.flatnonzero(present)[np.flatnonzero(lengths != dimensions)[0]])
-            raise DataFormatError(
-                f"Row {wrong} of {path.name}:{column} is no vector of {dimensions} dimensions.",
-                hint="All vectors of a column must come from one model.",
-            )
-        block[present] = _floats(values).reshape(-1, dimensions)
-        yield block
+        yield _vectors(lists, f"{path.name}:{column}", dimensions, at)
         at += len(lists)
 
 
+def parquet_rows(path: Path, column: str, dimensions: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of these rows, ascending: only the row groups that have any are read."""
+    import pyarrow.parquet as pq
+
+    found = [np.zeros((0, dimensions), dtype=np.float32)]
+    with parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
+        start = 0
+        for group in range(parquet.metadata.num_row_groups):
+            end = start + parquet.metadata.row_group(group).num_rows
+            here = rows[(rows >= start) & (rows < end)] - start
+            if len(here):
+                lists = parquet.read_row_group(group, columns=[column]).column(0).combine_chunks().take(here)
+                found.append(_vectors(_plain(lists), f"{path.name}:{column}", dimensions, start))
+            start = end
+    return np.concatenate(found)
+
+
+def _vectors(lists: Any, name: str, dimensions: int, at: int) -> NDArray[np.float32]:
+    block = np.full((len(lists), dimensions), np.nan, dtype=np.float32)
+    present = lists.is_valid().to_numpy(zero_copy_only=False)
+    lengths = lists.value_lengths().drop_null().to_numpy(zero_copy_only=False)
+    if (lengths != dimensions).any():
+        wrong = at + int(np.flatnonzero(present)[np.flatnonzero(lengths != dimensions)[0]])
+        raise DataFormatError(
+            f"Row {wrong} of {name} is no vector of {dimensions} dimensions.",
+            hint="All vectors of a column must come from one model.",
+        )
+    values = lists.flatten().to_numpy(zero_copy_only=False)  # null rows are left out
+    block[present] = values.astype(np.float32).reshape(-1, dimensions)
+    return block
+
+
 def _lists(path: Path, column: str, rows: int) -> Iterator[Any]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
         for batch in parquet.iter_batches(batch_size=rows, columns=[column]):
-            lists = batch.column(0)
-            if pa.types.is_fixed_size_list(lists.type):
-                lists = lists.cast(pa.list_(lists.type.value_type))
-            yield lists
+            yield _plain(batch.column(0))
 
 
-def _floats(values: Any) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = values.to_numpy(zero_copy_only=False).astype(np.float32)
-    return array
+def _plain(lists: Any) -> Any:
+    """Lists of a fixed length as those of any."""
+    import pyarrow as pa
+
+    return lists.cast(pa.list_(lists.type.value_type)) if pa.types.is_fixed_size_list(lists.type) else lists
 
 
 def _is_vector(kind: Any) -> bool:

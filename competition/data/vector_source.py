@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from competition.data.npz import member_names, open_member
 from competition.data.vector_parquet import (
     DIGEST_KEY,
     parquet_blocks,
+    parquet_rows,
     recorded_model,
     vector_columns,
     vector_shape,
@@ -108,18 +110,14 @@ class VectorShard:
     def take(self, rows: Rows) -> Floats:
         """The vectors of these rows, numbered as in the source, in ascending order; not checked again."""
         local = rows - self.start
-        if self.path.suffix != ".parquet":
-            return np.asarray(self._array()[local], dtype=np.float32)
-        found = np.empty((len(local), self.dimensions), dtype=np.float32)
-        at = 0
-        for block in self._raw_blocks(BLOCK_ROWS):
-            first, end = np.searchsorted(local, (at, at + len(block)))
-            found[first:end] = block[local[first:end] - at]
-            at += len(block)
-        return found
+        if self.path.suffix == ".parquet":
+            return parquet_rows(self.path, self.member, self.dimensions, local)
+        return np.asarray(self._array()[local], dtype=np.float32)
 
     def _array(self) -> NDArray[Any]:
-        return open_member(self.path, self.member) if self.path.suffix == ".npz" else _load_npy(self.path)
+        with storage_errors("reading", self.path):
+            changed = self.path.stat().st_mtime_ns
+        return _open_array(self.path, self.member, changed)
 
     def _raw_blocks(self, rows: int) -> Iterator[Floats]:
         if self.path.suffix == ".parquet":
@@ -324,6 +322,12 @@ def _role_model(path: Path, member: str) -> str | None:
         if found:
             return found
     return None
+
+
+@lru_cache(maxsize=1)
+def _open_array(path: Path, member: str, changed: int) -> NDArray[Any]:  # noqa: ARG001 - of another time, another array
+    """A deflated member of an npz is read whole: once, not for every block."""
+    return open_member(path, member) if path.suffix == ".npz" else _load_npy(path)
 
 
 def _load_npy(path: Path) -> NDArray[Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float64] | NDArray[np.float32]
+Scores = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
 
 Exact = Callable[[int, Rows], NDArray[np.float64]]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competition.data.vector_source import VectorShard, VectorSource, check_vectors
@@ -33,6 +33,7 @@ def paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix != ".json")
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 199), max_size=40), st.integers(1, 70))
 def test_every_format_gives_the_rows_that_were_saved(folder: Path, rows: list[int], block: int) -> None:
     source = VectorSource.open(paths(folder), "l14_img")

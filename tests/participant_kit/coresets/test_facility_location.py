@@ -102,6 +102,7 @@ def test_sets_rounds_and_values_are_the_originals(cases: tuple[Any, Any, Any], n
 SMALL = st.tuples(st.integers(1, 60), st.integers(1, 6), st.integers(0, 2**32 - 1))
 
 
+@settings(deadline=None)
 @given(SMALL, st.integers(1, 70), st.booleans(), st.integers(1, 64), st.integers(1, 4))
 def test_any_selection_is_the_plain_algorithms(
     shape: tuple[int, int, int], limit: int, stop: bool, block: int, levels: int

@@ -2,8 +2,8 @@
 
 Exact search (``flat``) passes over the files and keeps nothing of them. The approximate indices of Faiss are built file
 by file and merged: ``ivf-pq`` (inverted lists of product-quantised vectors, a quarter of a byte for each dimension) for
-pools of any size, ``hnsw`` (a graph over the vectors in float16) where that fits in memory and
-answers shall be quick. Both only propose rows: their vectors are read again, and the exact similarities decide.
+pools of any size, ``hnsw`` (a graph over the vectors in float16) where that fits in memory. Both only propose rows:
+their vectors are read again, and the exact similarities decide.
 ``measure_recall`` says how many of the true neighbours are found so.
 
 A GPU is used for exact search, and for the coarse quantiser's training, where Faiss sees one (``faiss-gpu``).
@@ -30,7 +30,7 @@ SMALL = 100_000
 """Rows up to which exact search is quicker than building anything."""
 
 _QUERIES_AT_A_TIME = 1024
-_REFINED_AT_A_TIME = 32
+_REFINED_AT_A_TIME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,15 @@ class VectorIndex:
         parts = []
         for start in range(0, len(queries), _REFINED_AT_A_TIME):
             rows = proposed[0].rows[start : start + _REFINED_AT_A_TIME]
-            block = queries[start : start + _REFINED_AT_A_TIME]
-            distinct, places = np.unique(rows, return_inverse=True)
-            vectors = np.zeros((len(distinct), block.shape[1]), dtype=np.float32)
-            present = distinct >= 0
-            vectors[present] = self.source.take(distinct[present])
-            products = np.take_along_axis(block @ vectors.T, places.reshape(rows.shape), axis=1)
-            parts.append(_best(np.where(rows < 0, -np.inf, products).astype(np.float32), rows, k))
+            distinct, places = np.unique(np.maximum(rows, 0), return_inverse=True)
+            vectors = self.source.take(distinct)
+            products = np.stack(
+                [
+                    vectors[wanted] @ query
+                    for wanted, query in zip(places.reshape(rows.shape), queries[start:], strict=False)
+                ]
+            )
+            parts.append(_best(np.where(rows < 0, np.float32(-np.inf), products), rows, k))
         return _concatenated(parts, k)
 
 

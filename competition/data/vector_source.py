@@ -112,18 +112,19 @@ class VectorShard:
         local = rows - self.start
         if self.path.suffix == ".parquet":
             return parquet_rows(self.path, self.member, self.dimensions, local)
-        return np.asarray(self._array()[local], dtype=np.float32)
+        mapped = _mapped(*self._state())
+        array = _opened(*self._state()) if mapped is None else mapped
+        return np.asarray(array[local], dtype=np.float32)
 
-    def _array(self) -> NDArray[Any]:
+    def _state(self) -> tuple[Path, str, int]:
         with storage_errors("reading", self.path):
-            changed = self.path.stat().st_mtime_ns
-        return _open_array(self.path, self.member, changed)
+            return self.path, self.member, self.path.stat().st_mtime_ns
 
     def _raw_blocks(self, rows: int) -> Iterator[Floats]:
         if self.path.suffix == ".parquet":
             yield from parquet_blocks(self.path, self.member, self.dimensions, rows)
             return
-        array = self._array()
+        array = _opened(*self._state())
         for start in range(0, self.rows, rows):
             yield np.ascontiguousarray(array[start : start + rows], dtype=np.float32)
 
@@ -204,6 +205,7 @@ class VectorSource:
     def take(self, rows: Rows) -> Floats:
         """The vectors of any rows, in the order asked: float32 of shape (rows, dimensions)."""
         distinct, places = np.unique(rows, return_inverse=True)
+        ordered = len(distinct) == len(rows) and bool((places == np.arange(len(rows))).all())
         starts = [shard.start for shard in self.shards] + [self.rows]
         bounds = np.searchsorted(distinct, starts)
         parts = [
@@ -213,8 +215,8 @@ class VectorSource:
         ]
         if not parts:
             return np.zeros((0, self.dimensions), dtype=np.float32)
-        vectors: Floats = np.concatenate(parts)[places.reshape(-1)]
-        return vectors
+        vectors: Floats = np.concatenate(parts)
+        return vectors if ordered else vectors[places.reshape(-1)]
 
 
 def check_same_model(first: VectorShard, second: VectorShard) -> None:
@@ -325,9 +327,16 @@ def _role_model(path: Path, member: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _open_array(path: Path, member: str, changed: int) -> NDArray[Any]:  # noqa: ARG001 - of another time, another array
-    """A deflated member of an npz is read whole: once, not for every block."""
+def _opened(path: Path, member: str, changed: int) -> NDArray[Any]:  # noqa: ARG001 - another time, another array
+    """One file at a time: a deflated member of an npz is in memory whole, and of a map what was read of it."""
     return open_member(path, member) if path.suffix == ".npz" else _load_npy(path)
+
+
+@lru_cache(maxsize=1024)
+def _mapped(path: Path, member: str, changed: int) -> NDArray[Any] | None:
+    """The file's array if it is a map, for single rows of many files: what was read stays at hand."""
+    array = _opened.__wrapped__(path, member, changed)
+    return array if isinstance(array, np.memmap) else None
 
 
 def _load_npy(path: Path) -> NDArray[Any]:

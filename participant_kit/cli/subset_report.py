@@ -31,5 +31,7 @@ def show_report(console: Console, report: SubsetReport, save_path: Path, source:
     if report.shared_uids:
         shown["  with the uid of another"] = f"{report.shared_uids:,}"
     shown["subset"] = save_path
+    if report.picture:
+        shown["picture"] = save_path.with_name(report.picture)
     console.pairs(report.as_json(), shown)
     console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

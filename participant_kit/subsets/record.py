@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import competition
-from competition.data.atomic import write_bytes
+from competition.data.atomic import storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.errors import UsageError
 
@@ -37,6 +37,7 @@ class SubsetReport:
         format_version: of this record.
         shared_uids: kept rows whose uid another one before them has, since rows of the metadata share it.
         details: what the strategy found on its way.
+        picture: file name of the SVG that shows it; empty where there is none.
     """
 
     strategy: str
@@ -54,17 +55,20 @@ class SubsetReport:
     format_version: int = REPORT_VERSION
     shared_uids: int = 0
     details: dict[str, Any] = field(default_factory=dict)
+    picture: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON."""
         return asdict(self)
 
     def write(self, save_path: Path) -> None:
-        """Put the record beside the subset ``save_path``.
+        """Put the record beside the subset ``save_path``, and remove the picture of one that was there before.
 
         Raises:
             StorageError: the disk is full or the path cannot be written.
         """
+        with storage_errors("removing", picture_path(save_path)):
+            picture_path(save_path).unlink(missing_ok=True)
         text = json.dumps(self.as_json(), indent=2, sort_keys=True) + "\n"
         write_bytes(record_path(save_path), text.encode())
 

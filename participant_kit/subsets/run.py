@@ -79,10 +79,11 @@ def run_choice(
         file_sha256(save_path),
         shared_uids=repeated_rows(result.uids) - result.repeats,
         details=dict(result.details),
+        picture=picture_path(save_path).name if result.picture else "",
     )
+    report.write(save_path)
     if result.picture:
         write_bytes(picture_path(save_path), result.picture.encode())
-    report.write(save_path)
     _remove(work_dir)
     return report
 

@@ -111,7 +111,9 @@ def test_the_record_holds_the_trace_and_a_picture_lies_beside_it(tmp_path: Path)
     drawn = picture_path(tmp_path / "s.npy").read_text()
     assert drawn.startswith("<svg")
     assert "120 rows" in drawn
-    assert sorted(path.name for path in tmp_path.glob("s.npy*")) == ["s.npy", "s.npy.json", "s.npy.svg"]
+    assert sorted(path.name for path in tmp_path.glob("s.npy*")) == ["s.npy", "s.npy.json", report.picture]
+    build_subset("no_filter", tmp_path / "metadata", tmp_path / "s.npy")  # whose record has no picture
+    assert sorted(path.name for path in tmp_path.glob("s.npy*")) == ["s.npy", "s.npy.json"]
 
 
 def test_rows_without_features_are_counted_and_never_selected(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ KINDS = ("flat", "ivf-pq", "hnsw")
 
 LEAST_TRAINING = 10_000
 _TRAINING_PER_LIST = 64
+_LEAST_EFFORT = 40
+"""Of building a graph, as Faiss has it."""
+
 _CODE_BITS = 4
 """Of a group: Faiss compares such codes within registers, several times as fast as codes of 8 bits."""
 
@@ -43,7 +46,7 @@ class IndexOptions:
         code_bytes: of a vector's code, half a byte for each group of dimensions; default: a quarter of the dimensions.
         refine: rows proposed for each wanted neighbour, whose exact similarities decide.
         links: of a vector in the graph.
-        effort: vectors that are kept in view while the graph is built and searched.
+        effort: vectors that are kept in view while the graph is searched, and half as many while it is built.
         seed: of the vectors that are trained on.
     """
 
@@ -146,7 +149,7 @@ def _build_shard(options: IndexOptions, folder: Path, trained: Path, task: tuple
         graph = faiss.IndexHNSWSQ(
             shard.dimensions, faiss.ScalarQuantizer.QT_fp16, options.links, faiss.METRIC_INNER_PRODUCT
         )
-        graph.hnsw.efConstruction = options.effort
+        graph.hnsw.efConstruction = max(_LEAST_EFFORT, options.effort // 2)
         index = faiss.IndexIDMap(graph)
     for rows, vectors in shard.blocks(skip_missing=True):
         if len(rows):

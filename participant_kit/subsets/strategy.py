@@ -101,7 +101,10 @@ class StrategyOptions:
         default=None, metadata=option("Cluster centres, a float32 .npy as `datacup pool cluster` writes it.")
     )
     target_features: Path | None = field(
-        default=None, metadata=option("Features of the target images, .npz or .npy; default: ImageNet-1k's, cached.")
+        default=None,
+        metadata=option(
+            "Features of the target images, .npz or .npy; image-based strategies have ImageNet-1k's, cached."
+        ),
     )
 
     seed: int | None = field(

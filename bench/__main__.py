@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import captions_matching, pool, reshard, strategies
+from bench import captions_matching, pool, reshard, simcore, strategies, vectors
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
     "pool": pool.main,
     "reshard": reshard.main,
+    "simcore": simcore.main,
     "strategies": strategies.main,
+    "vectors": vectors.main,
 }
 
 

@@ -64,20 +64,20 @@ def list_metadata(directory: Path) -> list[Path]:
 
 def row_count(path: Path) -> int:
     """Rows of one parquet file, from its footer alone."""
-    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+    with parquet_errors(path), pq.ParquetFile(path) as parquet:
         return int(parquet.metadata.num_rows)
 
 
 def column_types(path: Path) -> Any:
     """Names and types of the columns of one parquet file, a ``pyarrow.Schema``, from its footer alone."""
-    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+    with parquet_errors(path), pq.ParquetFile(path) as parquet:
         return parquet.schema_arrow
 
 
 def column_bytes(path: Path) -> dict[str, int]:
     """Compressed bytes of each column of one parquet file (of all its parts, if nested), from its footer alone."""
     sizes: dict[str, int] = {}
-    with _parquet_errors(path), pq.ParquetFile(path) as parquet:
+    with parquet_errors(path), pq.ParquetFile(path) as parquet:
         footer = parquet.metadata
         for group in range(footer.num_row_groups):
             for number in range(footer.num_columns):
@@ -94,7 +94,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> Any:
         DataFormatError: the file is not parquet, lacks a column, or has it with another type.
         StorageError: it cannot be read.
     """
-    with _parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
+    with parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
         present = parquet.schema_arrow
         for column in columns:
             if column not in present.names:
@@ -248,7 +248,7 @@ def _check_type(path: Path, field: Any) -> None:
 
 
 @contextmanager
-def _parquet_errors(path: Path) -> Iterator[None]:
+def parquet_errors(path: Path) -> Iterator[None]:
     """Say pyarrow's and the operating system's failures as errors that name the file."""
     try:
         yield

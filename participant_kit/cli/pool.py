@@ -17,6 +17,7 @@ from participant_kit.cli import (
     pool_import,
     pool_index,
     pool_info,
+    pool_search,
     pool_verify,
 )
 from participant_kit.cli.console import Console, JsonOption
@@ -74,3 +75,4 @@ app.command("verify")(pool_verify.command)
 app.command("info")(pool_info.command)
 app.command("index")(pool_index.command)
 app.command("cluster")(pool_cluster.command)
+app.command("search")(pool_search.command)

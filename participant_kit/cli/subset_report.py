@@ -26,9 +26,12 @@ def show_report(console: Console, report: SubsetReport, save_path: Path, source:
     if report.repeats:
         shown["  repeats"] = f"{report.repeats:,}"
     shown |= {f"{role} by": tool for role, tool in report.tools.items()}
+    shown |= {name.replace("_", " "): each for name, each in report.details.items() if not isinstance(each, list)}
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})"}
     if report.shared_uids:
         shown["  with the uid of another"] = f"{report.shared_uids:,}"
     shown["subset"] = save_path
+    if report.picture:
+        shown["picture"] = save_path.with_name(report.picture)
     console.pairs(report.as_json(), shown)
     console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

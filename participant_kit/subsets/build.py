@@ -21,6 +21,7 @@ from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.random_subset import RANDOM_SUBSET
 from participant_kit.subsets.record import SubsetReport, check_save_path
 from participant_kit.subsets.run import Choice, run_choice
+from participant_kit.subsets.simcore import SIMCORE
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
 from participant_kit.subsets.text_based import TEXT_BASED
 
@@ -38,6 +39,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
             IMAGE_SAMPLING,
             TEXT_SAMPLING,
             RANDOM_SUBSET,
+            SIMCORE,
             CLIP_SCORE_DIVERSE,
             CLIP_SCORE_ENGLISH,
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import competition
-from competition.data.atomic import write_bytes
+from competition.data.atomic import storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.errors import UsageError
 
@@ -36,6 +36,8 @@ class SubsetReport:
         code_version: of DataCup.
         format_version: of this record.
         shared_uids: kept rows whose uid another one before them has, since rows of the metadata share it.
+        details: what the strategy found on its way.
+        picture: file name of the SVG that shows it; empty where there is none.
     """
 
     strategy: str
@@ -52,17 +54,21 @@ class SubsetReport:
     code_version: str = competition.__version__
     format_version: int = REPORT_VERSION
     shared_uids: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    picture: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON."""
         return asdict(self)
 
     def write(self, save_path: Path) -> None:
-        """Put the record beside the subset ``save_path``.
+        """Put the record beside the subset ``save_path``, and remove the picture of one that was there before.
 
         Raises:
             StorageError: the disk is full or the path cannot be written.
         """
+        with storage_errors("removing", picture_path(save_path)):
+            picture_path(save_path).unlink(missing_ok=True)
         text = json.dumps(self.as_json(), indent=2, sort_keys=True) + "\n"
         write_bytes(record_path(save_path), text.encode())
 
@@ -70,6 +76,11 @@ class SubsetReport:
 def record_path(subset: Path) -> Path:
     """Where a subset's record lies."""
     return subset.with_name(f"{subset.name}.json")
+
+
+def picture_path(subset: Path) -> Path:
+    """Where a subset's picture lies, if its strategy draws one."""
+    return subset.with_name(f"{subset.name}.svg")
 
 
 def digests(paths: Mapping[str, Path]) -> dict[str, dict[str, str]]:

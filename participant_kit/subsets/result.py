@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +18,16 @@ class SubsetResult:
     """The kept uids and, by reason, how many of the ``total`` rows were dropped.
 
     Kept and dropped always sum to ``total``: a row is counted under the first reason that met it. A strategy that
-    draws rows more than once has ``repeats`` further copies among the uids.
+    draws rows more than once has ``repeats`` further copies among the uids. ``details`` (JSON) is what a strategy found
+    on its way, and ``picture`` an SVG of it: both go beside the subset.
     """
 
     uids: UidArray
     total: int
     dropped: dict[str, int]
     repeats: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+    picture: str = ""
 
     def __post_init__(self) -> None:
         assert len(self.uids) - self.repeats + sum(self.dropped.values()) == self.total

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import competition
-from competition.data.atomic import make_folder, storage_errors
+from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.engine import Workers
 from competition.data.uids import repeated_rows, save_subset
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.pool import MetadataPool, file_states
-from participant_kit.subsets.record import SubsetReport, check_save_path, digests
+from participant_kit.subsets.record import SubsetReport, check_save_path, digests, picture_path
 from participant_kit.subsets.result import SubsetResult
 
 
@@ -78,8 +78,12 @@ def run_choice(
         save_path.name,
         file_sha256(save_path),
         shared_uids=repeated_rows(result.uids) - result.repeats,
+        details=dict(result.details),
+        picture=picture_path(save_path).name if result.picture else "",
     )
     report.write(save_path)
+    if result.picture:
+        write_bytes(picture_path(save_path), result.picture.encode())
     _remove(work_dir)
     return report
 

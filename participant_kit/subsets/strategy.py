@@ -101,7 +101,10 @@ class StrategyOptions:
         default=None, metadata=option("Cluster centres, a float32 .npy as `datacup pool cluster` writes it.")
     )
     target_features: Path | None = field(
-        default=None, metadata=option("Features of the target images, .npz or .npy; default: ImageNet-1k's, cached.")
+        default=None,
+        metadata=option(
+            "Features of the target images, .npz or .npy; image-based strategies have ImageNet-1k's, cached."
+        ),
     )
 
     seed: int | None = field(
@@ -119,6 +122,48 @@ class StrategyOptions:
     size: int | None = field(
         default=None,
         metadata=option("How many samples to draw.", allows=lambda value: value > 0, otherwise="is not above 0"),
+    )
+    features: str | None = field(default=None, metadata=option("Member of the npz files; default: l14_img."))
+    num_clusters: int | None = field(
+        default=None,
+        metadata=option(
+            "Centroids of the target images; default: 100.", allows=lambda value: value > 0, otherwise="is not above 0"
+        ),
+    )
+    budget: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of the pool to select, in (0, 1].",
+            allows=lambda value: 0 < value <= 1,
+            otherwise="is not above 0 and at most 1",
+        ),
+    )
+    stop: bool | None = field(
+        default=None, metadata=option("Select until what is left is unlike the targets, instead of a budget.")
+    )
+    tau: float | None = field(
+        default=None,
+        metadata=option(
+            "Stop below this share of the reference round's value, in (0, 1]; default: 0.95.",
+            allows=lambda value: 0 < value <= 1,
+            otherwise="is not above 0 and at most 1",
+        ),
+    )
+    reference_round: int | None = field(
+        default=None,
+        metadata=option(
+            "Round that later ones are compared with; default: 20, as in SimCore's code; its paper has 1.",
+            allows=lambda value: value > 0,
+            otherwise="is not above 0",
+        ),
+    )
+    cap: int | None = field(
+        default=None,
+        metadata=option(
+            "Samples at most with --stop; default: 50 for each target image.",
+            allows=lambda value: value > 0,
+            otherwise="is not above 0",
+        ),
     )
 
     def given(self) -> dict[str, Any]:

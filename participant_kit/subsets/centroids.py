@@ -61,7 +61,7 @@ def nearest_centroids(points: NDArray[Any], centroids: Floats) -> Labels:
     Returns:
         int64 of shape (rows,).
     """
-    with _one_thread_a_worker():
+    with one_thread_a_worker():
         return _nearest(points, centroids)
 
 
@@ -133,7 +133,7 @@ def _all(centroids: Floats) -> Labels:
     return np.arange(len(centroids))
 
 
-def _one_thread_a_worker() -> contextlib.AbstractContextManager[Any]:
+def one_thread_a_worker() -> contextlib.AbstractContextManager[Any]:
     """Worker processes share the processors already: products with a thread for each of them would slow all down."""
     if multiprocessing.parent_process() is None or find_spec("threadpoolctl") is None:
         return contextlib.nullcontext()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import pool, reshard, strategies
+from bench import near_duplicates, pool, reshard, strategies
 
-BENCHES: dict[str, Callable[[], None]] = {"pool": pool.main, "reshard": reshard.main, "strategies": strategies.main}
+BENCHES: dict[str, Callable[[], None]] = {
+    "pool": pool.main,
+    "reshard": reshard.main,
+    "strategies": strategies.main,
+    "near_duplicates": near_duplicates.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -77,7 +77,7 @@ def perceptual(
     shards_dir: ShardsOption = None,
     max_bits: Annotated[
         int, typer.Option("--max-bits", help="Hashes of duplicates differ in at most so many of 64 bits.")
-    ] = 4,
+    ] = 2,
     keep: KeepOption = BEST,
     score: ScoreOption = SCORE,
     linkage: LinkageOption = GROUP,

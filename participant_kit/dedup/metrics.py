@@ -63,20 +63,32 @@ class FeatureL2:
     def __init__(self, queries: NDArray[Any], references: NDArray[Any]) -> None:
         self._queries, self._references = queries, references
         self.queries, self.references = len(queries), len(references)
-        self._block: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._squares = np.full(self.references, np.nan, dtype=np.float32)
+        self._scores = np.empty(0, dtype=np.float32)
 
     def scores(self, first: slice, second: slice) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """|y|^2 - 2xy, the distance but for |x|^2, which is one query's with all."""
-        queries = _finite_block(self._queries[first], "queries")
-        references = _finite_block(self._references[second], "references")
-        squares = np.einsum("ij,ij->i", references, references)
-        scores = (queries * np.float32(-2)) @ references.T
+        """|y|^2 - 2xy, the distance but for |x|^2, which is one query's with all. The next call overwrites them."""
+        queries = np.ascontiguousarray(self._queries[first], dtype=np.float32)
+        references = np.ascontiguousarray(self._references[second], dtype=np.float32)
+        squares = self._squares_of(references, second)
+        lengths = np.sqrt(_squares(queries, "queries").astype(np.float64))
+        shape = (len(queries), len(references))
+        if self._scores.size < shape[0] * shape[1]:  # fresh memory each time would cost as much as a pass over it
+            self._scores = np.empty(shape[0] * shape[1], dtype=np.float32)
+        scores = self._scores[: shape[0] * shape[1]].reshape(shape)
+        np.matmul(queries * np.float32(-2), references.T, out=scores)
         scores += squares
         # Sums of n float32 products are off by less than n * eps * |x||y|, in whatever order they are summed.
         longest = float(np.sqrt(squares.max(initial=0)))
-        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64))
         eps = float(np.finfo(np.float32).eps)
         return scores, (queries.shape[1] + 4) * eps * longest * (2 * lengths + longest)
+
+    def _squares_of(self, block: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+        """Kept from the first block of queries for the others."""
+        known = self._squares[rows]
+        if np.isnan(known).any():
+            known[:] = _squares(block, "references")
+        return known
 
     def exact(self, queries: Rows, references: Rows, scores: NDArray[Any]) -> Distances:  # noqa: ARG002 - as all
         """From the differences, in float64."""
@@ -88,16 +100,15 @@ class FeatureL2:
         return found
 
 
-def _finite_block(stored: NDArray[Any], what: str) -> NDArray[np.float32]:
-    block: NDArray[np.float32] = np.ascontiguousarray(stored, dtype=np.float32)
-    if not np.isfinite(block.sum()):
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            raise DataFormatError(
-                f"The features of the {what} have {int((~finite).sum()):,} rows that are not finite.",
-                hint="Leave such rows out: they have no distance to anything.",
-            )
-    return block
+def _squares(block: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """|x|^2 of every row; refuses rows that are not finite."""
+    squares: NDArray[np.float32] = np.einsum("ij,ij->i", block, block)
+    if not np.isfinite(squares).all():
+        raise DataFormatError(
+            f"The features of the {what} have {int((~np.isfinite(squares)).sum()):,} rows that are not finite.",
+            hint="Leave such rows out: they have no distance to anything.",
+        )
+    return squares
 
 
 class PixelL2:

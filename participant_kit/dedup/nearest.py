@@ -22,6 +22,9 @@ QUERY_ROWS = 1 << 10
 _ROUNDS = 2
 """Candidates are sorted out when there are so many times k of them for each query."""
 
+_FIRST_COLUMNS = 1 << 10
+"""So many of the first scores give a first limit."""
+
 _MOST_TIES = 16
 """So many times k candidates within the margins are compared exactly at once."""
 
@@ -90,7 +93,8 @@ class _Race:
         """Take the scores of references from position ``start`` on."""
         self._margins = np.maximum(self._margins, margins)
         if not self._parts and scores.shape[1] >= self._neighbours:
-            kth = np.partition(scores, self._neighbours - 1, axis=1)[:, self._neighbours - 1]
+            some = scores[:, : max(self._neighbours, _FIRST_COLUMNS)]
+            kth = np.partition(some, self._neighbours - 1, axis=1)[:, self._neighbours - 1]
             self._limits = kth + 2 * self._margins
         limits = self._limits.astype(scores.dtype)
         limits = np.where(limits < self._limits, np.nextafter(limits, np.inf, dtype=limits.dtype), limits)

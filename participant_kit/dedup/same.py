@@ -22,7 +22,7 @@ from participant_kit.dedup.marks import PERCEPTUAL_HASH, SHA256, Mark, MarkTable
 from participant_kit.dedup.pool_run import Deduplicated, Found, Way, deduplicate, described, refuse_outermost, resolved
 from participant_kit.subsets.pool import MetadataPool
 
-DEFAULT_BITS = 4
+DEFAULT_BITS = 2
 
 
 @dataclass(frozen=True, slots=True)

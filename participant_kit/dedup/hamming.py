@@ -46,7 +46,7 @@ def _bands_to_agree(count: int, bits: int) -> int:
     """The *s* with the least work: sorting once for each choice, and comparing hashes that agree by chance."""
 
     def work(chosen: int) -> float:
-        by_chance = count / 2.0 ** (_WIDTH * chosen / (bits + chosen))
+        by_chance: float = count / 2.0 ** (_WIDTH * chosen / (bits + chosen))
         return comb(bits + chosen, chosen) * (log2(count) + by_chance)
 
     return min(range(1, 5), key=work)

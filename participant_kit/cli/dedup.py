@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Find duplicates in a pool, between sets of images, and leaked test images.",
+    help="Find duplicate images, near-duplicates and leaked test images.",
 )
 
 PoolOption = Annotated[Path | None, typer.Option("--metadata-dir", help="The pool's metadata folder.")]
@@ -59,7 +59,10 @@ def exact(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep one of all images with the same sha256: the metadata's, or that of the bytes in the shards."""
+    """Keep one of all images with the same sha256.
+
+    It is the metadata's, or, with --shards-dir, that of the bytes in the shards.
+    """
     console = Console(as_json=as_json)
     rule = _rule(keep, score)
     from participant_kit.dedup.same import Sources, deduplicate_exact
@@ -84,9 +87,9 @@ def perceptual(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep one of all images with nearly the same perceptual hash (pHash).
+    """Keep one of all images with nearly the same pHash.
 
-    Hashes are those that `datacup pool annotate` left, or are computed from the shards.
+    Perceptual hashes are those that `datacup pool annotate` left, or are computed from the shards.
     """
     console = Console(as_json=as_json)
     rule, by_pair = _rule(keep, score), _by_pair(linkage)
@@ -130,9 +133,9 @@ def semantic(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep one of all images of the same content: SemDeDup on the pool's features.
+    """Keep one of all images of the same content (SemDeDup).
 
-    Images are grouped by k-means, and those of one cluster compared. A killed run goes on.
+    Images are grouped by k-means on the pool's features, and those of one cluster compared. A killed run goes on.
     """
     console = Console(as_json=as_json)
     rule, by_pair = _rule(keep, score), _by_pair(linkage)
@@ -162,7 +165,10 @@ def decontaminate(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep the images that are like no image of the evaluation sets, as DataComp did."""
+    """Keep the images that are like no evaluation image.
+
+    As DataComp did: what has a cosine above the threshold with any reference goes.
+    """
     console = Console(as_json=as_json)
     from participant_kit.dedup.contamination import decontaminate as run
 
@@ -179,7 +185,10 @@ def describe_images(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy descriptors of images, as digits pools have them: references for `decontaminate`."""
+    """Describe images for decontaminate, as digits pools are.
+
+    The descriptor is a 16 x 16 thumbnail without its mean colour, projected to 256 dimensions.
+    """
     console = Console(as_json=as_json)
     from participant_kit.dedup.descriptors import describe_images as run
 
@@ -210,7 +219,10 @@ def neighbours(
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """The nearest references of every query, and groups of those closer than a threshold, as ImageNetV2 found them."""
+    """Find the nearest references of every query (ImageNetV2).
+
+    Pairs closer than the threshold are put into groups.
+    """
     console = Console(as_json=as_json)
     from participant_kit.dedup.neighbours import NeighbourOptions, find_neighbours
 
@@ -240,7 +252,7 @@ def page(
     members: Annotated[int, typer.Option("--members", help="Pictures of each group, at most 200.")] = 12,
     as_json: JsonOption = False,
 ) -> None:
-    """Pictures of the groups on one page that loads nothing from elsewhere."""
+    """Show groups in pictures, on a page that needs no other file."""
     console = Console(as_json=as_json)
     from participant_kit.dedup.groups import Groups, summary
     from participant_kit.dedup.page import draw_sheet, write_page

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import captions_matching, pool, reshard, simcore, strategies, vectors
+from bench import captions_matching, near_duplicates, pool, reshard, simcore, strategies, vectors
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
+    "near_duplicates": near_duplicates.main,
     "pool": pool.main,
     "reshard": reshard.main,
     "simcore": simcore.main,

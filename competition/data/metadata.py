@@ -40,6 +40,9 @@ SCHEMA = pa.schema(
 FEATURE_MEMBERS = ("b32_img", "b32_txt", "l14_img", "l14_txt", "dedup")
 """Members of an npz: the first four are L2-normalised float16 rows, ``dedup`` is a copy-detection descriptor."""
 
+EXTRAS_FOLDER = "extras"
+"""Folder of a metadata folder whose files, of the same names, hold what DataComp has no column for."""
+
 _STEM = re.compile(r"[0-9a-f]{32}")
 
 

@@ -12,7 +12,19 @@ from typer.core import TyperGroup
 from competition import command_line
 from participant_kit.cli.plain_values import take_plain_values
 
-COMMANDS = ("quickstart", "pool", "subset", "label", "reshard", "train", "evaluate", "submit", "status", "standings")
+COMMANDS = (
+    "quickstart",
+    "pool",
+    "subset",
+    "label",
+    "dedup",
+    "reshard",
+    "train",
+    "evaluate",
+    "submit",
+    "status",
+    "standings",
+)
 """In the order of the help. Each is a module here with a function ``command``, or an ``app`` of further commands."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from participant_kit.cli.console import Console
 
@@ -11,7 +12,16 @@ if TYPE_CHECKING:
     from participant_kit.subsets import SubsetReport
 
 
-def show_report(console: Console, report: SubsetReport, save_path: Path, source: str, shards: Path) -> None:
+def show_report(
+    console: Console,
+    report: SubsetReport,
+    save_path: Path,
+    source: str,
+    shards: Path,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> None:
     """Rows in, rows dropped by reason, rows out; then what to do with the subset.
 
     Args:
@@ -20,6 +30,8 @@ def show_report(console: Console, report: SubsetReport, save_path: Path, source:
         save_path: where the subset is.
         source: what the rows were read from, for instance "pool".
         shards: the pool's shards, as far as they are known.
+        payload: the record and more, for programs; the record when absent.
+        more: what else a person is shown.
     """
     shown: dict[str, object] = {"strategy": report.strategy, source: f"{report.total:,}"}
     shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
@@ -30,8 +42,8 @@ def show_report(console: Console, report: SubsetReport, save_path: Path, source:
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})"}
     if report.shared_uids:
         shown["  with the uid of another"] = f"{report.shared_uids:,}"
-    shown["subset"] = save_path
+    shown |= {**(more or {}), "subset": save_path}
     if report.picture:
         shown["picture"] = save_path.with_name(report.picture)
-    console.pairs(report.as_json(), shown)
+    console.pairs(report.as_json() if payload is None else payload, shown)
     console.next_step(f"datacup reshard -i {shards} -o shards/{save_path.stem} -s {save_path}")

@@ -146,10 +146,10 @@ def _uid(content: bytes) -> tuple[int, int] | None:
 def _example(uid: UidArray, members: dict[str, bytes]) -> Example:
     image = next((members[name] for name in _IMAGES if name in members), None)
     caption = members.get("txt", b"").decode("utf-8", errors="replace").strip()
-    return Example(uids_to_hex(uid)[0], caption, None if image is None else _thumbnail(image))
+    return Example(uids_to_hex(uid)[0], caption, None if image is None else thumbnail(image))
 
 
-def _thumbnail(data: bytes) -> bytes | None:
+def thumbnail(data: bytes) -> bytes | None:
     """A small JPEG; ``None`` of bytes that are no image, or one of very many pixels."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:

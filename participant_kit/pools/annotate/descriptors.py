@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,11 +19,14 @@ _ROUNDED = 6
 Floats = NDArray[np.float32]
 
 
+@lru_cache(maxsize=8)
 def orthonormal(rows: int, columns: int) -> Floats:
     """A fixed float32 matrix (rows, columns) with orthonormal rows (at most ``columns``); multiplying keeps angles."""
     rng = np.random.default_rng([_PROJECTION_SEED, rows, columns])
     basis, _ = np.linalg.qr(rng.standard_normal((columns, rows)))
-    return basis.T.astype(np.float32)
+    matrix = basis.T.astype(np.float32)
+    matrix.flags.writeable = False  # callers share it
+    return matrix
 
 
 def embedding_descriptors(features: Floats) -> Floats:

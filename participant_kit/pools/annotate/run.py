@@ -19,11 +19,12 @@ from competition.data.atomic import make_folder, remove_partials, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
+from competition.data.metadata import EXTRAS_FOLDER
 from competition.data.shards import Shard, list_shards
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.annotate.models import ModelChoice, find_model
-from participant_kit.pools.annotate.shard import EXTRAS_FOLDER, Job, annotate_shard, made_files
+from participant_kit.pools.annotate.shard import Job, annotate_shard, made_files
 from participant_kit.pools.index import file_state
 from participant_kit.pools.lock import locked
 from participant_kit.subsets.language import language_model

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, make_folder
-from competition.data.metadata import features_path, write_metadata
+from competition.data.metadata import EXTRAS_FOLDER, features_path, write_metadata
 from competition.data.outcome import HOST
 from competition.data.shards import Sample, Shard, read_samples
 from competition.data.uids import parse_uids
@@ -34,7 +34,6 @@ from participant_kit.pools.index import file_state
 from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.language import predictor
 
-EXTRAS_FOLDER = "extras"
 EXTRAS_SCHEMA = pa.schema(
     [
         ("uid", pa.string()),

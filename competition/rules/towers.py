@@ -31,7 +31,7 @@ def check_towers(vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
     for tower, given in towers.items():
         _check_values(tower, given)
     for tower, whole, part in _DIVISORS:
-        sizes = _DEFAULTS[tower] | towers[tower]
+        sizes = {**_DEFAULTS[tower], **towers[tower]}
         if sizes[whole] % sizes[part]:
             place = whole if whole in towers[tower] else part
             raise wrong(f"{whole} {sizes[whole]} is not a multiple of {part} {sizes[part]}", tower, place)

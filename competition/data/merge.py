@@ -12,12 +12,16 @@ from competition.data.uids import UID_DTYPE, UidArray, forget_pages, load_subset
 MEMORY_ROWS = 1 << 22
 """Uids that are in memory at a time: 64 MiB, and about four times as much while they are sorted."""
 
+MAPPED = 128
+"""Files that are mapped at a time: a process may often have no more than 1,024 open, or 256."""
+
 
 def merge_subsets(parts: Sequence[Path], target: Path, memory_rows: int = MEMORY_ROWS) -> UidArray:
     """All uids of sorted subset files, sorted; a uid occurs as often as in all of them together.
 
     Few uids are merged in memory. More than ``memory_rows`` go to the file ``target`` and come back memory-mapped, so
-    that memory depends neither on their number nor, beyond some kilobytes each, on the number of parts.
+    that memory depends neither on their number nor on the number of parts. A mapped file is an open one: more than
+    ``MAPPED`` parts are merged in groups first, into files beside the target that are removed again.
 
     Args:
         parts: sorted subset files.
@@ -28,12 +32,35 @@ def merge_subsets(parts: Sequence[Path], target: Path, memory_rows: int = MEMORY
         DataFormatError: a part is damaged or unsorted.
         StorageError: a file cannot be read or written.
     """
-    runs = [load_subset(path) for path in parts]
-    total = sum(map(len, runs))
-    if total <= memory_rows:
-        return sort_uids(np.concatenate([np.zeros(0, dtype=UID_DTYPE), *runs]))
-    save_blocks(target, total, merged_blocks(runs, memory_rows))
+    small: list[UidArray] = [np.zeros(0, dtype=UID_DTYPE)]
+    total = 0
+    for path in parts:
+        run = load_subset(path)
+        total += len(run)
+        if total > memory_rows:
+            break
+        small.append(np.array(run))
+    else:
+        return sort_uids(np.concatenate(small))
+    del small
+    _merge_files(parts, target, memory_rows)
     return load_subset(target)
+
+
+def _merge_files(parts: Sequence[Path], target: Path, memory_rows: int) -> None:
+    groups = [parts[start : start + MAPPED] for start in range(0, len(parts), MAPPED)]
+    if len(groups) == 1:
+        runs = [load_subset(path) for path in parts]
+        save_blocks(target, sum(map(len, runs)), merged_blocks(runs, memory_rows))
+        return
+    merged = [target.with_name(f"{target.name}.{number}.npy") for number in range(len(groups))]
+    try:
+        for group, path in zip(groups, merged, strict=True):
+            _merge_files(group, path, memory_rows)
+        _merge_files(merged, target, memory_rows)
+    finally:
+        for path in merged:
+            path.unlink(missing_ok=True)
 
 
 def merged_blocks(runs: Sequence[UidArray], memory_rows: int) -> Iterator[UidArray]:

@@ -88,7 +88,7 @@ def _select(subset: Path, source: UidArray, column: str, rank: int, pool: Metada
         raise UsageError(f"The column {column!r} is an integer in some metadata files and floating in others.")
     keys = work_dir / "keys"
     with atomic_writer(keys) as stream:
-        for block in _in_order(source, [_load_part(_part_path(work_dir, path)) for path in pool.files]):
+        for block in _in_order(source, [_part_path(work_dir, path) for path in pool.files]):
             stream.write(block.data)
     return _keep(source, keys, rank, work_dir / "top")
 
@@ -160,14 +160,18 @@ def _greatest(keyed: NDArray[np.void]) -> NDArray[np.void]:
     return ordered[last]
 
 
-def _in_order(source: UidArray, parts: list[NDArray[np.void]]) -> Iterator[Keys]:
+def _in_order(source: UidArray, parts: list[Path]) -> Iterator[Keys]:
     """Keys of the subset's distinct uids, in their order. All uids of the parts are in the subset."""
     at = [0] * len(parts)
     for uids, _ in steps([source]):
         bound = (*uids[-1].item(), np.iinfo(np.uint64).max)
-        ends = [position(part, bound, start, len(part), after=True) for start, part in zip(at, parts, strict=True)]
-        found = _greatest(np.concatenate([part[start:end] for start, end, part in zip(at, ends, parts, strict=True)]))
-        at = ends
+        windows = []
+        for number, path in enumerate(parts):  # one is open at a time: there may be more than a process may have open
+            part = _load_part(path)
+            end = position(part, bound, at[number], len(part), after=True)
+            windows.append(np.array(part[at[number] : end]))
+            at[number] = end
+        found = _greatest(np.concatenate(windows))
         pairs = np.empty(len(found), dtype=UID_DTYPE)
         pairs["f0"], pairs["f1"] = found["f0"], found["f1"]
         keys = np.full(len(uids), ABSENT, dtype=np.uint64)

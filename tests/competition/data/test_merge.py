@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,20 @@ def test_a_uid_keeps_its_multiplicity_over_parts(tmp_path: Path) -> None:
     runs = [_uids([(1, 1)] * 5), _uids([(1, 1)] * 7), _uids([(0, 9), (1, 1), (1, 2)])]
     merged = merge_subsets(_save(tmp_path, runs), tmp_path / "all.npy", 3)
     assert merged.tolist() == [(0, 9), *[(1, 1)] * 13, (1, 2)]
+
+
+def test_more_parts_than_files_may_be_open_are_merged(tmp_path: Path) -> None:
+    runs = [_random(20, seed) for seed in range(300)]
+    paths = _save(tmp_path, runs)
+    most = len(list(Path("/proc/self/fd").iterdir())) + 160
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        merged = [merge_subsets(paths, tmp_path / "all.npy", rows) for rows in (100, 10_000)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert all(np.array_equal(found, sort_uids(np.concatenate(runs))) for found in merged)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["all.npy", *(path.name for path in paths)])
 
 
 def test_an_unsorted_part_is_refused_not_merged_wrongly(tmp_path: Path) -> None:

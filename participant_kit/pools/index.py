@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,11 @@ class PoolIndex:
         import pyarrow.parquet as pq
 
         known = self.shards[shard]
-        with storage_errors("reading", self.path), pq.ParquetFile(self.path, memory_map=True) as parquet:
+        footer = _footer(self.path, *file_state(self.path))
+        with (
+            storage_errors("reading", self.path),
+            pq.ParquetFile(self.path, memory_map=True, metadata=footer) as parquet,
+        ):
             table = parquet.read_row_group(known["row_group"], columns=["uid", "offset", "length"])
         uid, offset, length = (_values(table.column(name)) for name in ("uid", "offset", "length"))
         halves = np.frombuffer(uid, dtype=">u8").reshape(-1, 2)
@@ -108,6 +112,15 @@ def file_state(path: Path) -> list[int]:
     with storage_errors("reading", path):
         stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+@lru_cache(maxsize=1)
+def _footer(path: Path, _bytes: int, _changed: int) -> Any:
+    """It describes every shard: reading it again for each would be quadratic in their number."""
+    import pyarrow.parquet as pq
+
+    with storage_errors("reading", path):
+        return pq.read_metadata(path)
 
 
 def scan_shard(buffer: Buffer, source: Path) -> tuple[IndexedShard, SampleTable, Texts]:
@@ -214,31 +227,33 @@ def write_index(path: Path, work: Path, done: Mapping[str, Mapping[str, Any]]) -
 
     described = {name: {**entry, "row_group": number} for number, (name, entry) in enumerate(done.items())}
     content = json.dumps({"version": _VERSION, "shards": described}).encode()
-    names = pa.array(list(done), pa.string())
     schema = pa.schema(
         {
             "uid": pa.binary(16),
-            "shard": pa.dictionary(pa.int32(), pa.string()),
+            "shard": pa.string(),
             "offset": pa.int64(),
             "length": pa.int64(),
         },
         metadata={_KEY: content},
     )
     with atomic_writer(path) as stream, pq.ParquetWriter(stream, schema, compression="none") as writer:
-        for number, name in enumerate(done):
+        for name in done:
             rows = np.load(work / f"{name}.npy", allow_pickle=False)
-            writer.write_table(_table(rows, number, names, schema), row_group_size=max(1, len(rows)))
+            writer.write_table(_table(rows, name, schema), row_group_size=max(1, len(rows)))
 
 
-def _table(rows: NDArray[np.void], number: int, names: pa.Array, schema: pa.Schema) -> pa.Table:
-    """One shard's rows; an empty shard keeps an empty row group, so that numbers of shards and groups agree."""
+def _table(rows: NDArray[np.void], name: str, schema: pa.Schema) -> pa.Table:
+    """One shard's rows; an empty shard keeps an empty row group, so that numbers of shards and groups agree.
+
+    Parquet notes the one name of a row group once.
+    """
     import pyarrow as pa
 
     halves = np.empty((len(rows), 2), dtype=">u8")
     halves[:, 0], halves[:, 1] = rows["uid"]["f0"], rows["uid"]["f1"]
     columns = [
         pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(halves.tobytes())]),
-        pa.DictionaryArray.from_arrays(pa.array(np.full(len(rows), number, dtype=np.int32)), names),
+        pa.repeat(name, len(rows)),
         pa.array(rows["start"]),
         pa.array(rows["stop"] - rows["start"]),
     ]

@@ -104,6 +104,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> Any:
                 raise DataFormatError(
                     f"Metadata file {path} has no column {column!r}.", hint=f"It has: {', '.join(present.names)}."
                 )
+            if present.names.count(column) > 1:
+                raise DataFormatError(f"Metadata file {path} has several columns {column!r}.")
             _check_type(path, present.field(column))
         return parquet.read(columns=list(columns))
 
@@ -128,6 +130,8 @@ def column_uids(table: Any, path: Path) -> UidArray:
             parts.append(_chunk_uids(chunk))
         except DataFormatError as error:
             raise DataFormatError(f"Metadata file {path}: {error.message}", hint=error.hint) from error
+        except UnicodeDecodeError as error:
+            raise DataFormatError(f"Metadata file {path}: a uid is no text.", hint="Uids are 32 hex digits.") from error
     return np.concatenate(parts) if parts else np.zeros(0, dtype=UID_DTYPE)
 
 

@@ -139,7 +139,7 @@ def _uid(content: bytes) -> tuple[int, int] | None:
     """The uid in a sample's json; ``None`` where there is none."""
     try:
         return parse_uid(json.loads(content)["uid"])
-    except (ValueError, KeyError, TypeError, AttributeError, DataFormatError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataFormatError):
         return None
 
 

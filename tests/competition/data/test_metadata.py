@@ -154,3 +154,14 @@ def test_a_folder_without_metadata_says_so(tmp_path: Path) -> None:
         list_metadata(tmp_path)
     with pytest.raises(StorageError, match="No such file"):
         list_metadata(tmp_path / "absent")
+
+
+def test_uids_that_are_no_text_and_a_column_that_is_there_twice_name_the_file(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 32], dtype="<i4")), pa.py_buffer(b"\xff" * 32))
+    pq.write_table(pa.table({"uid": broken}), tmp_path / "text.parquet")
+    with pytest.raises(DataFormatError, match=r"text\.parquet"):
+        read_uids(tmp_path / "text.parquet")
+    twice = pa.Table.from_arrays([pa.array(["0" * 32])] * 2, names=["uid", "uid"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(DataFormatError, match=r"twice\.parquet has several columns 'uid'"):
+        read_uids(tmp_path / "twice.parquet")

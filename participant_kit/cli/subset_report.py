@@ -38,6 +38,10 @@ def show_report(
     if report.repeats:
         shown["  repeats"] = f"{report.repeats:,}"
     shown |= {f"{role} by": tool for role, tool in report.tools.items()}
+    shown |= {
+        role.replace("_", " "): f"{asset['file']} (sha256 {asset['sha256'][:12]})"
+        for role, asset in report.assets.items()
+    }
     shown |= {name.replace("_", " "): each for name, each in report.details.items() if not isinstance(each, list)}
     shown |= {"kept": f"{report.kept:,} ({report.kept / max(1, report.total):.1%})"}
     if report.shared_uids:

@@ -25,7 +25,7 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
     """Every uid has a lot; the n least are kept. The copies of one uid have one lot and stay together, so that more
     than n rows are kept where they are at the cut."""
     if (options.fraction is None) == (options.size is None):
-        raise UsageError("Strategy random_subset needs exactly one of --fraction and --size.")
+        raise UsageError("Strategy random needs exactly one of --fraction and --size.")
     seed = RANDOM_SUBSET.complete(options).seed or 0
     counts = np.sum(pool.map(partial(_bucket_counts, seed), "counting lots"), axis=0)
     rows = int(counts.sum())
@@ -68,7 +68,7 @@ def _select_file(seed: int, last: np.uint64 | None, path: Path) -> SubsetResult:
 
 
 RANDOM_SUBSET = Strategy(
-    "random_subset",
+    "random",
     "A random part of the pool, by fraction or number; the same for the same seed.",
     _select,
     accepts=("fraction", "size", "seed"),

@@ -89,7 +89,7 @@ def test_a_bad_metadata_file_is_named_with_what_is_wrong(name: str, metadata: Pa
         ["clip_score", "--arch", "l14"],
         ["clip_score_english", "--arch", "l14"],
         ["image_based_intersect_clip_score", "--arch", "l14", "--centroids", "c.npy", "--target-features", "t.npy"],
-        ["random_subset"],
+        ["random"],
         ["top", "a.npy", "--by", SCORE],
     ],
     ids=lambda words: words[0],

@@ -237,7 +237,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "image_based_intersect_clip_score": IMAGES | {"arch": "l14", "fraction": 0.9},
     "image_sampling": IMAGES | {"size": 20},
     "text_sampling": TEXTS | {"size": 20},
-    "random_subset": {"size": 20},
+    "random": {"size": 20},
     "clip_score_diverse": {"arch": "l14"},
     "clip_score_english": SCORE,
 }

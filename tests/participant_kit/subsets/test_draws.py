@@ -77,7 +77,7 @@ def test_a_groups_share_is_its_size_to_the_power_of_alpha(groups: int, size: int
 @pytest.mark.parametrize("options", [{"fraction": 0.3}, {"size": 123}, {"size": 600}, {"fraction": 0.001}])
 def test_a_random_subset_has_exactly_its_size(tmp_path: Path, options: dict[str, Any]) -> None:
     write_pool(tmp_path)
-    result = run("random_subset", tmp_path, StrategyOptions(**options, seed=7))
+    result = run("random", tmp_path, StrategyOptions(**options, seed=7))
     assert len(result.uids) == options.get("size", int(600 * options.get("fraction", 0)))
     assert result.dropped == {"not_drawn": 600 - len(result.uids)}
 
@@ -85,18 +85,18 @@ def test_a_random_subset_has_exactly_its_size(tmp_path: Path, options: dict[str,
 def test_random_subsets_nest_and_differ_by_seed(tmp_path: Path) -> None:
     write_pool(tmp_path)
     small, large, other = (
-        set(run("random_subset", tmp_path, StrategyOptions(size=size, seed=seed)).uids.tolist())
+        set(run("random", tmp_path, StrategyOptions(size=size, seed=seed)).uids.tolist())
         for size, seed in ((100, 0), (300, 0), (300, 1))
     )
     assert small < large
     assert 100 < len(large & other) < 200
-    drawn = run("random_subset", tmp_path, StrategyOptions(size=300))  # seed 0
+    drawn = run("random", tmp_path, StrategyOptions(size=300))  # seed 0
     assert set(drawn.uids.tolist()) == large
 
 
 def test_the_seed_is_recorded_also_when_it_is_the_default(tmp_path: Path) -> None:
     write_pool(tmp_path / "m", files=1)
-    report = build_subset("random_subset", tmp_path / "m", tmp_path / "s.npy", StrategyOptions(size=5))
+    report = build_subset("random", tmp_path / "m", tmp_path / "s.npy", StrategyOptions(size=5))
     assert report.options == {"size": 5, "seed": 0}
 
 
@@ -109,13 +109,13 @@ def test_random_subset_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         (StrategyOptions(size=1, seed=-1), "--seed -1 is negative"),
     ):
         with pytest.raises(UsageError, match=message):
-            run("random_subset", tmp_path, options)
+            run("random", tmp_path, options)
 
 
-@pytest.mark.parametrize("strategy", ["random_subset", "image_sampling"])
+@pytest.mark.parametrize("strategy", ["random", "image_sampling"])
 def test_draws_do_not_depend_on_names_or_order_of_files_or_on_workers(tmp_path: Path, strategy: str) -> None:
     assets = write_image_pool(tmp_path)
-    options = StrategyOptions(fraction=0.4) if strategy == "random_subset" else StrategyOptions(**assets)
+    options = StrategyOptions(fraction=0.4) if strategy == "random" else StrategyOptions(**assets)
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     for number, path in enumerate(reversed(list_metadata(tmp_path / "metadata"))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -19,8 +20,9 @@ from participant_kit.reshard.report import ReshardReport
 
 META, SIZES, SAMPLE_IDS, MANIFEST, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "manifest.json", "job"
 
-
+_PLANNED = "planned"
 _IN_MANIFEST = ("samples", "bytes", "blake3")
+_OF_A_SHARD = re.compile(r"(\d{8,})(?:\.tar|_stats\.json)")
 
 
 def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardReport | None:
@@ -31,9 +33,10 @@ def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardRe
         raise UsageError(f"Input and output are the same folder {input_dir}.", hint="Choose another output folder.")
     marker, meta = job.work_dir / MARKER, output_dir / META
     found = marker.read_text() if marker.exists() else None
-    ours = job.work_dir.exists() or meta.exists()
+    earlier = _read_meta(output_dir)
+    ours = job.work_dir.exists() or earlier is not None
     if overwrite and ours:
-        _clear(output_dir, marker)
+        _clear(job, 0 if earlier is None else earlier["output_shard_count"])
     elif job.work_dir.exists() and (found is not None or not meta.exists()):  # unfinished
         if found not in {None, job.digest}:
             raise UsageError(
@@ -67,15 +70,54 @@ def _finished(output_dir: Path, digest: str, input_digest: str) -> ReshardReport
     return report if report.job_digest == digest and report.input_digest == input_digest and whole else None
 
 
-def _clear(output_dir: Path, marker: Path) -> None:
-    """Remove what a reshard writes, and nothing else. The marker stays, so that a kill here leaves the folder ours."""
-    make_folder(marker.parent)
+def _read_meta(output_dir: Path) -> dict[str, Any] | None:
+    """``meta.json`` if a reshard of ours wrote it."""
+    try:
+        meta = json.loads((output_dir / META).read_bytes())
+        ours = isinstance(meta["job_digest"], str) and isinstance(meta["output_shard_count"], int)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return meta if ours else None
+
+
+def _clear(job: Job, shards: int) -> None:
+    """Remove what a reshard of this many shards, or an unfinished one, wrote, and nothing else.
+
+    The marker stays, and until they are gone the number of its shards, so that a kill here leaves the folder ours.
+    """
+    output_dir, marker, planned = job.output_dir, job.work_dir / MARKER, job.work_dir / _PLANNED
+    make_folder(job.work_dir)
+    note_planned(job, shards)
     write_bytes(marker, b"being removed", synced=False)
     with storage_errors("removing an earlier reshard from", output_dir):
-        for pattern in (META, MANIFEST, SIZES, SAMPLE_IDS, "*.tar", "*_stats.json", f"{WORK_FOLDER}/*"):
-            for path in output_dir.glob(pattern):
-                if path != marker:
-                    path.unlink()
+        for name in (META, MANIFEST, SIZES, SAMPLE_IDS):
+            (output_dir / name).unlink(missing_ok=True)
+        remove_shards(job, 0)
+        for path in job.work_dir.iterdir():
+            if path not in {marker, planned}:
+                path.unlink()
+        planned.unlink()
+
+
+def note_planned(job: Job, shards: int) -> None:
+    """Note, before any is written, that this job may write shards of numbers below ``shards``."""
+    write_bytes(job.work_dir / _PLANNED, str(max(shards, _planned(job))).encode(), synced=False)
+
+
+def _planned(job: Job) -> int:
+    path = job.work_dir / _PLANNED
+    with storage_errors("reading", path):
+        return int(path.read_bytes()) if path.exists() else 0
+
+
+def remove_shards(job: Job, first: int) -> None:
+    """Remove shards from number ``first`` on that this job or the one it replaces may have written; no other file."""
+    behind = _planned(job)
+    with storage_errors("removing old shards from", job.output_dir):
+        for path in job.output_dir.iterdir():
+            match = _OF_A_SHARD.fullmatch(path.name)
+            if match and first <= int(match[1]) < behind:
+                path.unlink()
 
 
 def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str, dict[str, Any]]) -> ReshardReport:

@@ -22,7 +22,7 @@ from competition.progress import ProgressHook
 from participant_kit.pools.index import file_state, load_index
 from participant_kit.reshard.foreign import refuse_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
-from participant_kit.reshard.output import finish, prepare_output
+from participant_kit.reshard.output import finish, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
 from participant_kit.reshard.plan import plan_output
 from participant_kit.reshard.report import ReshardReport
@@ -225,6 +225,7 @@ class _Run:
             if not path.exists() or path.stat().st_size != written["bytes"]:
                 journal.forget(name)
         tasks = {SHARD_FORMAT.format(number): number for number in range(plan.output_shards)}
+        note_planned(job, len(tasks))
         idle = self.engine.workers // len(tasks) if isinstance(self.engine, LocalEngine) else 1
         lanes = max(1, idle)
         results = self.engine.map(
@@ -235,8 +236,5 @@ class _Run:
             journal=journal,
             progress=self.progress,
         )
-        for path in job.output_dir.glob("*.tar"):
-            if path.name not in results:  # of an earlier state of the pool, when more samples were selected
-                path.unlink()
-                path.with_name(f"{path.stem}_stats.json").unlink(missing_ok=True)
+        remove_shards(job, len(tasks))  # of an earlier state of the pool, when more samples were selected
         return results

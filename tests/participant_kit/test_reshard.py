@@ -357,6 +357,33 @@ def test_a_kill_while_the_work_folder_is_removed_or_made_leaves_the_output_usabl
         reshard(tmp_path / "pool", tmp_path / "out", few)
 
 
+def test_tars_that_no_reshard_wrote_are_left_alone(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, few = write_subset(tmp_path / "s.npy", uids), write_subset(tmp_path / "few.npy", uids[:9])
+    out = tmp_path / "out"
+    stop_after_two(tmp_path / "pool", out, subset)
+    own = {"mine.tar": b"precious", "00000123.tar": b"too", "mine_stats.json": b"{}"}
+    for name, content in own.items():
+        (out / name).write_bytes(content)
+    for chosen, overwrite in ((subset, False), (few, True), (few, False)):
+        reshard(tmp_path / "pool", out, chosen, shard_size=7, options=Options(overwrite=overwrite))
+        assert {name: (out / name).read_bytes() for name in own} == own
+    assert {path.name for path in out.glob("*.tar")} == {"00000000.tar", "00000001.tar", "mine.tar", "00000123.tar"}
+
+
+@pytest.mark.parametrize("meta", ["{}", "[]", "{", '{"output_shard_count": 3, "args": "of the original"}'])
+def test_a_folder_with_any_meta_json_is_not_ours_to_overwrite(tmp_path: Path, meta: str) -> None:
+    subset = write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool", shards=1))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "meta.json").write_text(meta)
+    (other / "00000000.tar").write_bytes(b"precious")
+    before = tree(other)
+    with pytest.raises(UsageError, match="not empty"):
+        reshard(tmp_path / "pool", other, subset, options=Options(overwrite=True))
+    assert tree(other) == before
+
+
 def test_shards_of_an_earlier_state_of_the_pool_are_rewritten(tmp_path: Path) -> None:
     uids = write_pool(tmp_path / "pool")
     subset = write_subset(tmp_path / "s.npy", uids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, remove_partials, storage_errors, write_bytes
 from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
-from participant_kit.reshard.passes import WORK_FOLDER, Job
+from participant_kit.reshard.finished import Finished, PoolState, manifest_of
+from participant_kit.reshard.passes import Job
 from participant_kit.reshard.report import ReshardReport
 
 META, SIZES, SAMPLE_IDS, MANIFEST, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "manifest.json", "job"
@@ -25,8 +25,12 @@ _IN_MANIFEST = ("samples", "bytes", "blake3")
 _OF_A_SHARD = re.compile(r"(\d{8,})(?:\.tar|_stats\.json)")
 
 
-def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardReport | None:
-    """Make the output folder ready; returns the report of a finished run of the same job."""
+def prepare_output(job: Job, pool: PoolState, *, overwrite: bool) -> ReshardReport | None:
+    """Make the output folder ready; returns the report of a finished run of the same job.
+
+    A run that went on in spite of faults is finished only as long as nobody repairs or changes the pool; its shards
+    stay until the next run has found what it will write.
+    """
     input_dir, output_dir = job.input_dir, job.output_dir
     make_folder(output_dir)
     if output_dir.resolve() == input_dir.resolve():
@@ -35,8 +39,9 @@ def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardRe
     found = marker.read_text() if marker.exists() else None
     earlier = _read_meta(output_dir)
     ours = job.work_dir.exists() or earlier is not None
+    shards = 0 if earlier is None else earlier["output_shard_count"]
     if overwrite and ours:
-        _clear(job, 0 if earlier is None else earlier["output_shard_count"])
+        _clear(job, shards)
     elif job.work_dir.exists() and (found is not None or not meta.exists()):  # unfinished
         if found not in {None, job.digest}:
             raise UsageError(
@@ -44,30 +49,31 @@ def prepare_output(job: Job, input_digest: str, *, overwrite: bool) -> ReshardRe
                 hint="Choose another output folder, or pass --overwrite.",
             )
     elif any(output_dir.iterdir()):
-        finished = _finished(output_dir, job.digest, input_digest)
-        if finished is None:
+        finished = _finished(output_dir, job.digest)
+        if finished is None or not (finished.of(pool) or finished.faulty):
             raise UsageError(
                 f"The output folder {output_dir} is not empty.",
                 hint="Choose another folder" + (", or pass --overwrite." if ours else "."),
             )
-        shutil.rmtree(job.work_dir, ignore_errors=True)  # of a run that was killed while it removed that itself
-        return finished
+        if finished.of(pool):
+            shutil.rmtree(job.work_dir, ignore_errors=True)  # of a run that was killed while it removed that itself
+            return finished.report
     make_folder(job.work_dir)
+    note_planned(job, shards)
     write_bytes(marker, job.digest.encode(), synced=False)
     remove_partials(output_dir, job.work_dir)
     return None
 
 
-def _finished(output_dir: Path, digest: str, input_digest: str) -> ReshardReport | None:
-    """The report in ``meta.json`` if it is of this very job and every shard of it is there as a whole."""
+def _finished(output_dir: Path, digest: str) -> Finished | None:
+    """The finished run of this very job, if every shard of it is there as a whole."""
     try:
-        meta = json.loads((output_dir / META).read_bytes())
-        report = ReshardReport(**{field.name: meta[field.name] for field in fields(ReshardReport)})
-        shards = json.loads((output_dir / MANIFEST).read_bytes())["shards"]
-        whole = all((output_dir / shard["name"]).stat().st_size == shard["bytes"] for shard in shards)
-    except (OSError, ValueError, KeyError, TypeError):
+        meta, manifest = ((output_dir / name).read_bytes() for name in (META, MANIFEST))
+        found = Finished.read(meta, manifest, digest)
+        whole = found is not None and all((output_dir / name).stat().st_size == n for name, n in found.sizes.items())
+    except OSError:
         return None
-    return report if report.job_digest == digest and report.input_digest == input_digest and whole else None
+    return found if whole else None
 
 
 def _read_meta(output_dir: Path) -> dict[str, Any] | None:
@@ -120,7 +126,9 @@ def remove_shards(job: Job, first: int) -> None:
                 path.unlink()
 
 
-def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str, dict[str, Any]]) -> ReshardReport:
+def finish(
+    job: Job, report: ReshardReport, pool: PoolState, subset: UidArray, written: dict[str, dict[str, Any]]
+) -> ReshardReport:
     """Write the files beside the shards, ``meta.json`` last, since it says that the output is complete."""
     sizes = {name: shard["samples"] for name, shard in written.items()}
     shards = [{"name": name, **{key: shard[key] for key in _IN_MANIFEST}} for name, shard in written.items()]
@@ -128,7 +136,7 @@ def finish(job: Job, report: ReshardReport, subset: UidArray, written: dict[str,
     _write_json(job.output_dir / SIZES, sizes)
     with atomic_writer(job.output_dir / SAMPLE_IDS, synced=False) as stream:
         write_npy(stream, np.asarray(subset, dtype=UID_DTYPE))
-    _write_json(job.output_dir / MANIFEST, {"job_digest": job.digest, "shards": shards})
+    _write_json(job.output_dir / MANIFEST, manifest_of(report, pool, shards))
     _write_json(job.output_dir / META, report.as_json())
     with storage_errors("removing", job.work_dir):
         shutil.rmtree(job.work_dir)

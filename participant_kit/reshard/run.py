@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.data.atomic import storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
@@ -20,9 +21,11 @@ from competition.data.uids import UidArray, contained_in, load_subset, multiplic
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.index import file_state, load_index
+from participant_kit.reshard.faults import refuse_faults
+from participant_kit.reshard.finished import PoolState
 from participant_kit.reshard.foreign import refuse_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
-from participant_kit.reshard.output import finish, note_planned, prepare_output, remove_shards
+from participant_kit.reshard.output import META, finish, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
 from participant_kit.reshard.plan import plan_output
 from participant_kit.reshard.report import ReshardReport
@@ -75,9 +78,10 @@ def reshard(
         input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
     )
     states = {shard.name: file_state(shard.path) for shard in listing.shards}
-    input_digest = digest_of([[name, state[0]] for name, state in states.items()])
-    finished = prepare_output(job, input_digest, overwrite=options.overwrite)
+    pool = PoolState.of(states)
+    finished = prepare_output(job, pool, overwrite=options.overwrite)
     if finished is not None:
+        refuse_faults(finished, options.tolerate, subset_path)
         return finished
     small = sum(state[0] for state in states.values()) < _THREADS_BELOW
     run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), progress)
@@ -85,13 +89,14 @@ def reshard(
     report = replace(
         _count(run, indexed, len(subset), *_missing(run, indexed, subset)),
         subset_sha256=subset_sha256,
-        input_digest=input_digest,
+        input_digest=pool.digest,
         job_digest=job.digest,
     )
-    _refuse(run, report, options.tolerate)
+    refuse_faults(report, options.tolerate, subset_path)
+    _refuse_nothing(run, report)
     written = run.write(indexed)
     report = replace(report, undecodable_images=sum(shard["undecodable"] for shard in written.values()))
-    return finish(job, report, subset, written)
+    return finish(job, report, pool, subset, written)
 
 
 def _chosen(listing: ShardListing, options: Options) -> ShardListing:
@@ -152,20 +157,8 @@ def _count(
     )
 
 
-def _refuse(run: _Run, report: ReshardReport, tolerate: int) -> None:
-    """Stop before anything is written when there are too many faults, or nothing to write."""
-    if report.faults > tolerate:
-        first = (
-            report.damaged_shards[0]
-            if report.damaged_shards
-            else f"{report.lost} entries of {run.job.subset_path} have a sample in the pool whose json cannot be read."
-        )
-        others = f" {report.faults - 1} more faults." if report.damaged_shards and report.faults > 1 else ""
-        raise DataFormatError(
-            first,
-            hint=f"Get the damaged shards again; then run the same command: finished work is kept. Or pass "
-            f"`--tolerate {report.faults}` to go on without what is lost.{others}",
-        )
+def _refuse_nothing(run: _Run, report: ReshardReport) -> None:
+    """Stop before anything is written when there is nothing to write; the folder stays usable."""
     if not report.output_count:
         shutil.rmtree(run.job.work_dir)
         raise DataFormatError(
@@ -226,6 +219,8 @@ class _Run:
                 journal.forget(name)
         tasks = {SHARD_FORMAT.format(number): number for number in range(plan.output_shards)}
         note_planned(job, len(tasks))
+        with storage_errors("removing", job.output_dir / META):
+            (job.output_dir / META).unlink(missing_ok=True)  # of a run of the pool before its repair
         idle = self.engine.workers // len(tasks) if isinstance(self.engine, LocalEngine) else 1
         lanes = max(1, idle)
         results = self.engine.map(

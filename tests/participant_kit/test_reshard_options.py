@@ -154,6 +154,30 @@ def test_damage_fails_the_run_unless_tolerated_and_keeps_what_lies_before_it(tmp
     assert len(found) == 60 - report.not_found
 
 
+def test_what_was_tolerated_is_not_finished_once_it_is_no_longer_tolerated_or_repaired(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, out = write_subset(tmp_path / "s.npy", uids), tmp_path / "out"
+    reshard(tmp_path / "pool", tmp_path / "sound", subset, shard_size=7)
+    path = tmp_path / "pool" / "00000001.tar"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:20_480] + b"x" * 1024 + sound[21_504:])  # as many bytes
+    tolerant = Options(tolerate=1)
+    report = reshard(tmp_path / "pool", out, subset, shard_size=7, options=tolerant)
+    assert report.output_count < len(uids)
+    before = tree(out)
+    assert reshard(tmp_path / "pool", out, subset, shard_size=7, options=tolerant) == report
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged") as error:
+        reshard(tmp_path / "pool", out, subset, shard_size=7)
+    assert "--tolerate 1" in error.value.hint
+    path.touch()  # changed, and as damaged as before: what was tolerated stays
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):
+        reshard(tmp_path / "pool", out, subset, shard_size=7)
+    assert {name: data for name, data in tree(out).items() if not name.startswith(".")} == before
+    path.write_bytes(sound)
+    assert reshard(tmp_path / "pool", out, subset, shard_size=7).output_count == len(uids)
+    assert tree(out) == tree(tmp_path / "sound")
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: Path, indexed: bool) -> None:
     pool = tmp_path / "pool"

@@ -72,7 +72,7 @@ def reshard(
     subset = load_subset(subset_path)
     if not len(subset):
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
-    listing = _chosen(list_shards(input_dir), options)
+    listing = chosen_shards(list_shards(input_dir), options)
     subset_sha256 = file_sha256(subset_path)
     job = Job(
         input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
@@ -99,7 +99,7 @@ def reshard(
     return finish(job, report, pool, subset, written)
 
 
-def _chosen(listing: ShardListing, options: Options) -> ShardListing:
+def chosen_shards(listing: ShardListing, options: Options) -> ShardListing:
     """The shards that the options leave."""
     if options.num_shards is None and not options.first_shard:
         return listing

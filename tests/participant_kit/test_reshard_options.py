@@ -325,6 +325,40 @@ def test_pool_and_output_may_be_urls(tmp_path: Path, indexed: bool, monkeypatch:
     assert tree(tmp_path / "out") == tree(tmp_path / "plain")
 
 
+@pytest.mark.parametrize("remote_pool", [False, True])
+def test_a_finished_remote_output_is_that_of_the_pool_as_it_is(
+    tmp_path: Path, remote_pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uids = write_pool(tmp_path / "pool", shards=3)
+    subset, memory = str(write_subset(tmp_path / "s.npy", uids)), fsspec.filesystem("memory")
+    name = f"memory://{tmp_path.name}-{remote_pool}"
+    source = f"{name}/pool" if remote_pool else str(tmp_path / "pool")
+
+    def publish(shard: str, content: bytes) -> None:
+        (tmp_path / "pool" / shard).write_bytes(content)
+        if remote_pool:
+            memory.pipe(f"{source}/{shard}", content)
+
+    shards = {path.name: path.read_bytes() for path in (tmp_path / "pool").glob("*.tar")}
+    for shard, content in shards.items():
+        publish(shard, content if shard != "00000001.tar" else content[:20_480] + b"x" * 1024 + content[21_504:])
+    out, tolerant = f"{name}/out", Options(tolerate=1)
+    report = reshard_anywhere(source, out, subset, 1, 7, options=tolerant)
+    assert report.output_count < len(uids)
+    assert reshard_anywhere(source, out, subset, 1, 7, options=tolerant) == report
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):
+        reshard_anywhere(source, out, subset, 1, 7)
+    publish("00000001.tar", shards["00000001.tar"])
+    assert reshard_anywhere(source, out, subset, 1, 7).output_count == len(uids)
+    reshard(tmp_path / "pool", tmp_path / "plain", Path(subset), shard_size=7)
+    memory.get(out, f"{tmp_path}/back/", recursive=True)
+    assert tree(next((tmp_path / "back").rglob("meta.json")).parent) == tree(tmp_path / "plain")
+    publish("00000003.tar", shards["00000000.tar"])
+    with pytest.raises(UsageError, match="not empty"):
+        reshard_anywhere(source, out, subset, 1, 7)
+
+
 def test_urls_that_lead_nowhere_are_one_sentence(tmp_path: Path) -> None:
     subset = str(write_subset(tmp_path / "s.npy", ["1"]))
     with pytest.raises(UsageError, match="cannot be opened"):

@@ -194,7 +194,7 @@ def test_damaged_shards_are_named_or_tolerated_and_after_their_repair_the_run_go
     assert SAMPLES // 3 * 2 < less["rows"] == less["samples"] < SAMPLES
     everything = {row["uid"]: row for row in rows_of(made[0])}
     assert all(everything[row["uid"]] == row for row in rows_of(tmp_path / "tolerant"))
-    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):  # though it finished, it is not tolerated now
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):  # finished, and not tolerated now
         annotate_pool(tmp_path / "shards", tmp_path / "tolerant", options(root))
     damaged.write_bytes(sound)
     for name in ("out", "tolerant"):

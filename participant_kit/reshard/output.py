@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, remove_partials, storage_errors, write_bytes
+from competition.data.lock import folder_lock
 from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
 from participant_kit.reshard.finished import Finished, PoolState, manifest_of
@@ -19,6 +22,8 @@ from participant_kit.reshard.passes import Job
 from participant_kit.reshard.report import ReshardReport
 
 META, SIZES, SAMPLE_IDS, MANIFEST, MARKER = "meta.json", "sizes.json", "sample_ids.npy", "manifest.json", "job"
+
+LOCK = ".lock"
 
 _PLANNED = "planned"
 _IN_MANIFEST = ("samples", "bytes", "blake3")
@@ -31,10 +36,7 @@ def prepare_output(job: Job, pool: PoolState, *, overwrite: bool) -> ReshardRepo
     A run that went on in spite of faults is finished only as long as nobody repairs or changes the pool; its shards
     stay until the next run has found what it will write.
     """
-    input_dir, output_dir = job.input_dir, job.output_dir
-    make_folder(output_dir)
-    if output_dir.resolve() == input_dir.resolve():
-        raise UsageError(f"Input and output are the same folder {input_dir}.", hint="Choose another output folder.")
+    output_dir = job.output_dir
     marker, meta = job.work_dir / MARKER, output_dir / META
     found = marker.read_text() if marker.exists() else None
     earlier = _read_meta(output_dir)
@@ -48,12 +50,12 @@ def prepare_output(job: Job, pool: PoolState, *, overwrite: bool) -> ReshardRepo
                 f"The folder {output_dir} holds an unfinished reshard of another subset, other options or version.",
                 hint="Choose another output folder, or pass --overwrite.",
             )
-    elif any(output_dir.iterdir()):
+    elif _content(output_dir):
         finished = _finished(output_dir, job.digest)
         if finished is None or not (finished.of(pool) or finished.faulty):
             raise UsageError(
                 f"The output folder {output_dir} is not empty.",
-                hint="Choose another folder" + (", or pass --overwrite." if ours else "."),
+                hint="Choose another folder, or pass --overwrite.",
             )
         if finished.of(pool):
             shutil.rmtree(job.work_dir, ignore_errors=True)  # of a run that was killed while it removed that itself
@@ -63,6 +65,29 @@ def prepare_output(job: Job, pool: PoolState, *, overwrite: bool) -> ReshardRepo
     write_bytes(marker, job.digest.encode(), synced=False)
     remove_partials(output_dir, job.work_dir)
     return None
+
+
+@contextmanager
+def locked_output(job: Job) -> Iterator[None]:
+    """Make the output folder and keep other processes out. Nothing is put into a folder that is not for a reshard.
+
+    Raises:
+        UsageError: another process is resharding there, the folder is the pool's, or holds something else.
+        StorageError: the folder cannot be made or written.
+    """
+    input_dir, output_dir = job.input_dir, job.output_dir
+    make_folder(output_dir)
+    if output_dir.resolve() == input_dir.resolve():
+        raise UsageError(f"Input and output are the same folder {input_dir}.", hint="Choose another output folder.")
+    if _content(output_dir) and not job.work_dir.exists() and _read_meta(output_dir) is None:
+        raise UsageError(f"The output folder {output_dir} is not empty.", hint="Choose another folder.")
+    with folder_lock(output_dir, "is resharding", "--output-dir"):
+        yield
+
+
+def _content(output_dir: Path) -> bool:
+    """There is anything beside a lock."""
+    return any(path.name != LOCK for path in output_dir.iterdir())
 
 
 def _finished(output_dir: Path, digest: str) -> Finished | None:

@@ -27,6 +27,7 @@ from competition.data.atomic import atomic_writer, make_folder, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.journal import Journal
+from competition.data.lock import folder_lock
 from competition.data.shards import Shard, ShardListing, list_shards
 from competition.data.tar import open_tar
 from competition.data.uids import load_subset
@@ -70,7 +71,8 @@ def reshard_anywhere(
     """``reshard`` where pool and output may be URLs, for instance ``s3://bucket/pool/shards`` or ``memory://pool``.
 
     Raises:
-        UsageError: a protocol is unknown or its package is missing, or the output holds something else.
+        UsageError: a protocol is unknown or its package is missing, the output holds something else, or another process
+            does the same.
         StorageError: something remote cannot be read or written.
         DataFormatError, EngineError: as ``reshard``.
     """
@@ -89,16 +91,17 @@ def reshard_anywhere(
         if found is not None:
             refuse_faults(found, options.tolerate, subset_path)
             return found
-    if pool is not None:
-        input_dir = scratch / "pool"
-        _fetch(pool, input_dir, subset_path, engine, progress)
-    report = reshard(
-        input_dir or Path(source), output_dir or scratch / "out", subset_path, workers, shard_size, progress, options
-    )
-    if remote_output is not None:
-        remote_output.remove(replaced)
-        remote_output.send(scratch / "out", engine, progress)
-    shutil.rmtree(scratch, ignore_errors=True)
+    make_folder(scratch)
+    with folder_lock(scratch, "runs the same reshard", "TMPDIR"):
+        if pool is not None:
+            input_dir = scratch / "pool"
+            _fetch(pool, input_dir, subset_path, engine, progress)
+        shards, out = input_dir or Path(source), output_dir or scratch / "out"
+        report = reshard(shards, out, subset_path, workers, shard_size, progress, options)
+        if remote_output is not None:
+            remote_output.remove(replaced)
+            remote_output.send(out, engine, progress)
+        shutil.rmtree(scratch, ignore_errors=True)
     return report
 
 
@@ -215,7 +218,8 @@ class _Remote:
 
     def send(self, folder: Path, engine: Engine, progress: ProgressHook | None) -> None:
         """Copy the files of a finished output there, ``meta.json`` last."""
-        paths = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != META}
+        files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+        paths = {path.name: path for path in files if path.name != META}
         with _remote_errors("writing", self.url):
             self.system.makedirs(self.root, exist_ok=True)
         present = self.states()

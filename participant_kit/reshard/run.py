@@ -25,7 +25,7 @@ from participant_kit.reshard.faults import refuse_faults
 from participant_kit.reshard.finished import PoolState
 from participant_kit.reshard.foreign import refuse_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
-from participant_kit.reshard.output import META, finish, note_planned, prepare_output, remove_shards
+from participant_kit.reshard.output import META, finish, locked_output, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
 from participant_kit.reshard.plan import plan_output
 from participant_kit.reshard.report import ReshardReport
@@ -59,7 +59,8 @@ def reshard(
         options: the rarer choices.
 
     Raises:
-        UsageError: the output folder holds something else, or a number is out of range.
+        UsageError: the output folder holds something else, another process is at work there, or a number is out of
+            range.
         DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is foreign to the
             pool (see ``refuse_foreign``), or there are more faults than tolerated (a damaged tar is named with its
             byte; the other shards' work is kept).
@@ -68,7 +69,6 @@ def reshard(
     """
     if shard_size < 1:
         raise UsageError(f"The shard size is {shard_size}; it must be at least 1.")
-    engine = engine_of(workers)
     subset = load_subset(subset_path)
     if not len(subset):
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
@@ -78,13 +78,20 @@ def reshard(
         input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
     )
     states = {shard.name: file_state(shard.path) for shard in listing.shards}
+    small = sum(state[0] for state in states.values()) < _THREADS_BELOW
+    run = _Run(job, listing, options, shard_size, engine_of(workers), Needs(threads=small), progress)
+    with locked_output(job):
+        return _in_output(run, states, subset, subset_sha256)
+
+
+def _in_output(run: _Run, states: dict[str, list[int]], subset: UidArray, subset_sha256: str) -> ReshardReport:
+    """The run, in an output folder where nobody else is at work."""
+    job, options = run.job, run.options
     pool = PoolState.of(states)
     finished = prepare_output(job, pool, overwrite=options.overwrite)
     if finished is not None:
-        refuse_faults(finished, options.tolerate, subset_path)
+        refuse_faults(finished, options.tolerate, job.subset_path)
         return finished
-    small = sum(state[0] for state in states.values()) < _THREADS_BELOW
-    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), progress)
     indexed = run.index(states)
     report = replace(
         _count(run, indexed, len(subset), *_missing(run, indexed, subset)),
@@ -92,7 +99,7 @@ def reshard(
         input_digest=pool.digest,
         job_digest=job.digest,
     )
-    refuse_faults(report, options.tolerate, subset_path)
+    refuse_faults(report, options.tolerate, job.subset_path)
     _refuse_nothing(run, report)
     written = run.write(indexed)
     report = replace(report, undecodable_images=sum(shard["undecodable"] for shard in written.values()))

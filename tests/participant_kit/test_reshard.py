@@ -66,7 +66,9 @@ def output_samples(folder: Path) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Content of every file, by path; the lock of an output folder, which says nothing, is left out."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 # --- fidelity -------------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def test_uids_that_never_were_in_the_pool_are_an_error_and_leave_the_folder_usab
     message = rf"2 uids of .*foreign\.npy are not in the pool's metadata .* \(first: {'1' * 32}\)"
     with pytest.raises(DataFormatError, match=message):
         reshard(pool / "shards", out, foreign)
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == [".lock"]
     reshard(pool / "shards", out, write_subset(tmp_path / "s.npy", uids))
 
 
@@ -228,7 +230,7 @@ def test_a_subset_without_any_sample_is_an_error(tmp_path: Path) -> None:
     foreign = write_subset(tmp_path / "foreign.npy", ["1", "2"])
     with pytest.raises(DataFormatError, match="None of the 2 uids"):
         reshard(tmp_path / "pool", tmp_path / "out", foreign)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_the_output_folder_is_never_overwritten_unasked(tmp_path: Path) -> None:
@@ -244,12 +246,27 @@ def test_the_output_folder_is_never_overwritten_unasked(tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="not empty"):
             reshard(tmp_path / "pool", other, all_uids, options=Options(overwrite=overwrite))
+    assert [path.name for path in other.iterdir()] == ["thesis.tar"]
     assert tree(other) == {"thesis.tar": b"precious"}
     reshard(tmp_path / "pool", tmp_path / "out", all_uids, shard_size=5)
     with pytest.raises(UsageError, match="not empty"):
         reshard(tmp_path / "pool", tmp_path / "out", few)
     reshard(tmp_path / "pool", tmp_path / "out", few, options=Options(overwrite=True))
     assert len(output_samples(tmp_path / "out")) == 3
+
+
+def test_a_second_reshard_of_the_same_kind_is_kept_out(tmp_path: Path) -> None:
+    subset = write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool"))
+    refused: list[str] = []
+
+    def meanwhile(progress: Progress) -> None:
+        with pytest.raises(UsageError, match="Another process is resharding in"):
+            reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(overwrite=True))
+        refused.append(progress.stage)
+
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, progress=meanwhile)
+    assert {"indexing shards", "writing shards"} == set(refused)
+    assert reshard(tmp_path / "pool", tmp_path / "out", subset) == report
 
 
 def test_a_finished_run_is_returned_and_not_repeated(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from PIL import Image
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample, list_shards, read_samples, write_shard
 from competition.errors import DataFormatError, UsageError
+from competition.progress import Progress
 from participant_kit.pools.index import INDEX_NAME, build_index
 from participant_kit.reshard import ImageChange, Options, reshard
 from participant_kit.reshard.images import blur_boxes
@@ -357,6 +358,23 @@ def test_a_finished_remote_output_is_that_of_the_pool_as_it_is(
     publish("00000003.tar", shards["00000000.tar"])
     with pytest.raises(UsageError, match="not empty"):
         reshard_anywhere(source, out, subset, 1, 7)
+
+
+def test_a_second_reshard_from_and_to_the_same_urls_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    subset = str(write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool")))
+    source, out = str(tmp_path / "pool"), f"memory://{tmp_path.name}-twice/out"
+    refused: list[str] = []
+
+    def meanwhile(progress: Progress) -> None:
+        with pytest.raises(UsageError, match="Another process runs the same reshard"):
+            reshard_anywhere(source, out, subset)
+        refused.append(progress.stage)
+
+    reshard_anywhere(source, out, subset, progress=meanwhile)
+    assert set(refused) == {"indexing shards", "writing shards", "sending shards"}
 
 
 def test_urls_that_lead_nowhere_are_one_sentence(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def command(
         int | None, typer.Option("--shuffle-seed", min=0, help="Shuffle all samples; default: the pool's order.")
     ] = None,
     tolerate: Annotated[
-        int, typer.Option("--tolerate", min=0, help="Damaged shards and lost samples that do not fail the run.")
+        int,
+        typer.Option(
+            "--tolerate", min=0, help="Damaged shards, lost samples and foreign uids that do not fail the run."
+        ),
     ] = 0,
     blur: Annotated[bool, typer.Option("--blur", help="Blur the faces that the json of a sample names.")] = False,
     quality: Annotated[

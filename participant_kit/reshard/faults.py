@@ -16,14 +16,17 @@ def refuse_faults(report: ReshardReport, tolerate: int, subset_path: Path) -> No
     """
     if report.faults <= tolerate:
         return
-    first = (
-        report.damaged_shards[0]
-        if report.damaged_shards
-        else f"{report.lost} entries of {subset_path} have a sample in the pool whose json cannot be read."
-    )
-    others = f" {report.faults - 1} more faults." if report.damaged_shards and report.faults > 1 else ""
+    repair, alone = "Get the damaged shards again; then run the same command: finished work is kept.", 1
+    if report.damaged_shards:
+        first = report.damaged_shards[0]
+    elif report.foreign:
+        examples = ", ".join(report.foreign_examples)
+        first = f"{report.foreign:,} uids of {subset_path} are neither in the pool's shards nor in its metadata"
+        first, alone, repair = f"{first} (first: {examples}).", report.foreign, "Was the subset made for another pool?"
+    else:
+        first = f"{report.lost} entries of {subset_path} have a sample in the pool whose json cannot be read."
+        alone = report.lost
+    others = f" {report.faults - alone} more faults." if report.faults > alone else ""
     raise DataFormatError(
-        first,
-        hint=f"Get the damaged shards again; then run the same command: finished work is kept. Or pass "
-        f"`--tolerate {report.faults}` to go on without what is lost.{others}",
+        first, hint=f"{repair} Or pass `--tolerate {report.faults}` to go on without what is lost.{others}"
     )

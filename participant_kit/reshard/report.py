@@ -36,6 +36,8 @@ class ReshardReport:
         shuffle_seed: of the shuffle, if there was one.
         lost: entries of the subset whose sample is in the pool but has no readable json, as far as that is known.
         damaged_shards: what is wrong with pool shards that were used up to their damage.
+        foreign: distinct uids of the subset that not even the pool's metadata know, where these lie beside the shards.
+        foreign_examples: the first five of them.
         undecodable_images: images that were to be changed but cannot be decoded, and were copied as they are.
     """
 
@@ -59,12 +61,14 @@ class ReshardReport:
     shuffle_seed: int | None = None
     lost: int = 0
     damaged_shards: list[str] = field(default_factory=list)
+    foreign: int = 0
+    foreign_examples: list[str] = field(default_factory=list)
     undecodable_images: int = 0
 
     @property
     def faults(self) -> int:
-        """What counts against ``tolerate``: damaged shards, and entries that are known to be lost."""
-        return len(self.damaged_shards) + self.lost
+        """What counts against ``tolerate``: damaged shards, entries that are known to be lost, and foreign uids."""
+        return len(self.damaged_shards) + self.lost + self.foreign
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -79,6 +83,9 @@ class ReshardReport:
             notes.append(
                 f"{self.not_found} of {self.subset_size} uids are not in the pool's shards (first: {examples})."
             )
+        if self.foreign:
+            examples = ", ".join(self.foreign_examples)
+            notes.append(f"{self.foreign} of them are not in the pool's metadata either (first: {examples}).")
         if self.repeated_count:
             notes.append(f"{self.repeated_count} more samples than uids were written: some pool samples share a uid.")
         notes += [f"{count} samples of the pool were skipped: {reason}." for reason, count in self.skipped.items()]

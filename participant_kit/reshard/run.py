@@ -23,7 +23,7 @@ from competition.progress import ProgressHook
 from participant_kit.pools.index import file_state, load_index
 from participant_kit.reshard.faults import refuse_faults
 from participant_kit.reshard.finished import PoolState
-from participant_kit.reshard.foreign import refuse_foreign
+from participant_kit.reshard.foreign import find_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
 from participant_kit.reshard.output import META, finish, locked_output, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
@@ -61,9 +61,9 @@ def reshard(
     Raises:
         UsageError: the output folder holds something else, another process is at work there, or a number is out of
             range.
-        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is foreign to the
-            pool (see ``refuse_foreign``), or there are more faults than tolerated (a damaged tar is named with its
-            byte; the other shards' work is kept).
+        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, or there are more faults
+            than tolerated: damaged tars (named with the byte; the other shards' work is kept), lost entries, uids that
+            are foreign to the pool (see ``find_foreign``).
         StorageError: the disk is full, or a path cannot be read or written; finished shards are kept.
         EngineError: a worker died on every attempt.
     """
@@ -94,11 +94,13 @@ def _in_output(run: _Run, states: dict[str, list[int]], subset: UidArray, subset
         return finished
     indexed = run.index(states)
     report = replace(
-        _count(run, indexed, len(subset), *_missing(run, indexed, subset)),
+        _count(run, indexed, len(subset), _missing(run, indexed, subset)),
         subset_sha256=subset_sha256,
         input_digest=pool.digest,
         job_digest=job.digest,
     )
+    if report.faults in {0, report.foreign} and (report.faults > options.tolerate or not report.output_count):
+        shutil.rmtree(job.work_dir)  # the subset is wrong: the folder stays usable for a better one
     refuse_faults(report, options.tolerate, job.subset_path)
     _refuse_nothing(run, report)
     written = run.write(indexed)
@@ -120,22 +122,21 @@ def chosen_shards(listing: ShardListing, options: Options) -> ShardListing:
     return ShardListing(listing.directory, shards, gaps)
 
 
-def _missing(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> tuple[UidArray, int]:
-    """Distinct uids of the subset that no pool sample has, and how many entries they are. Foreign ones are refused."""
+def _missing(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> dict[str, Any]:
+    """Of the report: what it says about uids of the subset that no pool sample has."""
     unique, counts = multiplicities(subset)
     missing = ~contained_in(unique, run.found(indexed))
-    try:
-        refuse_foreign(unique[missing], run.job.subset_path, run.job.input_dir)
-    except DataFormatError:
-        shutil.rmtree(run.job.work_dir)  # the folder stays usable for a better subset
-        raise
-    return unique[missing], int(counts[missing].sum())
+    foreign = find_foreign(unique[missing], run.job.input_dir)
+    return {
+        "not_found": int(counts[missing].sum()),
+        "not_found_examples": uids_to_hex(unique[missing][:5]),
+        "foreign": len(foreign),
+        "foreign_examples": uids_to_hex(foreign[:5]),
+    }
 
 
-def _count(
-    run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, missing: UidArray, not_found: int
-) -> ReshardReport:
-    """The report, before anything is written. ``missing``: distinct uids without a sample, ``not_found`` entries."""
+def _count(run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, missing: dict[str, Any]) -> ReshardReport:
+    """The report, before anything is written; ``missing`` is a part of it."""
     output_count = sum(entry["copies"] for entry in indexed.values())
     skipped: Counter[str] = Counter()
     for entry in indexed.values():
@@ -147,9 +148,7 @@ def _count(
         shard_size=run.shard_size,
         subset_size=subset_size,
         subset_sha256="",
-        not_found=not_found,
-        not_found_examples=uids_to_hex(missing[:5]),
-        repeated_count=output_count + not_found - subset_size,
+        repeated_count=output_count + missing["not_found"] - subset_size,
         skipped=dict(sorted(skipped.items())),
         gaps=[list(gap) for gap in run.listing.gaps],
         miscounted_shards=[
@@ -161,13 +160,13 @@ def _count(
         shuffle_seed=run.options.shuffle_seed,
         lost=sum(entry["lost"] for entry in indexed.values()),
         damaged_shards=[entry["damage"] for entry in indexed.values() if entry["damage"] is not None],
+        **missing,
     )
 
 
 def _refuse_nothing(run: _Run, report: ReshardReport) -> None:
-    """Stop before anything is written when there is nothing to write; the folder stays usable."""
+    """Stop before anything is written when there is nothing to write."""
     if not report.output_count:
-        shutil.rmtree(run.job.work_dir)
         raise DataFormatError(
             f"None of the {report.subset_size} uids of {run.job.subset_path} is in the shards of {run.job.input_dir}.",
             hint="Was the subset made for another pool?",

@@ -209,11 +209,27 @@ def test_uids_that_never_were_in_the_pool_are_an_error_and_leave_the_folder_usab
     uids = write_pool(pool / "shards", shards=1)
     write_metadata_uids(pool / "metadata", uids)
     foreign = write_subset(tmp_path / "foreign.npy", ["1" * 32, "2" * 32, "2" * 32, *uids[:known]])
-    message = rf"2 uids of .*foreign\.npy are not in the pool's metadata .* \(first: {'1' * 32}\)"
-    with pytest.raises(DataFormatError, match=message):
-        reshard(pool / "shards", out, foreign)
+    message = rf"2 uids of .*foreign\.npy are neither in .* nor in its metadata \(first: {'1' * 32}, {'2' * 32}\)"
+    with pytest.raises(DataFormatError, match=message) as error:
+        reshard(pool / "shards", out, foreign, options=Options(tolerate=1))
+    assert "--tolerate 2" in error.value.hint
     assert [path.name for path in out.iterdir()] == [".lock"]
     reshard(pool / "shards", out, write_subset(tmp_path / "s.npy", uids))
+
+
+def test_foreign_uids_are_counted_and_left_out_where_that_is_tolerated(tmp_path: Path) -> None:
+    pool, out, options = tmp_path / "pool", tmp_path / "out", Options(tolerate=7)
+    uids = write_pool(pool / "shards", shards=1)
+    write_metadata_uids(pool / "metadata", ["0" * 32, *uids])
+    foreign = [f"{n:x}" * 32 for n in range(1, 8)]
+    subset = write_subset(tmp_path / "s.npy", ["0" * 32, *foreign, foreign[0], *uids[:3]])
+    report = reshard(pool / "shards", out, subset, options=options)
+    assert (report.output_count, report.not_found, report.foreign) == (3, 9, 7)
+    assert report.foreign_examples == foreign[:5]
+    assert any("7 of them are not in the pool's metadata either" in warning for warning in report.warnings)
+    assert reshard(pool / "shards", out, subset, options=options) == report
+    with pytest.raises(DataFormatError, match="7 uids of"):
+        reshard(pool / "shards", out, subset)
 
 
 def test_images_that_are_gone_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ def _show(console: Console, report: ReshardReport, input_dir: str, output_dir: s
         "subset uids not found": f"{report.not_found:,}",
         "folder": output_dir,
     }
+    if report.changed_images or report.unchangeable_images:
+        shown["images changed"] = f"{report.changed_images:,}"
     console.pairs(report.as_json(), shown)
     for warning in report.warnings:
         console.note(f"Warning: {warning}")

@@ -78,10 +78,11 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     """Runs in a worker: write an output shard and its stats; ``states`` are those of the pool shards in pass one."""
     gathered = _gather(job, plan, states, number)
     spill = job.work_dir / f"{number}.images"
-    undecodable = 0
+    changed_images = unchangeable = 0
     if job.change is not None:
         changed = change_images(job.change, gathered.table, gathered.sources, gathered.paths, spill)
-        gathered, undecodable = _with_images(gathered, changed, spill), changed.undecodable
+        gathered = _with_images(gathered, changed, spill)
+        changed_images, unchangeable = len(changed.members), changed.unchangeable
     members = _members(gathered)
     path = job.output_dir / SHARD_FORMAT.format(number)
     with atomic_writer(path, synced=False) as stream:
@@ -93,7 +94,13 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     write_bytes(
         job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
     )
-    return {"samples": count, "bytes": size, "blake3": digest, "undecodable": undecodable}
+    return {
+        "samples": count,
+        "bytes": size,
+        "blake3": digest,
+        "changed_images": changed_images,
+        "unchangeable_images": unchangeable,
+    }
 
 
 class Gathered(NamedTuple):

@@ -38,7 +38,8 @@ class ReshardReport:
         damaged_shards: what is wrong with pool shards that were used up to their damage.
         foreign: distinct uids of the subset that not even the pool's metadata know, where these lie beside the shards.
         foreign_examples: the first five of them.
-        undecodable_images: images that were to be changed but cannot be decoded, and were copied as they are.
+        changed_images: images (copies included) that were blurred or encoded anew.
+        unchangeable_images: images that were to be, but cannot be decoded or are too large for WebP: copied as they are.
     """
 
     processed_count: int
@@ -63,7 +64,8 @@ class ReshardReport:
     damaged_shards: list[str] = field(default_factory=list)
     foreign: int = 0
     foreign_examples: list[str] = field(default_factory=list)
-    undecodable_images: int = 0
+    changed_images: int = 0
+    unchangeable_images: int = 0
 
     @property
     def faults(self) -> int:
@@ -94,8 +96,10 @@ class ReshardReport:
         notes += self.damaged_shards[:5]
         if len(self.damaged_shards) > 5:
             notes.append(f"{len(self.damaged_shards) - 5} more shards are damaged.")
-        if self.undecodable_images:
-            notes.append(f"{self.undecodable_images} images cannot be decoded and were copied as they are.")
+        if self.unchangeable_images:
+            notes.append(
+                f"{self.unchangeable_images} images cannot be decoded, or are too large for WebP: copied as they are."
+            )
         if self.gaps:
             runs = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.gaps[:5])
             notes.append(f"Shard numbers are missing in the pool: {runs}{', ...' if len(self.gaps) > 5 else ''}.")

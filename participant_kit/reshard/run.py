@@ -104,7 +104,8 @@ def _in_output(run: _Run, states: dict[str, list[int]], subset: UidArray, subset
     refuse_faults(report, options.tolerate, job.subset_path)
     _refuse_nothing(run, report)
     written = run.write(indexed)
-    report = replace(report, undecodable_images=sum(shard["undecodable"] for shard in written.values()))
+    counts = {key: sum(shard[key] for shard in written.values()) for key in ("changed_images", "unchangeable_images")}
+    report = replace(report, **counts)
     return finish(job, report, pool, subset, written)
 
 

@@ -268,7 +268,8 @@ def test_faces_are_blurred_only_where_there_are_boxes(tmp_path: Path) -> None:
     after = {s.key: s.members for s in read_samples(tmp_path / "out" / "00000000.tar")}
     assert after[f"{uids[0]}-0"] == before[0]
     assert after[f"{uids[3]}-0"] == before[3]
-    assert report.undecodable_images == 1
+    assert (report.changed_images, report.unchangeable_images) == (2, 1)
+    assert json.loads((tmp_path / "out" / "meta.json").read_text())["changed_images"] == 2
     for copy in (0, 1):
         blurred = after[f"{uids[1]}-{copy}"]
         assert list(blurred) == ["webp", "txt", "json"]
@@ -284,10 +285,25 @@ def test_faces_are_blurred_only_where_there_are_boxes(tmp_path: Path) -> None:
 def test_every_image_is_encoded_anew_when_asked(tmp_path: Path) -> None:
     uids = picture_pool(tmp_path / "pool")
     subset = write_subset(tmp_path / "s.npy", uids[:3])
-    reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(False, 30)))
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(False, 30)))
+    assert report.changed_images == 3
     for sample in read_samples(tmp_path / "out" / "00000000.tar"):
         assert Image.open(io.BytesIO(sample.members["webp"])).format == "WEBP"
         assert "jpg" not in sample.members
+
+
+@pytest.mark.parametrize("blur", [True, False])
+def test_an_image_too_large_for_webp_is_copied_as_it_is_and_counted(tmp_path: Path, blur: bool) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (16_384, 2)).save(stream, "PNG")
+    described = json.dumps({"uid": "1", "face_bboxes": [[0.1, 0.1, 0.2, 0.9]]}).encode()
+    (tmp_path / "pool").mkdir()
+    write_shard(tmp_path / "pool", 0, [Sample("0", {"png": stream.getvalue(), "json": described})])
+    subset = write_subset(tmp_path / "s.npy", ["1"])
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(blur, 90)))
+    assert (report.output_count, report.changed_images, report.unchangeable_images) == (1, 0, 1)
+    (sample,) = read_samples(tmp_path / "out" / "00000000.tar")
+    assert sample.members == {"png": stream.getvalue(), "json": described}
 
 
 def test_blur_leaves_flat_pictures_flat_and_far_pixels_alone() -> None:

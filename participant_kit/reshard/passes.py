@@ -69,7 +69,9 @@ def index_shard(job: Job, index: PoolIndex | None, shard: Shard) -> dict[str, An
         "copies": int(found.selection.copies.sum()),
         "skipped": dict(found.skipped),
         "lost": found.lost,
+        "unknown": found.unknown,
         "damage": found.damage,
+        "log_damage": found.log_damage,
         "expected": expected_samples(shard),
     }
 

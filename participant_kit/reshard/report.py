@@ -35,11 +35,14 @@ class ReshardReport:
         job_digest: sha256 over version, subset and options: equal jobs on equal pools give equal shards.
         shuffle_seed: of the shuffle, if there was one.
         lost: entries of the subset whose sample is in the pool but has no readable json, as far as that is known.
+        unknown: pool samples without uid of which no log of img2dataset beside the shard tells it: they may be among
+            those not found, and do not count as lost.
         damaged_shards: what is wrong with pool shards that were used up to their damage.
+        damaged_logs: what is wrong with logs of img2dataset that would have told the uids of samples without json.
         foreign: distinct uids of the subset that not even the pool's metadata know, where these lie beside the shards.
         foreign_examples: the first five of them.
         changed_images: images (copies included) that were blurred or encoded anew.
-        unchangeable_images: images that were to be, but cannot be decoded or are too large for WebP: copied as they are.
+        unchangeable_images: those that were to be, but cannot be decoded or are too large for WebP: copied as they are.
     """
 
     processed_count: int
@@ -61,7 +64,9 @@ class ReshardReport:
     job_digest: str = ""
     shuffle_seed: int | None = None
     lost: int = 0
+    unknown: int = 0
     damaged_shards: list[str] = field(default_factory=list)
+    damaged_logs: list[str] = field(default_factory=list)
     foreign: int = 0
     foreign_examples: list[str] = field(default_factory=list)
     changed_images: int = 0
@@ -91,11 +96,13 @@ class ReshardReport:
         if self.repeated_count:
             notes.append(f"{self.repeated_count} more samples than uids were written: some pool samples share a uid.")
         notes += [f"{count} samples of the pool were skipped: {reason}." for reason, count in self.skipped.items()]
+        if self.unknown and self.not_found:
+            notes.append(
+                f"{self.unknown} of the skipped samples, whose uids no log tells, may be among those not found."
+            )
         if self.lost:
             notes.append(f"{self.lost} entries of the subset are lost: their samples have no readable json.")
-        notes += self.damaged_shards[:5]
-        if len(self.damaged_shards) > 5:
-            notes.append(f"{len(self.damaged_shards) - 5} more shards are damaged.")
+        notes += _first_of(self.damaged_shards, "shards") + _first_of(self.damaged_logs, "logs")
         if self.unchangeable_images:
             notes.append(
                 f"{self.unchangeable_images} images cannot be decoded, or are too large for WebP: copied as they are."
@@ -109,3 +116,7 @@ class ReshardReport:
                 f"{len(self.miscounted_shards)} shards hold another number of samples than their stats: {names}."
             )
         return notes
+
+
+def _first_of(damage: list[str], what: str) -> list[str]:
+    return damage[:5] + [f"{len(damage) - 5} more {what} are damaged."] * (len(damage) > 5)

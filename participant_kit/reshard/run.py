@@ -160,7 +160,9 @@ def _count(run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, miss
         input_digest="",
         shuffle_seed=run.options.shuffle_seed,
         lost=sum(entry["lost"] for entry in indexed.values()),
+        unknown=sum(entry["unknown"] for entry in indexed.values()),
         damaged_shards=[entry["damage"] for entry in indexed.values() if entry["damage"] is not None],
+        damaged_logs=[entry["log_damage"] for entry in indexed.values() if entry["log_damage"] is not None],
         **missing,
     )
 

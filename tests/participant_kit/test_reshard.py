@@ -181,7 +181,8 @@ def test_samples_that_cannot_be_looked_up_are_counted_by_reason(tmp_path: Path) 
     assert (report.processed_count, report.output_count, report.not_found) == (1, 1, 2)
     assert report.gaps == [[1, 1]]
     assert report.miscounted_shards == ["00000000.tar"]
-    assert len(report.warnings) == 7
+    assert report.unknown == 7
+    assert len(report.warnings) == 8
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -193,7 +194,13 @@ def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: 
     subset = write_subset(tmp_path / "s.npy", ["1", "2", "2", "3"])
     if indexed:
         build_index(pool)
-    assert reshard(pool, tmp_path / "a", subset, options=Options(tolerate=1)).lost == 1  # the json that breaks off
+    without_log = reshard(pool, tmp_path / "a", subset, options=Options(tolerate=1))
+    assert (without_log.lost, without_log.unknown, without_log.not_found) == (
+        1,
+        2,
+        3,
+    )  # the json that breaks off is known
+    assert any("2 of the skipped samples" in warning for warning in without_log.warnings)
     log = {"key": ["000", "001", "002", "003"], "uid": [f"{n:032x}" for n in (1, 2, 3, 9)]}
     pq.write_table(pa.table(log), pool / "00000000.parquet")
     with pytest.raises(DataFormatError, match=r"3 entries of .* whose json cannot be read"):
@@ -201,6 +208,23 @@ def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: 
     report = reshard(pool, tmp_path / "out", subset, options=Options(tolerate=3))
     assert (report.lost, report.output_count, report.not_found) == (3, 1, 3)
     assert report.skipped == {"malformed json": 1, "no json member": 2}
+    assert report.unknown == 0
+
+
+@pytest.mark.parametrize("content", ["no parquet", "no uid", "numbers", "empty"])
+def test_a_damaged_log_is_named_and_as_good_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pool").mkdir()
+    write_shard(tmp_path / "pool", 0, [Sample("000", {"json": b'{"uid": "1"}'}), Sample("001", {"jpg": b"2"})])
+    subset, log = write_subset(tmp_path / "s.npy", ["1", "2"]), tmp_path / "pool" / "00000000.parquet"
+    if content in {"no uid", "numbers"}:
+        pq.write_table(pa.table({"key": ["001"], "uid": ["no hex"] if content == "no uid" else [2]}), log)
+    else:
+        log.write_bytes(b"" if content == "empty" else b"PAR1" + b"x" * 100)
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    assert (report.lost, report.unknown, report.output_count, report.not_found) == (0, 1, 1, 1)
+    (warning,) = report.damaged_logs
+    assert re.match(r"The log .*00000000\.parquet is damaged \(.+\): which of the 1 samples without", warning)
+    assert warning in report.warnings
 
 
 # --- the pool's index -----------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from competition.data.shards import SHARD_FORMAT, STATS_FORMAT, Shard, expected_
 from competition.data.tar import damaged
 from competition.data.tar_headers import MAX_NAME_BYTES, Bytes2D
 from competition.data.uids import UID_DIGITS, UidArray, uids_to_hex
-from competition.errors import DataFormatError
 from participant_kit.pools.index import PoolIndex, file_state
 from participant_kit.reshard.copying import MemberCopies, write_tar
 from participant_kit.reshard.images import EXTENSION, ChangedImages, ImageChange, change_images
@@ -170,8 +169,6 @@ def _members(gathered: Gathered) -> MemberCopies:
 def _names(digits: Bytes2D, copy: int, extension: str) -> Bytes2D:
     suffix = np.frombuffer(f"-{copy}.{extension}".encode(), dtype=np.uint8)
     width = UID_DIGITS + len(suffix)
-    if width > MAX_NAME_BYTES:
-        raise DataFormatError(f"The extension {extension[:60]!r} is too long for a member of a shard.")
     names = np.zeros((len(digits), MAX_NAME_BYTES), dtype=np.uint8)
     names[:, :UID_DIGITS], names[:, UID_DIGITS:width] = digits, suffix
     return names

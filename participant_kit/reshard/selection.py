@@ -16,9 +16,12 @@ from competition.data.sample_table import SampleTable, Texts, scan_ranges
 from competition.data.sample_uids import MALFORMED, read_uids, well_formed
 from competition.data.shards import Shard, scan_samples
 from competition.data.tar import Buffer, damaged, open_tar
-from competition.data.uids import UidArray, count_in, load_subset, parse_uids
+from competition.data.tar_headers import MAX_NAME_BYTES
+from competition.data.uids import UID_DIGITS, UidArray, count_in, load_subset, parse_uids
 from competition.errors import DataFormatError
 from participant_kit.pools.index import IndexedShard, scan_shard
+
+TOO_LONG = "extension too long"
 
 _IN_MEMORY = 1 << 22
 """Entries up to which a subset is searched in memory; a larger one stays on disk, where a search touches few pages."""
@@ -74,13 +77,30 @@ def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Fou
             table = table.take(np.flatnonzero(sound))
         unread = _look_up_in_log(shard, buffer, content.unread, subset)
     skipped = Counter(content.skipped)
-    rows_of_malformed, malformed = rows[~sound], int((~sound).sum())
-    if malformed:
-        skipped[MALFORMED] += malformed
+    lost = int(copies[rows[~sound]].sum()) + unread.lost
     rows = rows[sound]
+    fitting = _names_fit(table, copies[rows])
+    for reason, count in ((MALFORMED, int((~sound).sum())), (TOO_LONG, int((~fitting).sum()))):
+        if count:
+            skipped[reason] += count
+    processed = len(content.uids) - int((~sound).sum()) - int((~fitting).sum())
+    if not fitting.all():
+        rows, table = rows[fitting], table.take(np.flatnonzero(fitting))
     selection = Selection(content.uids[rows], copies[rows], table)
-    lost = int(copies[rows_of_malformed].sum()) + unread.lost
-    return Found(selection, len(content.uids) - malformed, skipped, lost, unread.unknown, content.damage, unread.damage)
+    return Found(selection, processed, skipped, lost, unread.unknown, content.damage, unread.damage)
+
+
+def _names_fit(table: SampleTable, copies: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each sample: a tar's header has room for ``<uid>-<copy>.<extension>`` of all its members and copies."""
+    lengths = np.array([len(extension.encode()) for extension in table.extensions], dtype=np.int64)
+    fixed = UID_DIGITS + len("-.")
+    if fixed + len(str(copies.max(initial=1) - 1)) + lengths.max(initial=0) <= MAX_NAME_BYTES:
+        return np.ones(len(copies), dtype=bool)
+    room = MAX_NAME_BYTES - fixed - np.char.str_len((copies - 1).astype(np.str_))
+    samples = np.repeat(np.arange(len(copies)), np.diff(table.firsts))
+    fitting = np.ones(len(copies), dtype=bool)
+    fitting[samples[lengths[table.kinds] > room[samples]]] = False
+    return fitting
 
 
 def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> tuple[SampleTable, Texts]:

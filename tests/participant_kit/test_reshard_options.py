@@ -211,6 +211,27 @@ def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: 
     assert report.unknown == 0
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_sample_with_an_extension_too_long_for_its_new_name_is_skipped_and_counted(
+    tmp_path: Path, indexed: bool
+) -> None:
+    (tmp_path / "pool").mkdir()
+    samples = [
+        Sample(f"{number}", {"json": b'{"uid": "%d"}' % number, "x" * length: b"1"})
+        for number, length in enumerate((65, 66, 64, 65, 65), start=1)
+    ]
+    write_shard(tmp_path / "pool", 0, samples)
+    if indexed:
+        build_index(tmp_path / "pool")
+    subset = write_subset(tmp_path / "s.npy", ["1", "2", "2", *["3"] * 11, *["4"] * 11])  # the 11th copy is number 10
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    assert report.skipped == {"extension too long": 2}
+    assert (report.processed_count, report.output_count, report.not_found, report.lost) == (3, 12, 13, 0)
+    assert report.miscounted_shards == []
+    assert Counter(key[31] for key in keys(tmp_path / "out")) == {"1": 1, "3": 11}
+    assert max(len(name) for s in read_samples(tmp_path / "out" / "00000000.tar") for name in s.members) == 65
+
+
 @pytest.mark.parametrize("content", ["no parquet", "no uid", "numbers", "empty"])
 def test_a_damaged_log_is_named_and_as_good_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "pool").mkdir()

@@ -34,7 +34,10 @@ def command(
         int | None, typer.Option("--shuffle-seed", min=0, help="Shuffle all samples; default: the pool's order.")
     ] = None,
     tolerate: Annotated[
-        int, typer.Option("--tolerate", min=0, help="Damaged shards and lost samples that do not fail the run.")
+        int,
+        typer.Option(
+            "--tolerate", min=0, help="Damaged shards, lost samples and foreign uids that do not fail the run."
+        ),
     ] = 0,
     blur: Annotated[bool, typer.Option("--blur", help="Blur the faces that the json of a sample names.")] = False,
     quality: Annotated[
@@ -81,6 +84,8 @@ def _show(console: Console, report: ReshardReport, input_dir: str, output_dir: s
         "subset uids not found": f"{report.not_found:,}",
         "folder": output_dir,
     }
+    if report.changed_images or report.unchangeable_images:
+        shown["images changed"] = f"{report.changed_images:,}"
     console.pairs(report.as_json(), shown)
     for warning in report.warnings:
         console.note(f"Warning: {warning}")

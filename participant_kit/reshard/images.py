@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EXTENSION = "webp"
 _IMAGES = ("jpg", "jpeg", "png", EXTENSION)
+_LONGEST_EDGE = 16_383
+"""Pixels, of WebP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,15 @@ class ImageChange:
 
 
 class ChangedImages(NamedTuple):
-    """Members with new content: index of the member, and where its content lies in the spill file (int64 each)."""
+    """Members with new content: index of the member, and where its content lies in the spill file (int64 each).
+
+    ``unchangeable`` images cannot be decoded, or be written as WebP.
+    """
 
     members: NDArray[np.int64]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    undecodable: int
+    unchangeable: int
 
 
 def change_images(
@@ -62,7 +67,7 @@ def change_images(
         paths: tars.
         spill: written; holds all changed images.
     """
-    members, offsets, sizes, undecodable = [], [], [], 0
+    members, offsets, sizes, unchangeable = [], [], [], 0
     found = [table.member(extension) for extension in _IMAGES]
     described = table.member("json")
     with storage_errors("writing", spill), spill.open("wb") as stream:
@@ -74,14 +79,14 @@ def change_images(
                 continue
             content = _changed(_payload(table, member, source), boxes, change.quality)
             if content is None:
-                undecodable += 1
+                unchangeable += 1
                 continue
             members.append(member)
             offsets.append(stream.tell())
             sizes.append(len(content))
             stream.write(content + bytes(-len(content) % BLOCK))
     rows, places, lengths = (np.array(column, dtype=np.int64) for column in (members, offsets, sizes))
-    return ChangedImages(rows, places, lengths, undecodable)
+    return ChangedImages(rows, places, lengths, unchangeable)
 
 
 def _payload(table: SampleTable, member: int, source: Path) -> bytes:
@@ -103,7 +108,7 @@ def _is_box(box: Any) -> bool:
 
 
 def _changed(data: bytes, boxes: list[list[float]], quality: int) -> bytes | None:
-    """The image as WebP, with these boxes blurred; ``None`` when it cannot be decoded."""
+    """The image as WebP, with these boxes blurred; ``None`` when it cannot be decoded or is too large for WebP."""
     from PIL import Image
 
     from competition.evaluation.images import ImageDecodingError, decode_rgb
@@ -111,6 +116,8 @@ def _changed(data: bytes, boxes: list[list[float]], quality: int) -> bytes | Non
     try:
         image: Image.Image = decode_rgb(data)
     except ImageDecodingError:
+        return None
+    if max(image.size) > _LONGEST_EDGE:
         return None
     if boxes:
         image = Image.fromarray(blur_boxes(np.asarray(image), boxes))

@@ -18,7 +18,8 @@ class Options:
         first_shard: number of the first pool shard that is used.
         num_shards: how many shard numbers from there on are used; ``None``: all.
         shuffle_seed: shuffle all samples with this seed; ``None``: keep the pool's order.
-        tolerate: how many faults (damaged shards, entries whose sample has no readable json) are only reported.
+        tolerate: how many faults (damaged shards, entries whose sample has no readable json, uids that are foreign to
+            the pool) are only reported.
         change: what happens to images; ``None``: nothing.
         digests: note every output shard's BLAKE3 in the manifest.
         overwrite: first remove what an earlier reshard left in the output folder.

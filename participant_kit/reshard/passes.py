@@ -18,7 +18,6 @@ from competition.data.shards import SHARD_FORMAT, STATS_FORMAT, Shard, expected_
 from competition.data.tar import damaged
 from competition.data.tar_headers import MAX_NAME_BYTES, Bytes2D
 from competition.data.uids import UID_DIGITS, UidArray, uids_to_hex
-from competition.errors import DataFormatError
 from participant_kit.pools.index import PoolIndex, file_state
 from participant_kit.reshard.copying import MemberCopies, write_tar
 from participant_kit.reshard.images import EXTENSION, ChangedImages, ImageChange, change_images
@@ -69,7 +68,9 @@ def index_shard(job: Job, index: PoolIndex | None, shard: Shard) -> dict[str, An
         "copies": int(found.selection.copies.sum()),
         "skipped": dict(found.skipped),
         "lost": found.lost,
+        "unknown": found.unknown,
         "damage": found.damage,
+        "log_damage": found.log_damage,
         "expected": expected_samples(shard),
     }
 
@@ -78,10 +79,11 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     """Runs in a worker: write an output shard and its stats; ``states`` are those of the pool shards in pass one."""
     gathered = _gather(job, plan, states, number)
     spill = job.work_dir / f"{number}.images"
-    undecodable = 0
+    changed_images = unchangeable = 0
     if job.change is not None:
         changed = change_images(job.change, gathered.table, gathered.sources, gathered.paths, spill)
-        gathered, undecodable = _with_images(gathered, changed, spill), changed.undecodable
+        gathered = _with_images(gathered, changed, spill)
+        changed_images, unchangeable = len(changed.members), changed.unchangeable
     members = _members(gathered)
     path = job.output_dir / SHARD_FORMAT.format(number)
     with atomic_writer(path, synced=False) as stream:
@@ -93,7 +95,13 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
     write_bytes(
         job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
     )
-    return {"samples": count, "bytes": size, "blake3": digest, "undecodable": undecodable}
+    return {
+        "samples": count,
+        "bytes": size,
+        "blake3": digest,
+        "changed_images": changed_images,
+        "unchangeable_images": unchangeable,
+    }
 
 
 class Gathered(NamedTuple):
@@ -161,8 +169,6 @@ def _members(gathered: Gathered) -> MemberCopies:
 def _names(digits: Bytes2D, copy: int, extension: str) -> Bytes2D:
     suffix = np.frombuffer(f"-{copy}.{extension}".encode(), dtype=np.uint8)
     width = UID_DIGITS + len(suffix)
-    if width > MAX_NAME_BYTES:
-        raise DataFormatError(f"The extension {extension[:60]!r} is too long for a member of a shard.")
     names = np.zeros((len(digits), MAX_NAME_BYTES), dtype=np.uint8)
     names[:, :UID_DIGITS], names[:, UID_DIGITS:width] = digits, suffix
     return names

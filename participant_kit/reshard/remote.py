@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from competition.data.atomic import atomic_writer, make_folder, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, Needs, Workers, engine_of
 from competition.data.journal import Journal
+from competition.data.lock import folder_lock
+from competition.data.shards import Shard, ShardListing, list_shards
 from competition.data.tar import open_tar
 from competition.data.uids import load_subset
 from competition.errors import DataFormatError, StorageError, UsageError
@@ -40,16 +43,20 @@ from participant_kit.pools.index import (
     scan_shard,
     write_index,
 )
+from participant_kit.reshard.faults import refuse_faults
+from participant_kit.reshard.finished import Finished, PoolState
 from participant_kit.reshard.options import DEFAULTS, Options
-from participant_kit.reshard.output import META
+from participant_kit.reshard.output import MANIFEST, META, SAMPLE_IDS, SIZES
 from participant_kit.reshard.report import ReshardReport
-from participant_kit.reshard.run import reshard
+from participant_kit.reshard.run import chosen_shards, reshard
 from participant_kit.reshard.selection import count_copies
 
 _GAP = 1 << 16
 """Bytes between two samples that are fetched along, since another request would take longer."""
 
 _REQUEST = 64
+_VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
+"""What file systems say of a file that changes with its content."""
 
 
 def reshard_anywhere(
@@ -64,29 +71,45 @@ def reshard_anywhere(
     """``reshard`` where pool and output may be URLs, for instance ``s3://bucket/pool/shards`` or ``memory://pool``.
 
     Raises:
-        UsageError: a protocol is unknown or its package is missing, or the output holds something else.
+        UsageError: a protocol is unknown or its package is missing, the output holds something else, or another process
+            does the same.
         StorageError: something remote cannot be read or written.
         DataFormatError, EngineError: as ``reshard``.
     """
     input_dir, output_dir, subset_path = _local(source), _local(target), Path(subset)
     if input_dir is not None and output_dir is not None:
         return reshard(input_dir, output_dir, subset_path, workers, shard_size, progress, options)
-    job = json.dumps([source, target, options.digest(file_sha256(load_path(subset_path)), shard_size)])
+    digest = options.digest(file_sha256(load_path(subset_path)), shard_size)
+    job = json.dumps([source, target, digest])
     scratch = Path(tempfile.gettempdir()) / f"datacup-reshard-{hashlib.sha256(job.encode()).hexdigest()[:16]}"
     engine = engine_of(workers)
+    pool = None if input_dir is not None else _RemotePool.open(source)
     remote_output = None if output_dir is not None else _open(target)
+    replaced: list[str] = []
     if remote_output is not None:
-        found = remote_output.check_usable(scratch / "out", json.loads(job)[2])
+        found, replaced = remote_output.find(scratch / "out", digest, _state(pool, input_dir or Path(source), options))
         if found is not None:
+            refuse_faults(found, options.tolerate, subset_path)
             return found
-    if input_dir is None:
-        input_dir = scratch / "pool"
-        _fetch(_open(source), input_dir, subset_path, engine, progress)
-    report = reshard(input_dir, output_dir or scratch / "out", subset_path, workers, shard_size, progress, options)
-    if remote_output is not None:
-        remote_output.send(scratch / "out", engine, progress)
-    shutil.rmtree(scratch, ignore_errors=True)
+    make_folder(scratch)
+    with folder_lock(scratch, "runs the same reshard", "TMPDIR"):
+        if pool is not None:
+            input_dir = scratch / "pool"
+            _fetch(pool, input_dir, subset_path, engine, progress)
+        shards, out = input_dir or Path(source), output_dir or scratch / "out"
+        report = reshard(shards, out, subset_path, workers, shard_size, progress, options)
+        if remote_output is not None:
+            remote_output.remove(replaced)
+            remote_output.send(out, engine, progress)
+        shutil.rmtree(scratch, ignore_errors=True)
     return report
+
+
+def _state(pool: _RemotePool | None, input_dir: Path, options: Options) -> PoolState:
+    """The state of the shards that are used, of a remote pool or of a folder."""
+    listing = list_shards(input_dir) if pool is None else pool.listing()
+    shards = chosen_shards(listing, options).shards
+    return PoolState.of({each.name: pool.states[each.name] if pool else file_state(each.path) for each in shards})
 
 
 def load_path(path: Path) -> Path:
@@ -136,41 +159,71 @@ class _Remote:
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file, by name; empty where there is no such folder."""
+    def states(self) -> dict[str, list[int]]:
+        """Bytes and version of every file, by name; empty where there is no such folder."""
         with _remote_errors("listing", self.url):
             try:
+                self.system.invalidate_cache()
                 entries = self.system.ls(self.root, detail=True)
             except FileNotFoundError:
                 return {}
         files = [entry for entry in entries if entry["type"] == "file"]
-        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in files}
+        return {entry["name"].rpartition("/")[2]: [entry["size"], _version(entry)] for entry in files}
+
+    def read(self, name: str) -> bytes:
+        """A small file's content; empty where it is absent."""
+        with _remote_errors("reading", f"{self.url}/{name}"):
+            try:
+                content: bytes = self.system.cat_file(self.path(name))
+            except FileNotFoundError:
+                return b""
+        return content
 
     def get(self, name: str, path: Path) -> None:
         """Fetch a file; it appears whole."""
         with atomic_writer(path, synced=False) as stream, _remote_errors("reading", f"{self.url}/{name}"):
             self.system.get_file(self.path(name), stream.name)
 
-    def check_usable(self, folder: Path, digest: str) -> ReshardReport | None:
-        """Only what an earlier run of the job sent may lie at the output; returns the report of a finished one."""
-        present = self.sizes()
-        if META in present:
-            with _remote_errors("reading", self.url):
-                meta = json.loads(self.system.cat_file(self.path(META)))
-            if meta.get("job_digest") == digest:
-                return ReshardReport(**{field.name: meta[field.name] for field in fields(ReshardReport)})
+    def find(self, folder: Path, digest: str, pool: PoolState) -> tuple[ReshardReport | None, list[str]]:
+        """The report of a finished run of the job for the pool as it is; else the files there that a new one replaces.
+
+        Raises:
+            UsageError: something else lies there than such a run, or an unfinished one, whose files are in ``folder``.
+        """
+        present = {name: state[0] for name, state in self.states().items()}
         ours = {path.name for path in folder.glob("*")} if (folder / META).exists() else set()
-        if not set(present) <= ours:
-            raise UsageError(f"The output {self.url} is not empty.", hint="Choose another place.")
-        return None
+        replaced: list[str] = []
+        finished = Finished.read(self.read(META), self.read(MANIFEST), digest) if META in present else None
+        if finished is not None:
+            whole = all(present.get(name) == size for name, size in finished.sizes.items())
+            if whole and finished.of(pool):
+                return finished.report, []
+            if finished.faulty or finished.of(pool):
+                stats = [f"{name.removesuffix('.tar')}_stats.json" for name in finished.sizes]
+                replaced = [
+                    name for name in (*finished.sizes, *stats, SIZES, SAMPLE_IDS, MANIFEST, META) if name in present
+                ]
+        if not set(present) <= ours | set(replaced):
+            raise UsageError(
+                f"The output {self.url} is not empty.",
+                hint="Choose another place. A finished reshard of a pool that has changed since must be removed first.",
+            )
+        return None, replaced
+
+    def remove(self, names: list[str]) -> None:
+        """Remove files one by one, in order."""
+        for name in names:
+            with _remote_errors("removing", f"{self.url}/{name}"):
+                self.system.rm_file(self.path(name))
 
     def send(self, folder: Path, engine: Engine, progress: ProgressHook | None) -> None:
         """Copy the files of a finished output there, ``meta.json`` last."""
-        paths = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != META}
+        files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+        paths = {path.name: path for path in files if path.name != META}
         with _remote_errors("writing", self.url):
             self.system.makedirs(self.root, exist_ok=True)
-        present = self.sizes()
-        left = {name: path for name, path in paths.items() if present.get(name) != path.stat().st_size}
+        present = self.states()
+        left = {name: path for name, path in paths.items() if present.get(name, [-1])[0] != path.stat().st_size}
         engine.map(self._put, left, stage="sending shards", needs=Needs(threads=True), progress=progress)
         self._put(folder / META)
 
@@ -183,39 +236,75 @@ class _Remote:
         return sent
 
 
-def _fetch(remote: _Remote, folder: Path, subset: Path, engine: Engine, progress: ProgressHook | None) -> None:
+def _version(entry: Mapping[str, Any]) -> int:
+    """Stands for a remote file's version as the time of the last change of its copy: whole seconds, in nanoseconds."""
+    said = json.dumps([str(entry.get(key)) for key in _VERSIONS])
+    return int(hashlib.sha256(said.encode()).hexdigest()[:7], 16) * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class _RemotePool:
+    """The shards of a pool behind a URL, and the other files beside them, with their states."""
+
+    folder: _Remote
+    states: Mapping[str, list[int]]
+
+    @classmethod
+    def open(cls, url: str) -> _RemotePool:
+        """Raises ``DataFormatError`` when no shard is there."""
+        folder = _open(url)
+        pool = cls(folder, folder.states())
+        if not pool.names:
+            raise DataFormatError(f"{url} holds no shard (*.tar).", hint="Point to the `shards` folder of a pool.")
+        return pool
+
+    @property
+    def names(self) -> list[str]:
+        """Of the shards, in order."""
+        return sorted(name for name in self.states if name.endswith(".tar") and not name.startswith("."))
+
+    def listing(self) -> ShardListing:
+        """The shards as ``list_shards`` lists those of a folder; gaps are not looked for."""
+        stems = [name.removesuffix(".tar") for name in self.names]
+        numbers = [int(stem) if stem.isascii() and stem.isdigit() else None for stem in stems]
+        shards = (Shard(Path(name), number) for name, number in zip(self.names, numbers, strict=True))
+        return ShardListing(Path(self.folder.url), tuple(shards), ())
+
+
+def _fetch(pool: _RemotePool, folder: Path, subset: Path, engine: Engine, progress: ProgressHook | None) -> None:
     """Make ``folder`` a pool that has the selected samples of a remote one, each at its place, and their index."""
-    sizes = remote.sizes()
-    names = sorted(name for name in sizes if name.endswith(".tar") and not name.startswith("."))
-    if not names:
-        raise DataFormatError(f"{remote.url} holds no shard (*.tar).", hint="Point to the `shards` folder of a pool.")
+    states = pool.states
     make_folder(folder / "rows")
     work = folder / "rows"
     journal = Journal(work / "fetched.jsonl", file_sha256(subset), synced=False)
-    for name, entry in journal.completed.items():
+    for name in journal.completed:
         path = folder / name
-        if (
-            name not in sizes
-            or not path.exists()
-            or [sizes[name], file_state(path)] != [entry["bytes"], entry["state"]]
-        ):
+        if not path.exists() or states.get(name) != file_state(path):
             journal.forget(name)
-    if len(journal.completed) < len(names) and INDEX_NAME in sizes:
+    if len(journal.completed) < len(pool.names) and INDEX_NAME in states:
         make_folder(folder / "given")
-        remote.get(INDEX_NAME, folder / "given" / INDEX_NAME)
+        pool.folder.get(INDEX_NAME, folder / "given" / INDEX_NAME)
     index = load_index(folder / "given")
-    tasks = {name: (name, sizes[name]) for name in names}
-    fetch = partial(_fetch_shard, remote, folder, subset, index, frozenset(sizes))
+    tasks = {name: (name, states[name]) for name in pool.names}
+    fetch = partial(_fetch_shard, pool.folder, folder, subset, index, frozenset(states))
     done = engine.map(
         fetch, tasks, stage="fetching shards", needs=Needs(threads=True), journal=journal, progress=progress
     )
+    for path in folder.glob("*.tar"):
+        if path.name not in done:  # of an earlier state of the pool
+            path.unlink()
     write_index(folder / INDEX_NAME, work, done)
 
 
 def _fetch_shard(
-    remote: _Remote, folder: Path, subset: Path, index: PoolIndex | None, present: frozenset[str], task: tuple[str, int]
+    remote: _Remote,
+    folder: Path,
+    subset: Path,
+    index: PoolIndex | None,
+    present: frozenset[str],
+    task: tuple[str, list[int]],
 ) -> dict[str, Any]:
-    name, size = task
+    name, (size, version) = task
     path, stem = folder / name, name.removesuffix(".tar")
     if f"{stem}_stats.json" in present:
         remote.get(f"{stem}_stats.json", folder / f"{stem}_stats.json")
@@ -233,7 +322,9 @@ def _fetch_shard(
         found = _fetch_whole(remote, name, path, uids)
     if len(found.unread) and f"{stem}.parquet" in present:
         remote.get(f"{stem}.parquet", folder / f"{stem}.parquet")
-    return {"bytes": size, "state": file_state(path), **save_rows(folder / "rows" / f"{name}.npy", found)}
+    with storage_errors("writing", path):
+        os.utime(path, ns=(version, version))
+    return {"state": file_state(path), **save_rows(folder / "rows" / f"{name}.npy", found)}
 
 
 def _fetch_whole(remote: _Remote, name: str, path: Path, uids: NDArray[np.void]) -> IndexedShard:
@@ -247,7 +338,8 @@ def _fetch_whole(remote: _Remote, name: str, path: Path, uids: NDArray[np.void])
             stream.write(buffer[start:stop])
         stream.truncate(len(buffer))
     whole.unlink()
-    return found
+    damage = None if found.damage is None else found.damage.replace(str(whole), f"{remote.url}/{name}")
+    return replace(found, damage=damage)
 
 
 def _spans(found: IndexedShard, wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -35,8 +35,14 @@ class ReshardReport:
         job_digest: sha256 over version, subset and options: equal jobs on equal pools give equal shards.
         shuffle_seed: of the shuffle, if there was one.
         lost: entries of the subset whose sample is in the pool but has no readable json, as far as that is known.
+        unknown: pool samples without uid of which no log of img2dataset beside the shard tells it: they may be among
+            those not found, and do not count as lost.
         damaged_shards: what is wrong with pool shards that were used up to their damage.
-        undecodable_images: images that were to be changed but cannot be decoded, and were copied as they are.
+        damaged_logs: what is wrong with logs of img2dataset that would have told the uids of samples without json.
+        foreign: distinct uids of the subset that not even the pool's metadata know, where these lie beside the shards.
+        foreign_examples: the first five of them.
+        changed_images: images (copies included) that were blurred or encoded anew.
+        unchangeable_images: those that were to be, but cannot be decoded or are too large for WebP: copied as they are.
     """
 
     processed_count: int
@@ -58,13 +64,18 @@ class ReshardReport:
     job_digest: str = ""
     shuffle_seed: int | None = None
     lost: int = 0
+    unknown: int = 0
     damaged_shards: list[str] = field(default_factory=list)
-    undecodable_images: int = 0
+    damaged_logs: list[str] = field(default_factory=list)
+    foreign: int = 0
+    foreign_examples: list[str] = field(default_factory=list)
+    changed_images: int = 0
+    unchangeable_images: int = 0
 
     @property
     def faults(self) -> int:
-        """What counts against ``tolerate``: damaged shards, and entries that are known to be lost."""
-        return len(self.damaged_shards) + self.lost
+        """What counts against ``tolerate``: damaged shards, entries that are known to be lost, and foreign uids."""
+        return len(self.damaged_shards) + self.lost + self.foreign
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -79,16 +90,23 @@ class ReshardReport:
             notes.append(
                 f"{self.not_found} of {self.subset_size} uids are not in the pool's shards (first: {examples})."
             )
+        if self.foreign:
+            examples = ", ".join(self.foreign_examples)
+            notes.append(f"{self.foreign} of them are not in the pool's metadata either (first: {examples}).")
         if self.repeated_count:
             notes.append(f"{self.repeated_count} more samples than uids were written: some pool samples share a uid.")
         notes += [f"{count} samples of the pool were skipped: {reason}." for reason, count in self.skipped.items()]
+        if self.unknown and self.not_found:
+            notes.append(
+                f"{self.unknown} of the skipped samples, whose uids no log tells, may be among those not found."
+            )
         if self.lost:
             notes.append(f"{self.lost} entries of the subset are lost: their samples have no readable json.")
-        notes += self.damaged_shards[:5]
-        if len(self.damaged_shards) > 5:
-            notes.append(f"{len(self.damaged_shards) - 5} more shards are damaged.")
-        if self.undecodable_images:
-            notes.append(f"{self.undecodable_images} images cannot be decoded and were copied as they are.")
+        notes += _first_of(self.damaged_shards, "shards") + _first_of(self.damaged_logs, "logs")
+        if self.unchangeable_images:
+            notes.append(
+                f"{self.unchangeable_images} images cannot be decoded, or are too large for WebP: copied as they are."
+            )
         if self.gaps:
             runs = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.gaps[:5])
             notes.append(f"Shard numbers are missing in the pool: {runs}{', ...' if len(self.gaps) > 5 else ''}.")
@@ -98,3 +116,7 @@ class ReshardReport:
                 f"{len(self.miscounted_shards)} shards hold another number of samples than their stats: {names}."
             )
         return notes
+
+
+def _first_of(damage: list[str], what: str) -> list[str]:
+    return damage[:5] + [f"{len(damage) - 5} more {what} are damaged."] * (len(damage) > 5)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.data.atomic import storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine, LocalEngine, Needs, Workers, engine_of
 from competition.data.journal import Journal
@@ -20,9 +21,11 @@ from competition.data.uids import UidArray, contained_in, load_subset, multiplic
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.index import file_state, load_index
-from participant_kit.reshard.foreign import refuse_foreign
+from participant_kit.reshard.faults import refuse_faults
+from participant_kit.reshard.finished import PoolState
+from participant_kit.reshard.foreign import find_foreign
 from participant_kit.reshard.options import DEFAULTS, Options
-from participant_kit.reshard.output import finish, prepare_output
+from participant_kit.reshard.output import META, finish, locked_output, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
 from participant_kit.reshard.plan import plan_output
 from participant_kit.reshard.report import ReshardReport
@@ -56,45 +59,57 @@ def reshard(
         options: the rarer choices.
 
     Raises:
-        UsageError: the output folder holds something else, or a number is out of range.
-        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, a uid is foreign to the
-            pool (see ``refuse_foreign``), or there are more faults than tolerated (a damaged tar is named with its
-            byte; the other shards' work is kept).
+        UsageError: the output folder holds something else, another process is at work there, or a number is out of
+            range.
+        DataFormatError: the subset is unsorted, empty or malformed, no uid of it has a sample, or there are more faults
+            than tolerated: damaged tars (named with the byte; the other shards' work is kept), lost entries, uids that
+            are foreign to the pool (see ``find_foreign``).
         StorageError: the disk is full, or a path cannot be read or written; finished shards are kept.
         EngineError: a worker died on every attempt.
     """
     if shard_size < 1:
         raise UsageError(f"The shard size is {shard_size}; it must be at least 1.")
-    engine = engine_of(workers)
     subset = load_subset(subset_path)
     if not len(subset):
         raise DataFormatError(f"Subset {subset_path} holds no uids.", hint="Choose a less strict filter.")
-    listing = _chosen(list_shards(input_dir), options)
+    listing = chosen_shards(list_shards(input_dir), options)
     subset_sha256 = file_sha256(subset_path)
     job = Job(
         input_dir, output_dir, subset_path, options.digest(subset_sha256, shard_size), options.change, options.digests
     )
     states = {shard.name: file_state(shard.path) for shard in listing.shards}
-    input_digest = digest_of([[name, state[0]] for name, state in states.items()])
-    finished = prepare_output(job, input_digest, overwrite=options.overwrite)
-    if finished is not None:
-        return finished
     small = sum(state[0] for state in states.values()) < _THREADS_BELOW
-    run = _Run(job, listing, options, shard_size, engine, Needs(threads=small), progress)
+    run = _Run(job, listing, options, shard_size, engine_of(workers), Needs(threads=small), progress)
+    with locked_output(job):
+        return _in_output(run, states, subset, subset_sha256)
+
+
+def _in_output(run: _Run, states: dict[str, list[int]], subset: UidArray, subset_sha256: str) -> ReshardReport:
+    """The run, in an output folder where nobody else is at work."""
+    job, options = run.job, run.options
+    pool = PoolState.of(states)
+    finished = prepare_output(job, pool, overwrite=options.overwrite)
+    if finished is not None:
+        refuse_faults(finished, options.tolerate, job.subset_path)
+        return finished
     indexed = run.index(states)
     report = replace(
-        _count(run, indexed, len(subset), *_missing(run, indexed, subset)),
+        _count(run, indexed, len(subset), _missing(run, indexed, subset)),
         subset_sha256=subset_sha256,
-        input_digest=input_digest,
+        input_digest=pool.digest,
         job_digest=job.digest,
     )
-    _refuse(run, report, options.tolerate)
+    if report.faults in {0, report.foreign} and (report.faults > options.tolerate or not report.output_count):
+        shutil.rmtree(job.work_dir)  # the subset is wrong: the folder stays usable for a better one
+    refuse_faults(report, options.tolerate, job.subset_path)
+    _refuse_nothing(run, report)
     written = run.write(indexed)
-    report = replace(report, undecodable_images=sum(shard["undecodable"] for shard in written.values()))
-    return finish(job, report, subset, written)
+    counts = {key: sum(shard[key] for shard in written.values()) for key in ("changed_images", "unchangeable_images")}
+    report = replace(report, **counts)
+    return finish(job, report, pool, subset, written)
 
 
-def _chosen(listing: ShardListing, options: Options) -> ShardListing:
+def chosen_shards(listing: ShardListing, options: Options) -> ShardListing:
     """The shards that the options leave."""
     if options.num_shards is None and not options.first_shard:
         return listing
@@ -108,22 +123,21 @@ def _chosen(listing: ShardListing, options: Options) -> ShardListing:
     return ShardListing(listing.directory, shards, gaps)
 
 
-def _missing(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> tuple[UidArray, int]:
-    """Distinct uids of the subset that no pool sample has, and how many entries they are. Foreign ones are refused."""
+def _missing(run: _Run, indexed: dict[str, dict[str, Any]], subset: UidArray) -> dict[str, Any]:
+    """Of the report: what it says about uids of the subset that no pool sample has."""
     unique, counts = multiplicities(subset)
     missing = ~contained_in(unique, run.found(indexed))
-    try:
-        refuse_foreign(unique[missing], run.job.subset_path, run.job.input_dir)
-    except DataFormatError:
-        shutil.rmtree(run.job.work_dir)  # the folder stays usable for a better subset
-        raise
-    return unique[missing], int(counts[missing].sum())
+    foreign = find_foreign(unique[missing], run.job.input_dir)
+    return {
+        "not_found": int(counts[missing].sum()),
+        "not_found_examples": uids_to_hex(unique[missing][:5]),
+        "foreign": len(foreign),
+        "foreign_examples": uids_to_hex(foreign[:5]),
+    }
 
 
-def _count(
-    run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, missing: UidArray, not_found: int
-) -> ReshardReport:
-    """The report, before anything is written. ``missing``: distinct uids without a sample, ``not_found`` entries."""
+def _count(run: _Run, indexed: dict[str, dict[str, Any]], subset_size: int, missing: dict[str, Any]) -> ReshardReport:
+    """The report, before anything is written; ``missing`` is a part of it."""
     output_count = sum(entry["copies"] for entry in indexed.values())
     skipped: Counter[str] = Counter()
     for entry in indexed.values():
@@ -135,9 +149,7 @@ def _count(
         shard_size=run.shard_size,
         subset_size=subset_size,
         subset_sha256="",
-        not_found=not_found,
-        not_found_examples=uids_to_hex(missing[:5]),
-        repeated_count=output_count + not_found - subset_size,
+        repeated_count=output_count + missing["not_found"] - subset_size,
         skipped=dict(sorted(skipped.items())),
         gaps=[list(gap) for gap in run.listing.gaps],
         miscounted_shards=[
@@ -148,26 +160,16 @@ def _count(
         input_digest="",
         shuffle_seed=run.options.shuffle_seed,
         lost=sum(entry["lost"] for entry in indexed.values()),
+        unknown=sum(entry["unknown"] for entry in indexed.values()),
         damaged_shards=[entry["damage"] for entry in indexed.values() if entry["damage"] is not None],
+        damaged_logs=[entry["log_damage"] for entry in indexed.values() if entry["log_damage"] is not None],
+        **missing,
     )
 
 
-def _refuse(run: _Run, report: ReshardReport, tolerate: int) -> None:
-    """Stop before anything is written when there are too many faults, or nothing to write."""
-    if report.faults > tolerate:
-        first = (
-            report.damaged_shards[0]
-            if report.damaged_shards
-            else f"{report.lost} entries of {run.job.subset_path} have a sample in the pool whose json cannot be read."
-        )
-        others = f" {report.faults - 1} more faults." if report.damaged_shards and report.faults > 1 else ""
-        raise DataFormatError(
-            first,
-            hint=f"Get the damaged shards again; then run the same command: finished work is kept. Or pass "
-            f"`--tolerate {report.faults}` to go on without what is lost.{others}",
-        )
+def _refuse_nothing(run: _Run, report: ReshardReport) -> None:
+    """Stop before anything is written when there is nothing to write."""
     if not report.output_count:
-        shutil.rmtree(run.job.work_dir)
         raise DataFormatError(
             f"None of the {report.subset_size} uids of {run.job.subset_path} is in the shards of {run.job.input_dir}.",
             hint="Was the subset made for another pool?",
@@ -225,6 +227,9 @@ class _Run:
             if not path.exists() or path.stat().st_size != written["bytes"]:
                 journal.forget(name)
         tasks = {SHARD_FORMAT.format(number): number for number in range(plan.output_shards)}
+        note_planned(job, len(tasks))
+        with storage_errors("removing", job.output_dir / META):
+            (job.output_dir / META).unlink(missing_ok=True)  # of a run of the pool before its repair
         idle = self.engine.workers // len(tasks) if isinstance(self.engine, LocalEngine) else 1
         lanes = max(1, idle)
         results = self.engine.map(
@@ -235,8 +240,5 @@ class _Run:
             journal=journal,
             progress=self.progress,
         )
-        for path in job.output_dir.glob("*.tar"):
-            if path.name not in results:  # of an earlier state of the pool, when more samples were selected
-                path.unlink()
-                path.with_name(f"{path.stem}_stats.json").unlink(missing_ok=True)
+        remove_shards(job, len(tasks))  # of an earlier state of the pool, when more samples were selected
         return results

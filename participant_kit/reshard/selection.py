@@ -16,8 +16,12 @@ from competition.data.sample_table import SampleTable, Texts, scan_ranges
 from competition.data.sample_uids import MALFORMED, read_uids, well_formed
 from competition.data.shards import Shard, scan_samples
 from competition.data.tar import Buffer, damaged, open_tar
-from competition.data.uids import UidArray, count_in, load_subset, parse_uids
+from competition.data.tar_headers import MAX_NAME_BYTES
+from competition.data.uids import UID_DIGITS, UidArray, count_in, load_subset, parse_uids
+from competition.errors import DataFormatError
 from participant_kit.pools.index import IndexedShard, scan_shard
+
+TOO_LONG = "extension too long"
 
 _IN_MEMORY = 1 << 22
 """Entries up to which a subset is searched in memory; a larger one stays on disk, where a search touches few pages."""
@@ -40,14 +44,18 @@ class Found:
         processed: samples that have a uid.
         skipped: samples without, by reason.
         lost: entries of the subset whose sample is here but cannot be looked up in the tar.
+        unknown: samples without, whose uid img2dataset's log does not tell either: they may be selected.
         damage: what is wrong with the tar; its samples up to there are found.
+        log_damage: what is wrong with the log, which is then as good as absent.
     """
 
     selection: Selection
     processed: int
     skipped: Counter[str]
     lost: int
+    unknown: int
     damage: str | None
+    log_damage: str | None
 
 
 def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Found:
@@ -67,14 +75,32 @@ def select(shard: Shard, indexed: IndexedShard | None, subset_path: Path) -> Fou
             table, texts = _at(buffer, shard, content, rows)
             sound = well_formed(buffer, table, np.arange(len(rows)), texts)
             table = table.take(np.flatnonzero(sound))
-        lost = int(copies[rows[~sound]].sum()) + _lost_without_uid(shard, buffer, content.unread, subset)
+        unread = _look_up_in_log(shard, buffer, content.unread, subset)
     skipped = Counter(content.skipped)
-    malformed = int((~sound).sum())
-    if malformed:
-        skipped[MALFORMED] += malformed
+    lost = int(copies[rows[~sound]].sum()) + unread.lost
     rows = rows[sound]
+    fitting = _names_fit(table, copies[rows])
+    for reason, count in ((MALFORMED, int((~sound).sum())), (TOO_LONG, int((~fitting).sum()))):
+        if count:
+            skipped[reason] += count
+    processed = len(content.uids) - int((~sound).sum()) - int((~fitting).sum())
+    if not fitting.all():
+        rows, table = rows[fitting], table.take(np.flatnonzero(fitting))
     selection = Selection(content.uids[rows], copies[rows], table)
-    return Found(selection, len(content.uids) - malformed, skipped, lost, content.damage)
+    return Found(selection, processed, skipped, lost, unread.unknown, content.damage, unread.damage)
+
+
+def _names_fit(table: SampleTable, copies: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each sample: a tar's header has room for ``<uid>-<copy>.<extension>`` of all its members and copies."""
+    lengths = np.array([len(extension.encode()) for extension in table.extensions], dtype=np.int64)
+    fixed = UID_DIGITS + len("-.")
+    if fixed + len(str(copies.max(initial=1) - 1)) + lengths.max(initial=0) <= MAX_NAME_BYTES:
+        return np.ones(len(copies), dtype=bool)
+    room = MAX_NAME_BYTES - fixed - np.char.str_len((copies - 1).astype(np.str_))
+    samples = np.repeat(np.arange(len(copies)), np.diff(table.firsts))
+    fitting = np.ones(len(copies), dtype=bool)
+    fitting[samples[lengths[table.kinds] > room[samples]]] = False
+    return fitting
 
 
 def _at(buffer: Buffer, shard: Shard, content: IndexedShard, rows: NDArray[np.int64]) -> tuple[SampleTable, Texts]:
@@ -108,28 +134,46 @@ def _bisect(ordered: UidArray, keys: UidArray, *, right: bool) -> NDArray[np.int
     return low
 
 
-def _lost_without_uid(shard: Shard, buffer: Buffer, unread: NDArray[np.int64], subset: UidArray) -> int:
-    """Entries of the subset among the samples whose json gives no uid, as far as img2dataset's log knows their uid.
+class _Unread(NamedTuple):
+    """Samples without uid: entries of the subset that are lost with them, samples of which nobody knows, bad logs."""
+
+    lost: int
+    unknown: int
+    damage: str | None
+
+
+def _look_up_in_log(shard: Shard, buffer: Buffer, unread: NDArray[np.int64], subset: UidArray) -> _Unread:
+    """What img2dataset's log knows of the samples whose json gives no uid.
 
     Args:
-        shard: its log is the parquet file beside it, with columns ``key`` and ``uid``.
+        shard: its log is the parquet file beside it, with columns ``key`` and ``uid``; it may be absent.
         buffer: the opened tar.
         unread: int64 [n, 2], first and last byte of those samples.
         subset: sorted.
     """
     log = shard.path.with_suffix(".parquet")
     if not len(unread) or not log.exists():
-        return 0
-    keys = {next(scan_samples(buffer, shard.path, start, stop)).key for start, stop in unread.tolist()}
+        return _Unread(0, len(unread), None)
+    keys = [next(scan_samples(buffer, shard.path, start, stop)).key for start, stop in unread.tolist()]
+    try:
+        logged = _logged_uids(log)
+        known = [logged[key] for key in keys if key in logged]
+        return _Unread(int(count_copies(parse_uids(known), subset).sum()), len(keys) - len(known), None)
+    except (DataFormatError, ValueError, TypeError, OSError) as error:
+        reason = error.message if isinstance(error, DataFormatError) else (str(error).splitlines() or ["?"])[0]
+        unclear = f"which of the {len(keys)} samples without json in {shard.name} are selected is not known."
+        return _Unread(0, len(keys), f"The log {log} is damaged ({reason.rstrip('.')}): {unclear}")
 
+
+def _logged_uids(log: Path) -> dict[str, str]:
+    """The uid of every sample key that a log has one for; none of a log of other columns."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(log) as parquet:
         if not {"key", "uid"} <= set(parquet.schema_arrow.names):
-            return 0
+            return {}
         rows = parquet.read(columns=["key", "uid"]).to_pydict()
-    uids = [uid for key, uid in zip(rows["key"], rows["uid"], strict=True) if uid and str(key) in keys]
-    return int(count_copies(parse_uids(uids), subset).sum())
+    return {str(key): uid for key, uid in zip(rows["key"], rows["uid"], strict=True) if uid}
 
 
 def save_selection(path: Path, selection: Selection) -> None:

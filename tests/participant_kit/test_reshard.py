@@ -66,7 +66,9 @@ def output_samples(folder: Path) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Content of every file, by path; the lock of an output folder, which says nothing, is left out."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 # --- fidelity -------------------------------------------------------------------------------------------------------
@@ -179,7 +181,8 @@ def test_samples_that_cannot_be_looked_up_are_counted_by_reason(tmp_path: Path) 
     assert (report.processed_count, report.output_count, report.not_found) == (1, 1, 2)
     assert report.gaps == [[1, 1]]
     assert report.miscounted_shards == ["00000000.tar"]
-    assert len(report.warnings) == 7
+    assert report.unknown == 7
+    assert len(report.warnings) == 8
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -207,11 +210,27 @@ def test_uids_that_never_were_in_the_pool_are_an_error_and_leave_the_folder_usab
     uids = write_pool(pool / "shards", shards=1)
     write_metadata_uids(pool / "metadata", uids)
     foreign = write_subset(tmp_path / "foreign.npy", ["1" * 32, "2" * 32, "2" * 32, *uids[:known]])
-    message = rf"2 uids of .*foreign\.npy are not in the pool's metadata .* \(first: {'1' * 32}\)"
-    with pytest.raises(DataFormatError, match=message):
-        reshard(pool / "shards", out, foreign)
-    assert list(out.iterdir()) == []
+    message = rf"2 uids of .*foreign\.npy are neither in .* nor in its metadata \(first: {'1' * 32}, {'2' * 32}\)"
+    with pytest.raises(DataFormatError, match=message) as error:
+        reshard(pool / "shards", out, foreign, options=Options(tolerate=1))
+    assert "--tolerate 2" in error.value.hint
+    assert [path.name for path in out.iterdir()] == [".lock"]
     reshard(pool / "shards", out, write_subset(tmp_path / "s.npy", uids))
+
+
+def test_foreign_uids_are_counted_and_left_out_where_that_is_tolerated(tmp_path: Path) -> None:
+    pool, out, options = tmp_path / "pool", tmp_path / "out", Options(tolerate=7)
+    uids = write_pool(pool / "shards", shards=1)
+    write_metadata_uids(pool / "metadata", ["0" * 32, *uids])
+    foreign = [f"{n:x}" * 32 for n in range(1, 8)]
+    subset = write_subset(tmp_path / "s.npy", ["0" * 32, *foreign, foreign[0], *uids[:3]])
+    report = reshard(pool / "shards", out, subset, options=options)
+    assert (report.output_count, report.not_found, report.foreign) == (3, 9, 7)
+    assert report.foreign_examples == foreign[:5]
+    assert any("7 of them are not in the pool's metadata either" in warning for warning in report.warnings)
+    assert reshard(pool / "shards", out, subset, options=options) == report
+    with pytest.raises(DataFormatError, match="7 uids of"):
+        reshard(pool / "shards", out, subset)
 
 
 def test_images_that_are_gone_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -228,7 +247,7 @@ def test_a_subset_without_any_sample_is_an_error(tmp_path: Path) -> None:
     foreign = write_subset(tmp_path / "foreign.npy", ["1", "2"])
     with pytest.raises(DataFormatError, match="None of the 2 uids"):
         reshard(tmp_path / "pool", tmp_path / "out", foreign)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_the_output_folder_is_never_overwritten_unasked(tmp_path: Path) -> None:
@@ -244,12 +263,27 @@ def test_the_output_folder_is_never_overwritten_unasked(tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="not empty"):
             reshard(tmp_path / "pool", other, all_uids, options=Options(overwrite=overwrite))
+    assert [path.name for path in other.iterdir()] == ["thesis.tar"]
     assert tree(other) == {"thesis.tar": b"precious"}
     reshard(tmp_path / "pool", tmp_path / "out", all_uids, shard_size=5)
     with pytest.raises(UsageError, match="not empty"):
         reshard(tmp_path / "pool", tmp_path / "out", few)
     reshard(tmp_path / "pool", tmp_path / "out", few, options=Options(overwrite=True))
     assert len(output_samples(tmp_path / "out")) == 3
+
+
+def test_a_second_reshard_of_the_same_kind_is_kept_out(tmp_path: Path) -> None:
+    subset = write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool"))
+    refused: list[str] = []
+
+    def meanwhile(progress: Progress) -> None:
+        with pytest.raises(UsageError, match="Another process is resharding in"):
+            reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(overwrite=True))
+        refused.append(progress.stage)
+
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, progress=meanwhile)
+    assert {"indexing shards", "writing shards"} == set(refused)
+    assert reshard(tmp_path / "pool", tmp_path / "out", subset) == report
 
 
 def test_a_finished_run_is_returned_and_not_repeated(tmp_path: Path) -> None:
@@ -355,6 +389,33 @@ def test_a_kill_while_the_work_folder_is_removed_or_made_leaves_the_output_usabl
     assert reshard(tmp_path / "pool", tmp_path / "out", subset) == first
     with pytest.raises(UsageError, match="not empty"):
         reshard(tmp_path / "pool", tmp_path / "out", few)
+
+
+def test_tars_that_no_reshard_wrote_are_left_alone(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, few = write_subset(tmp_path / "s.npy", uids), write_subset(tmp_path / "few.npy", uids[:9])
+    out = tmp_path / "out"
+    stop_after_two(tmp_path / "pool", out, subset)
+    own = {"mine.tar": b"precious", "00000123.tar": b"too", "mine_stats.json": b"{}"}
+    for name, content in own.items():
+        (out / name).write_bytes(content)
+    for chosen, overwrite in ((subset, False), (few, True), (few, False)):
+        reshard(tmp_path / "pool", out, chosen, shard_size=7, options=Options(overwrite=overwrite))
+        assert {name: (out / name).read_bytes() for name in own} == own
+    assert {path.name for path in out.glob("*.tar")} == {"00000000.tar", "00000001.tar", "mine.tar", "00000123.tar"}
+
+
+@pytest.mark.parametrize("meta", ["{}", "[]", "{", '{"output_shard_count": 3, "args": "of the original"}'])
+def test_a_folder_with_any_meta_json_is_not_ours_to_overwrite(tmp_path: Path, meta: str) -> None:
+    subset = write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool", shards=1))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "meta.json").write_text(meta)
+    (other / "00000000.tar").write_bytes(b"precious")
+    before = tree(other)
+    with pytest.raises(UsageError, match="not empty"):
+        reshard(tmp_path / "pool", other, subset, options=Options(overwrite=True))
+    assert tree(other) == before
 
 
 def test_shards_of_an_earlier_state_of_the_pool_are_rewritten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from PIL import Image
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample, list_shards, read_samples, write_shard
 from competition.errors import DataFormatError, UsageError
+from competition.progress import Progress
 from participant_kit.pools.index import INDEX_NAME, build_index
 from participant_kit.reshard import ImageChange, Options, reshard
 from participant_kit.reshard.images import blur_boxes
@@ -154,6 +156,30 @@ def test_damage_fails_the_run_unless_tolerated_and_keeps_what_lies_before_it(tmp
     assert len(found) == 60 - report.not_found
 
 
+def test_what_was_tolerated_is_not_finished_once_it_is_no_longer_tolerated_or_repaired(tmp_path: Path) -> None:
+    uids = write_pool(tmp_path / "pool")
+    subset, out = write_subset(tmp_path / "s.npy", uids), tmp_path / "out"
+    reshard(tmp_path / "pool", tmp_path / "sound", subset, shard_size=7)
+    path = tmp_path / "pool" / "00000001.tar"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:20_480] + b"x" * 1024 + sound[21_504:])  # as many bytes
+    tolerant = Options(tolerate=1)
+    report = reshard(tmp_path / "pool", out, subset, shard_size=7, options=tolerant)
+    assert report.output_count < len(uids)
+    before = tree(out)
+    assert reshard(tmp_path / "pool", out, subset, shard_size=7, options=tolerant) == report
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged") as error:
+        reshard(tmp_path / "pool", out, subset, shard_size=7)
+    assert "--tolerate 1" in error.value.hint
+    path.touch()  # changed, and as damaged as before: what was tolerated stays
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):
+        reshard(tmp_path / "pool", out, subset, shard_size=7)
+    assert {name: data for name, data in tree(out).items() if not name.startswith(".")} == before
+    path.write_bytes(sound)
+    assert reshard(tmp_path / "pool", out, subset, shard_size=7).output_count == len(uids)
+    assert tree(out) == tree(tmp_path / "sound")
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: Path, indexed: bool) -> None:
     pool = tmp_path / "pool"
@@ -168,7 +194,13 @@ def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: 
     subset = write_subset(tmp_path / "s.npy", ["1", "2", "2", "3"])
     if indexed:
         build_index(pool)
-    assert reshard(pool, tmp_path / "a", subset, options=Options(tolerate=1)).lost == 1  # the json that breaks off
+    without_log = reshard(pool, tmp_path / "a", subset, options=Options(tolerate=1))
+    assert (without_log.lost, without_log.unknown, without_log.not_found) == (
+        1,
+        2,
+        3,
+    )  # the json that breaks off is known
+    assert any("2 of the skipped samples" in warning for warning in without_log.warnings)
     log = {"key": ["000", "001", "002", "003"], "uid": [f"{n:032x}" for n in (1, 2, 3, 9)]}
     pq.write_table(pa.table(log), pool / "00000000.parquet")
     with pytest.raises(DataFormatError, match=r"3 entries of .* whose json cannot be read"):
@@ -176,6 +208,44 @@ def test_a_selected_sample_whose_json_is_gone_counts_against_tolerate(tmp_path: 
     report = reshard(pool, tmp_path / "out", subset, options=Options(tolerate=3))
     assert (report.lost, report.output_count, report.not_found) == (3, 1, 3)
     assert report.skipped == {"malformed json": 1, "no json member": 2}
+    assert report.unknown == 0
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_sample_with_an_extension_too_long_for_its_new_name_is_skipped_and_counted(
+    tmp_path: Path, indexed: bool
+) -> None:
+    (tmp_path / "pool").mkdir()
+    samples = [
+        Sample(f"{number}", {"json": b'{"uid": "%d"}' % number, "x" * length: b"1"})
+        for number, length in enumerate((65, 66, 64, 65, 65), start=1)
+    ]
+    write_shard(tmp_path / "pool", 0, samples)
+    if indexed:
+        build_index(tmp_path / "pool")
+    subset = write_subset(tmp_path / "s.npy", ["1", "2", "2", *["3"] * 11, *["4"] * 11])  # the 11th copy is number 10
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    assert report.skipped == {"extension too long": 2}
+    assert (report.processed_count, report.output_count, report.not_found, report.lost) == (3, 12, 13, 0)
+    assert report.miscounted_shards == []
+    assert Counter(key[31] for key in keys(tmp_path / "out")) == {"1": 1, "3": 11}
+    assert max(len(name) for s in read_samples(tmp_path / "out" / "00000000.tar") for name in s.members) == 65
+
+
+@pytest.mark.parametrize("content", ["no parquet", "no uid", "numbers", "empty"])
+def test_a_damaged_log_is_named_and_as_good_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pool").mkdir()
+    write_shard(tmp_path / "pool", 0, [Sample("000", {"json": b'{"uid": "1"}'}), Sample("001", {"jpg": b"2"})])
+    subset, log = write_subset(tmp_path / "s.npy", ["1", "2"]), tmp_path / "pool" / "00000000.parquet"
+    if content in {"no uid", "numbers"}:
+        pq.write_table(pa.table({"key": ["001"], "uid": ["no hex"] if content == "no uid" else [2]}), log)
+    else:
+        log.write_bytes(b"" if content == "empty" else b"PAR1" + b"x" * 100)
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset)
+    assert (report.lost, report.unknown, report.output_count, report.not_found) == (0, 1, 1, 1)
+    (warning,) = report.damaged_logs
+    assert re.match(r"The log .*00000000\.parquet is damaged \(.+\): which of the 1 samples without", warning)
+    assert warning in report.warnings
 
 
 # --- the pool's index -----------------------------------------------------------------------------------------------
@@ -243,7 +313,8 @@ def test_faces_are_blurred_only_where_there_are_boxes(tmp_path: Path) -> None:
     after = {s.key: s.members for s in read_samples(tmp_path / "out" / "00000000.tar")}
     assert after[f"{uids[0]}-0"] == before[0]
     assert after[f"{uids[3]}-0"] == before[3]
-    assert report.undecodable_images == 1
+    assert (report.changed_images, report.unchangeable_images) == (2, 1)
+    assert json.loads((tmp_path / "out" / "meta.json").read_text())["changed_images"] == 2
     for copy in (0, 1):
         blurred = after[f"{uids[1]}-{copy}"]
         assert list(blurred) == ["webp", "txt", "json"]
@@ -259,10 +330,25 @@ def test_faces_are_blurred_only_where_there_are_boxes(tmp_path: Path) -> None:
 def test_every_image_is_encoded_anew_when_asked(tmp_path: Path) -> None:
     uids = picture_pool(tmp_path / "pool")
     subset = write_subset(tmp_path / "s.npy", uids[:3])
-    reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(False, 30)))
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(False, 30)))
+    assert report.changed_images == 3
     for sample in read_samples(tmp_path / "out" / "00000000.tar"):
         assert Image.open(io.BytesIO(sample.members["webp"])).format == "WEBP"
         assert "jpg" not in sample.members
+
+
+@pytest.mark.parametrize("blur", [True, False])
+def test_an_image_too_large_for_webp_is_copied_as_it_is_and_counted(tmp_path: Path, blur: bool) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (16_384, 2)).save(stream, "PNG")
+    described = json.dumps({"uid": "1", "face_bboxes": [[0.1, 0.1, 0.2, 0.9]]}).encode()
+    (tmp_path / "pool").mkdir()
+    write_shard(tmp_path / "pool", 0, [Sample("0", {"png": stream.getvalue(), "json": described})])
+    subset = write_subset(tmp_path / "s.npy", ["1"])
+    report = reshard(tmp_path / "pool", tmp_path / "out", subset, options=Options(change=ImageChange(blur, 90)))
+    assert (report.output_count, report.changed_images, report.unchangeable_images) == (1, 0, 1)
+    (sample,) = read_samples(tmp_path / "out" / "00000000.tar")
+    assert sample.members == {"png": stream.getvalue(), "json": described}
 
 
 def test_blur_leaves_flat_pictures_flat_and_far_pixels_alone() -> None:
@@ -299,6 +385,57 @@ def test_pool_and_output_may_be_urls(tmp_path: Path, indexed: bool, monkeypatch:
         reshard_anywhere(f"{name}/pool", out, str(subset), 1, 10)
     reshard_anywhere(f"file://{tmp_path}/pool", f"file://{tmp_path}/out", str(subset), 1, 9)
     assert tree(tmp_path / "out") == tree(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("remote_pool", [False, True])
+def test_a_finished_remote_output_is_that_of_the_pool_as_it_is(
+    tmp_path: Path, remote_pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uids = write_pool(tmp_path / "pool", shards=3)
+    subset, memory = str(write_subset(tmp_path / "s.npy", uids)), fsspec.filesystem("memory")
+    name = f"memory://{tmp_path.name}-{remote_pool}"
+    source = f"{name}/pool" if remote_pool else str(tmp_path / "pool")
+
+    def publish(shard: str, content: bytes) -> None:
+        (tmp_path / "pool" / shard).write_bytes(content)
+        if remote_pool:
+            memory.pipe(f"{source}/{shard}", content)
+
+    shards = {path.name: path.read_bytes() for path in (tmp_path / "pool").glob("*.tar")}
+    for shard, content in shards.items():
+        publish(shard, content if shard != "00000001.tar" else content[:20_480] + b"x" * 1024 + content[21_504:])
+    out, tolerant = f"{name}/out", Options(tolerate=1)
+    report = reshard_anywhere(source, out, subset, 1, 7, options=tolerant)
+    assert report.output_count < len(uids)
+    assert reshard_anywhere(source, out, subset, 1, 7, options=tolerant) == report
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):
+        reshard_anywhere(source, out, subset, 1, 7)
+    publish("00000001.tar", shards["00000001.tar"])
+    assert reshard_anywhere(source, out, subset, 1, 7).output_count == len(uids)
+    reshard(tmp_path / "pool", tmp_path / "plain", Path(subset), shard_size=7)
+    memory.get(out, f"{tmp_path}/back/", recursive=True)
+    assert tree(next((tmp_path / "back").rglob("meta.json")).parent) == tree(tmp_path / "plain")
+    publish("00000003.tar", shards["00000000.tar"])
+    with pytest.raises(UsageError, match="not empty"):
+        reshard_anywhere(source, out, subset, 1, 7)
+
+
+def test_a_second_reshard_from_and_to_the_same_urls_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    subset = str(write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool")))
+    source, out = str(tmp_path / "pool"), f"memory://{tmp_path.name}-twice/out"
+    refused: list[str] = []
+
+    def meanwhile(progress: Progress) -> None:
+        with pytest.raises(UsageError, match="Another process runs the same reshard"):
+            reshard_anywhere(source, out, subset)
+        refused.append(progress.stage)
+
+    reshard_anywhere(source, out, subset, progress=meanwhile)
+    assert set(refused) == {"indexing shards", "writing shards", "sending shards"}
 
 
 def test_urls_that_lead_nowhere_are_one_sentence(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def annotate_pool(
 
     Args:
         shards_dir: folder of tars.
-        output_dir: the metadata folder: absent, empty, or of the same job; a finished one's record is returned.
+        output_dir: the metadata folder: absent, empty, or of the same job; a finished one's record is returned, unless
+            shards were damaged: what was repaired since is annotated then.
         options: models, batch and tolerance.
         workers: tasks at a time, or the engine that runs them. Where it has GPUs there is a task for each of them, and
             the workers decode.
@@ -152,8 +153,9 @@ def annotate_pool(
         remove_partials(output_dir, output_dir / EXTRAS_FOLDER)
         report = _report(done, described, identifier, gaps, input_digest, job_digest)
         write_bytes(output_dir / RECORD_NAME, (json.dumps(report.as_json(), indent=2, sort_keys=True) + "\n").encode())
-        with storage_errors("removing", output_dir / _WORK_FOLDER):
-            shutil.rmtree(output_dir / _WORK_FOLDER)
+        if not report.damaged_shards:  # else a repair is due, after which only the repaired shards are annotated
+            with storage_errors("removing", output_dir / _WORK_FOLDER):
+                shutil.rmtree(output_dir / _WORK_FOLDER)
     return report
 
 
@@ -243,7 +245,9 @@ def _report(
 
 
 def _prepare(output: Path, job_digest: str, input_digest: str) -> AnnotateReport | None:
-    """The report of a finished run of the same job; ``None`` when it is to be done. Begins the work folder.
+    """The report of a finished run of the same job without damage; ``None`` when it is to be done, or looked at again.
+
+    Begins the work folder.
 
     Raises:
         UsageError: something else is there.
@@ -258,10 +262,11 @@ def _prepare(output: Path, job_digest: str, input_digest: str) -> AnnotateReport
             report = AnnotateReport(**json.loads(record.read_bytes()))
         except (ValueError, TypeError) as error:
             raise other from error
-        if (report.job_digest, report.input_digest) != (job_digest, input_digest):
+        if report.job_digest != job_digest or (report.input_digest != input_digest and not report.damaged_shards):
             raise other
-        return report
-    if mark.exists():
+        if not report.damaged_shards:
+            return report
+    elif mark.exists():
         if mark.read_text() != job_digest:
             raise other
     elif any(not path.name.startswith(".") for path in output.iterdir()):

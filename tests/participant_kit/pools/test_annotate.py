@@ -194,11 +194,14 @@ def test_damaged_shards_are_named_or_tolerated_and_after_their_repair_the_run_go
     assert SAMPLES // 3 * 2 < less["rows"] == less["samples"] < SAMPLES
     everything = {row["uid"]: row for row in rows_of(made[0])}
     assert all(everything[row["uid"]] == row for row in rows_of(tmp_path / "tolerant"))
+    with pytest.raises(DataFormatError, match=r"00000001\.tar is damaged"):  # finished, and not tolerated now
+        annotate_pool(tmp_path / "shards", tmp_path / "tolerant", options(root))
     damaged.write_bytes(sound)
-    seen: list[Progress] = []
-    report = annotate_pool(tmp_path / "shards", tmp_path / "out", options(root), progress=seen.append)
-    assert (seen[0].resumed, report.rows, report.damaged_shards) == (2, SAMPLES, [])
-    assert contents(tmp_path / "out") == contents(made[0])
+    for name in ("out", "tolerant"):
+        seen: list[Progress] = []
+        report = annotate_pool(tmp_path / "shards", tmp_path / name, options(root), progress=seen.append)
+        assert (seen[0].resumed, report.rows, report.damaged_shards) == (2, SAMPLES, [])
+        assert contents(tmp_path / name) == contents(made[0])
 
 
 @pytest.mark.ray

@@ -42,6 +42,9 @@ LANGUAGE_SAMPLE = 20_000
 """Captions whose language is looked at, evenly spaced over a few files."""
 
 _LANGUAGE_FILES = 10
+_MOST_TASKS = 128
+"""Each answers with 160 KiB of counts for each score, however many files it read."""
+
 _SCORE_BINS = round(2 / SCORE_STEP) + 1
 _SCORES = ("clip_b32_similarity_score", "clip_l14_similarity_score")
 _SIZES = ("original_width", "original_height")
@@ -147,7 +150,7 @@ def describe_pool(
         workers: how many tasks at a time on this machine, or an engine.
         footers_only: read no column.
         languages: identify the language of some captions.
-        progress: told after every file.
+        progress: told after every file, or every few of them in a large pool.
 
     Raises:
         UsageError: neither folder is given.
@@ -158,26 +161,42 @@ def describe_pool(
         raise UsageError("There is nothing to describe: neither a metadata nor a shard folder is given.")
     engine = engine_of(workers)
     files = [] if places.metadata is None else list_metadata(places.metadata)
+    size = max(1, -(-len(files) // _MOST_TASKS))
+    groups = [files[start : start + size] for start in range(0, len(files), size)]
     found = engine.map(
-        partial(_describe_file, footers_only),
-        {path.name: path for path in files},
+        partial(_describe_files, footers_only),
+        {group[0].name: group for group in groups},
         stage="reading metadata",
         needs=Needs(threads=True),
         progress=progress,
-    )
-    parts = list(found.values())
+    ).values()
+    parts = [part for described, _ in found for part in described]
+    counted = [scores for _, scores in found]
     return PoolInfo(
         metadata_files=len(files),
         rows=sum(part["rows"] for part in parts),
         metadata_bytes=sum(part["bytes"] for part in parts),
         columns=_columns(parts),
-        scores={name: _scores(parts, name) for name in _SCORES if any(name in part["scores"] for part in parts)},
+        scores={name: _scores(counted, name) for name in _SCORES if any(name in scores for scores in counted)},
         sizes=_sizes(parts),
         languages=_languages(files) if languages and files else None,
         feature_bytes=sum(part["feature_bytes"] for part in parts),
         features=_features(parts),
         shards=None if places.shards is None else _shards(places.shards, engine, progress),
     )
+
+
+def _describe_files(footers_only: bool, paths: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What each of some files holds, and the counts of scores of all of them together."""
+    parts: list[dict[str, Any]] = []
+    scores: dict[str, Any] = {}
+    for path in paths:
+        parts.append(_describe_file(footers_only, path))
+        for name, counts in parts[-1].pop("scores").items():
+            total = scores.setdefault(name, {"missing": 0, "bins": np.zeros(_SCORE_BINS, dtype=np.int64)})
+            total["missing"] += counts["missing"]
+            total["bins"] += counts["bins"]
+    return parts, scores
 
 
 def _describe_file(footers_only: bool, path: Path) -> dict[str, Any]:
@@ -240,8 +259,8 @@ def _features(parts: Sequence[Mapping[str, Any]]) -> dict[str, Feature]:
     return {name: Feature(*most[name]) for name in order}
 
 
-def _scores(parts: Sequence[Mapping[str, Any]], column: str) -> Scores:
-    having = [part["scores"][column] for part in parts if column in part["scores"]]
+def _scores(counted: Sequence[Mapping[str, Any]], column: str) -> Scores:
+    having = [scores[column] for scores in counted if column in scores]
     totals = np.cumsum(np.sum([each["bins"] for each in having], axis=0))
     missing = sum(each["missing"] for each in having)
     if not totals[-1]:

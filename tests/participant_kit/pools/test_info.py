@@ -79,3 +79,15 @@ def test_the_command_shows_it(pool: Path) -> None:
     result = CliRunner().invoke(app, ["pool", "info", "--shards-dir", str(pool / "shards"), "--json"])
     report = json.loads(result.stdout)
     assert (report["rows"], report["shards"]["shards"]) == (0, small.SHARDS)
+
+
+def test_counts_come_from_a_bounded_number_of_tasks(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = describe_pool(PoolPlaces.find(pool)).as_json()
+    tasks: list[int] = []
+    monkeypatch.setattr("participant_kit.pools.info._MOST_TASKS", 2)
+    places = PoolPlaces.find(pool)
+    found = describe_pool(
+        places, progress=lambda told: tasks.append(told.total) if told.stage == "reading metadata" else None
+    )
+    assert found.as_json() == expected
+    assert set(tasks) == {2}

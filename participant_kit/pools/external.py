@@ -9,13 +9,13 @@ makes them from the shards.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -23,8 +23,9 @@ from pydantic import ValidationError
 from competition.data.atomic import atomic_writer, make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.engine import Engine
+from competition.data.merge import MEMORY_ROWS, merge_subsets
 from competition.data.metadata import column_types, read_uids
-from competition.data.uids import repeated_rows, sort_uids
+from competition.data.uids import repeated_rows, save_subset, sort_uids
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from competition.records.base import Record
@@ -43,6 +44,7 @@ from participant_kit.pools.places import SHARDS_FOLDER, refuse_foreign_shards
 URLS_FOLDER = "urls"
 FILE_ROWS = 500_000
 _REPORT = "urls.json"
+_REPEATS = "repeats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _convert(given: UrlFile, folder: Path, identity: str) -> RowsReport:
         samples=samples,
         without_url=without_url,
         without_caption=without_caption,
-        repeated=_repeated(paths),
+        repeated=_repeated(paths, folder / WORK_FOLDER / _REPEATS),
     )
     write_bytes(folder / WORK_FOLDER / _REPORT, (report.model_dump_json() + "\n").encode())
     return report
@@ -224,7 +226,13 @@ def _pairs(table: Any, given: UrlFile) -> tuple[Any, int]:
     return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns])), sum(not c for _, c in pairs)
 
 
-def _repeated(paths: list[Path]) -> int:
-    if not paths:
-        return 0
-    return repeated_rows(sort_uids(np.concatenate([read_uids(path) for path in paths])))
+def _repeated(paths: list[Path], scratch: Path) -> int:
+    """Rows whose uid another one before them has; uids are sorted file by file and merged in the folder ``scratch``."""
+    make_folder(scratch)
+    parts = [scratch / f"{path.stem}.npy" for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        save_subset(part, sort_uids(read_uids(path)))
+    count = repeated_rows(merge_subsets(parts, scratch / "merged.npy", MEMORY_ROWS))
+    with storage_errors("removing", scratch):
+        shutil.rmtree(scratch)
+    return count

@@ -12,6 +12,7 @@ import pytest
 
 from competition.data.metadata import read_columns
 from competition.data.shards import read_samples
+from competition.data.uids import UidArray, sort_uids
 from competition.errors import DataFormatError, UsageError
 from participant_kit.pools import external
 from participant_kit.pools.external import UrlFile, download_urls, pair_uid
@@ -58,6 +59,23 @@ def test_large_files_are_converted_part_by_part_to_the_same_samples(
     assert len(parts) > 1
     assert uids == [pair_uid(f"http://h/{n}", str(n)) for n in range(10)]
     assert download_urls(UrlFile(table), tmp_path / "pool", None) == report
+
+
+def test_repeats_are_counted_without_all_uids_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "own.parquet"
+    sorted_rows: list[int] = []
+
+    def sort(uids: UidArray) -> UidArray:
+        sorted_rows.append(len(uids))
+        return sort_uids(uids)
+
+    pq.write_table(pa.table({"url": [f"http://h/{n % 7}" for n in range(20)], "text": ["a"] * 20}), table)
+    monkeypatch.setattr(external, "FILE_ROWS", 3)
+    monkeypatch.setattr(external, "MEMORY_ROWS", 2, raising=False)
+    monkeypatch.setattr(external, "sort_uids", sort)
+    assert download_urls(UrlFile(table), tmp_path / "pool", None).urls.repeated == 13
+    assert max(sorted_rows) < 20
+    assert not list((tmp_path / "pool").rglob("*.npy"))
 
 
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import competition
 from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.engine import Workers
+from competition.data.lock import folder_lock
 from competition.data.uids import repeated_rows, save_subset
 from competition.errors import UsageError
 from competition.progress import ProgressHook
@@ -47,7 +49,8 @@ def run_choice(
     """Choose, and write the subset with its record; see ``build_subset``.
 
     Raises:
-        UsageError: not a ``.npy`` path, no metadata folder but a pool, nothing kept, or what the choice itself refuses.
+        UsageError: not a ``.npy`` path, no metadata folder but a pool, another process makes this subset, nothing kept,
+            or what the choice itself refuses.
         DataFormatError: a metadata file is damaged or lacks a column.
         StorageError: a file cannot be read or written.
     """
@@ -60,9 +63,17 @@ def run_choice(
     pool = MetadataPool.open(metadata_dir, workers)
     fingerprint = _fingerprint(choice, assets, pool.files)
     pool = replace(pool, progress=progress, work_dir=work_dir, fingerprint=fingerprint)
+    with _working(work_dir):
+        report = _make(choice, pool, save_path, assets)
+        _empty(work_dir)
+    return report
+
+
+def _make(choice: Choice, pool: MetadataPool, save_path: Path, assets: dict[str, dict[str, str]]) -> SubsetReport:
     result = choice.select(pool)
     if not len(result.uids):
-        _remove(work_dir)
+        assert pool.work_dir is not None
+        _empty(pool.work_dir)
         raise _nothing_kept(choice, result)
     save_subset(save_path, result.uids)
     report = SubsetReport(
@@ -84,14 +95,36 @@ def run_choice(
     report.write(save_path)
     if result.picture:
         write_bytes(picture_path(save_path), result.picture.encode())
-    _remove(work_dir)
     return report
 
 
+@contextmanager
+def _working(work_dir: Path) -> Iterator[None]:
+    """Keep a second process out of the folder, which stays only if finished parts are in it."""
+    make_folder(work_dir)
+    held = False
+    try:
+        with folder_lock(work_dir, "makes this subset", "--save-path"):
+            held = True
+            yield
+    finally:  # after the lock's file is closed: some file systems keep a folder with an open file
+        if held and [path.name for path in work_dir.iterdir()] == [".lock"]:
+            _remove(work_dir)
+
+
+def _empty(work_dir: Path) -> None:
+    """Remove all but the lock."""
+    with storage_errors("removing", work_dir):
+        for path in work_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+
 def _remove(work_dir: Path) -> None:
-    if work_dir.exists():
-        with storage_errors("removing", work_dir):
-            shutil.rmtree(work_dir)
+    with storage_errors("removing", work_dir):
+        shutil.rmtree(work_dir)
 
 
 def _nothing_kept(choice: Choice, result: SubsetResult) -> UsageError:

@@ -124,3 +124,24 @@ def test_a_filter_that_keeps_nothing_is_an_error_and_replaces_nothing(tmp_path: 
         build_subset("clip_score", tmp_path / "m", tmp_path / "s.npy", too_strict)
     assert (tmp_path / "s.npy").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "s.npy", "s.npy.json"]
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m", files=1)
+    (tmp_path / "out").mkdir()
+    refusals: list[str] = []
+
+    def again(_progress: Progress) -> None:
+        with pytest.raises(UsageError, match="Another process makes this subset") as refused:
+            build_subset("no_filter", tmp_path / "m", tmp_path / "out" / "a.npy")
+        refusals.append(refused.value.hint)
+        build_subset("no_filter", tmp_path / "m", tmp_path / "out" / "b.npy")
+
+    build_subset("no_filter", tmp_path / "m", tmp_path / "out" / "a.npy", progress=again)
+    assert "--save-path" in refusals[0]
+    names = ["a.npy", "a.npy.json", "b.npy", "b.npy.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    (tmp_path / "m" / f"{0:032x}.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DataFormatError):
+        build_subset("no_filter", tmp_path / "m", tmp_path / "out" / "a.npy")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.ray_cluster import two_nodes
+
+settings.register_profile("datacup", deadline=None)  # how long a case takes is for benchmarks to say
+settings.load_profile("datacup")
 
 ROOT = Path(__file__).resolve().parent.parent
 

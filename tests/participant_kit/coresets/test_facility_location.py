@@ -42,7 +42,7 @@ def original(similarities: np.ndarray, limit: int, rule: StopRule | None) -> tup
             while queue[0] in taken:
                 queue.pop(0)
             picks.append(queue.pop(0))
-        trace.append(float(np.mean([similarities[q, row] for q, row in enumerate(picks)])))
+        trace.append(float(np.mean([float(similarities[q, row]) for q, row in enumerate(picks)])))
         if rule and len(trace) >= rule.reference_round and trace[-1] < rule.tau * trace[rule.reference_round - 1]:
             break
         rounds.append(set(map(int, picks)))

@@ -241,6 +241,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "image_sampling": IMAGES | {"size": 20},
     "text_sampling": TEXTS | {"size": 20},
     "random": {"size": 20},
+    "simcore": {"target_features": "targets.npz", "size": 20},
     "clip_score_diverse": {"arch": "l14"},
     "clip_score_english": SCORE,
 }

@@ -37,8 +37,11 @@ class ClipArchitecture(Rule):
     text: dict[str, Any]
 
     @model_validator(mode="after")
-    def _buildable(self) -> Self:
-        check_towers(self.vision, self.text)
+    def _sized(self) -> Self:
+        for tower, key in (("vision", "image_size"), ("text", "context_length")):
+            size = getattr(self, tower).get(key)
+            if type(size) is not int or size < 1:
+                raise wrong(f"{key} must be a whole number of at least 1, and is {str(size)[:40]!r}", tower)
         return self
 
     def open_clip_config(self) -> dict[str, Any]:
@@ -78,6 +81,8 @@ class ClipRecipe(Rule):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        # Of recipes alone: `pool annotate` takes open_clip models with other kinds of towers, too.
+        check_towers(self.architecture.vision, self.architecture.text, "architecture")
         if self.samples_seen < self.global_batch:
             raise wrong(f"fewer than one batch of {self.global_batch}: nothing would be trained", "samples_seen")
         smallest, largest = self.crop_scale

@@ -90,6 +90,16 @@ def column_bytes(path: Path) -> dict[str, int]:
     return sizes
 
 
+def check_single(path: Path, columns: Any, column: str) -> None:
+    """Refuse a column that a file's ``pyarrow.Schema`` has more than once.
+
+    Raises:
+        DataFormatError: it has.
+    """
+    if columns.names.count(column) > 1:
+        raise DataFormatError(f"Metadata file {path} has several columns {column!r}.")
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> Any:
     """The named columns of one parquet file as a ``pyarrow.Table``, each checked against DataComp's type.
 
@@ -104,8 +114,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> Any:
                 raise DataFormatError(
                     f"Metadata file {path} has no column {column!r}.", hint=f"It has: {', '.join(present.names)}."
                 )
-            if present.names.count(column) > 1:
-                raise DataFormatError(f"Metadata file {path} has several columns {column!r}.")
+            check_single(path, present, column)
             _check_type(path, present.field(column))
         return parquet.read(columns=list(columns))
 

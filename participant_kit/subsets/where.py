@@ -11,7 +11,7 @@ import polars as pl
 import polars.selectors as cs
 
 from competition.data.engine import Workers
-from competition.data.metadata import column_types, column_uids, list_metadata, read_columns
+from competition.data.metadata import check_single, column_types, column_uids, list_metadata, read_columns
 from competition.errors import UsageError
 from competition.progress import ProgressHook
 from participant_kit.subsets.pool import MetadataPool
@@ -85,6 +85,7 @@ def compile_condition(condition: str, columns: Any, path: Path) -> tuple[pl.Expr
 
     Raises:
         UsageError: see ``where_subset``.
+        DataFormatError: the file has one of the columns twice.
     """
     _check_rowwise(condition)
     try:
@@ -98,6 +99,8 @@ def compile_condition(condition: str, columns: Any, path: Path) -> tuple[pl.Expr
             f"The condition names {', '.join(map(repr, unknown))}, which {path} does not have as a column.",
             hint=f"It has: {', '.join(columns.names)}. Text stands in single quotes.",
         )
+    for name in names:
+        check_single(path, columns, name)
     if not names:
         raise UsageError("The condition names no column, so it is the same for every row.")
     empty = pl.DataFrame([pl.Series(name, columns.empty_table().column(name)) for name in names])

@@ -74,7 +74,7 @@ def test_more_parts_than_files_may_be_open_are_merged(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     try:
-        merged = [merge_subsets(paths, tmp_path / "all.npy", rows) for rows in (100, 10_000)]
+        merged = [merge_subsets(paths, tmp_path / "all.npy", rows) for rows in (3_000, 10_000)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert all(np.array_equal(found, sort_uids(np.concatenate(runs))) for found in merged)

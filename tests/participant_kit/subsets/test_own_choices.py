@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -304,3 +305,24 @@ def test_an_interrupted_ranking_goes_on(tmp_path: Path) -> None:
     damaged.write_bytes(content)
     assert top_subset(*arguments).kept == 50
     assert not (tmp_path / ".out.npy.parts").exists()
+
+
+def test_a_column_that_is_there_twice_is_a_fault_of_the_file(pool: Path, tmp_path: Path) -> None:
+    path = list_metadata(pool)[0]
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.append_column("text", table.column("text")), path)
+    with pytest.raises(DataFormatError, match=rf"{path.name} has several columns 'text'"):
+        where_subset("text = 'x'", pool, tmp_path / "out.npy")
+
+
+def test_a_ranking_reads_more_metadata_files_than_may_be_open(tmp_path: Path) -> None:
+    write_rows(tmp_path / "m", [[(f"{uid:x}", "", uid, 0.0)] for uid in range(150)])
+    save_subset(tmp_path / "in.npy", np.array([(0, uid) for uid in range(150)], dtype=UID_DTYPE))
+    most = len(list(Path("/proc/self/fd").iterdir())) + 60
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        top_subset(tmp_path / "in.npy", "original_width", tmp_path / "m", tmp_path / "out.npy", Share(count=7))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert load_subset(tmp_path / "out.npy")["f1"].tolist() == list(range(143, 150))

@@ -20,7 +20,7 @@ from competition.progress import Progress
 from participant_kit.cli import app
 from participant_kit.pools.index import build_index
 from participant_kit.pools.places import PoolPlaces
-from participant_kit.pools.verify import VerifyReport, identities, verify_pool
+from participant_kit.pools.verify import VerifyReport, identities, run, verify_pool
 from participant_kit.pools.verify.findings import CHECKS, Severity
 from tests.participant_kit.pools import small
 
@@ -287,4 +287,20 @@ def test_what_is_not_a_pool_is_said(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="neither a `metadata` nor a `shards` folder"):
         PoolPlaces.find(tmp_path)
     shutil.rmtree(pool / "shards")
+    assert verify(pool).sound
+
+
+def test_uids_are_held_together_only_for_a_record_that_has_their_digest(
+    pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pool / "pool.json").write_text(json.dumps({"samples": COUNT, "shards": small.SHARDS, "uids_sha256": "0" * 64}))
+    assert counts(verify(pool))["record_mismatch"] == 1
+    (pool / "pool.json").write_text("[]")
+    assert counts(verify(pool))["record_mismatch"] == 1
+
+    def loaded(_directory: Path) -> None:
+        raise AssertionError("all uids of the pool were loaded")
+
+    monkeypatch.setattr(run, "pool_uids", loaded)
+    (pool / "pool.json").write_text(json.dumps({"samples": COUNT, "shards": small.SHARDS}))
     assert verify(pool).sound

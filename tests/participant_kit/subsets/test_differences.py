@@ -153,3 +153,9 @@ def test_bad_requests_are_refused(pool: tuple[Path, Path, Path], tmp_path: Path)
         find_examples(a, b, tmp_path, 1)
     with pytest.raises(UsageError, match=r"does not end in \.html"):
         write_page(tmp_path / "page.txt", ("a", "b"), compare_subsets(a, b), find_examples(a, b, shards, 1))
+
+
+def test_json_nested_too_deeply_is_no_uid(pool: tuple[Path, Path, Path]) -> None:
+    nested = Sample("000000990000", {"jpg": jpeg(0), "txt": b"deep", "json": b"[" * 100_000})
+    write_shard(pool[2], 99, [nested])
+    assert find_examples(*pool, count=200).shards_read == 7

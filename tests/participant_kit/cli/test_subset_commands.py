@@ -192,3 +192,10 @@ def test_files_that_are_no_subsets_end_with_an_exit_code_and_a_sentence(tmp_path
         assert result.returncode == code
         assert sentence in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_the_output_names_the_language_model_and_its_digest(tmp_path: Path) -> None:
+    write_pool(tmp_path / "m")
+    shown = datacup("basic_filter", "--metadata-dir", tmp_path / "m", "--save-path", tmp_path / "s.npy")
+    asset = json.loads((tmp_path / "s.npy.json").read_text())["assets"]["language_model"]
+    assert re.search(rf"language model +{re.escape(asset['file'])} \(sha256 {asset['sha256'][:12]}\)", shown)

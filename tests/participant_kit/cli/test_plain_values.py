@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer._coercion import build_runtime_param
 
-from participant_kit.cli import COMMANDS, app
+from participant_kit.cli import COMMANDS, app, plain_values
 from participant_kit.cli.plain_values import _Plain
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,3 +80,19 @@ def test_a_command_with_plain_values_starts_without_pydantic(tmp_path: Path) -> 
     words = ["reshard", "-i", str(tmp_path / "absent"), "-o", str(tmp_path / "out"), "-s", "no.npy", "-j", "3"]
     run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.splitlines() == ["4", "[]"]
+
+
+def test_a_typer_that_asks_in_another_way_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asking:
+        def get_runtime_param(self) -> str:
+            return "its own"
+
+    class Other:
+        pass
+
+    monkeypatch.setattr(plain_values, "TyperOption", Other)
+    monkeypatch.setattr(plain_values, "TyperArgument", Asking)
+    own = Asking.get_runtime_param
+    plain_values.take_plain_values()
+    assert not hasattr(Other, "get_runtime_param")
+    assert Asking.get_runtime_param is not own

@@ -21,8 +21,8 @@ from competition.data.uids import UID_DIGITS, UidArray, uids_to_hex
 from participant_kit.pools.index import PoolIndex, file_state
 from participant_kit.reshard.copying import MemberCopies, write_tar
 from participant_kit.reshard.images import EXTENSION, ChangedImages, ImageChange, change_images
-from participant_kit.reshard.plan import OutputPlan
-from participant_kit.reshard.selection import Selection, load_selection, save_selection, select
+from participant_kit.reshard.plan import OutputPlan, Slice
+from participant_kit.reshard.selection import load_selection, save_selection, select
 
 WORK_FOLDER = ".reshard"
 
@@ -119,25 +119,27 @@ class Gathered(NamedTuple):
 
 
 def _gather(job: Job, plan: OutputPlan, states: list[list[int]], number: int) -> Gathered:
-    """Read from the selections of the pool shards what an output shard holds."""
-    shards, rows, copies = plan.slice(number)
-    used, sources = np.unique(shards, return_inverse=True)
-    parts, paths = [], []
-    order = np.argsort(sources, kind="stable")
-    for source, shard in enumerate(used.tolist()):
-        path = job.input_dir / plan.names[shard]
-        if file_state(path) != states[shard]:
-            raise damaged(path, 0, "it changed while its samples were being copied")
+    """What an output shard holds, from the selections of the pool shards, or from all of them pooled."""
+    part = plan.slice(number)
+    used, sources = np.unique(part.shards, return_inverse=True)
+    paths = []
+    for shard in used.tolist():
+        paths.append(job.input_dir / plan.names[shard])
+        if file_state(paths[-1]) != states[shard]:
+            raise damaged(paths[-1], 0, "it changed while its samples were being copied")
+    uids, table = _from_shards(job, plan, part) if plan.pooled is None else plan.pooled.take(part.places)
+    return Gathered(uids, part.copies, sources, table, paths, np.repeat(sources, np.diff(table.firsts)))
+
+
+def _from_shards(job: Job, plan: OutputPlan, part: Slice) -> tuple[UidArray, SampleTable]:
+    """Samples in pool order, which lie together in the selections of a few pool shards."""
+    uids, tables = [], []
+    for shard in np.unique(part.shards).tolist():
         selection = load_selection(job.selection_path(plan.names[shard]))
-        wanted = rows[order[np.searchsorted(sources[order], source) : np.searchsorted(sources[order], source, "right")]]
-        parts.append(Selection(selection.uids[wanted], selection.copies[wanted], selection.table.take(wanted)))
-        paths.append(path)
-    uids = np.concatenate([part.uids for part in parts])
-    table = SampleTable.joined([part.table for part in parts])
-    if (order[1:] < order[:-1]).any():
-        back = np.argsort(order)
-        uids, table = uids[back], table.take(back)
-    return Gathered(uids, copies, sources, table, paths, np.repeat(sources, np.diff(table.firsts)))
+        wanted = part.rows[part.shards == shard]
+        uids.append(selection.uids[wanted])
+        tables.append(selection.table.take(wanted))
+    return np.concatenate(uids), SampleTable.joined(tables)
 
 
 def _with_images(gathered: Gathered, changed: ChangedImages, spill: Path) -> Gathered:

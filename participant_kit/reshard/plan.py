@@ -17,14 +17,20 @@ from numpy.typing import NDArray
 
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer
+from participant_kit.reshard.pooled import PooledSelections
 
 _ORDER_DTYPE = np.dtype([("row", "<i8"), ("copy", "<i4")])
 
 
 class Slice(NamedTuple):
-    """The samples of an output shard in order, int64: pool shard, position in its selection, number of the copy."""
+    """The samples of an output shard in order, int64.
+
+    ``shards`` of the pool, ``places`` among all selected samples, ``rows`` in the selection of the shard, and the
+    numbers of the ``copies``.
+    """
 
     shards: NDArray[np.int64]
+    places: NDArray[np.int64]
     rows: NDArray[np.int64]
     copies: NDArray[np.int64]
 
@@ -39,6 +45,7 @@ class OutputPlan:
         total: copies.
         shard_size: copies in every output shard but the last.
         order_path: where the order is; ``None`` when it is the pool's, one copy each.
+        pooled: the selections that such an order takes samples from; ``None`` in pool order.
     """
 
     names: tuple[str, ...]
@@ -46,6 +53,7 @@ class OutputPlan:
     total: int
     shard_size: int
     order_path: Path | None
+    pooled: PooledSelections | None = None
 
     @property
     def output_shards(self) -> int:
@@ -57,13 +65,13 @@ class OutputPlan:
         first = number * self.shard_size
         last = min(self.total, first + self.shard_size)
         if self.order_path is None:
-            rows, copies = np.arange(first, last), np.zeros(last - first, dtype=np.int64)
+            places, copies = np.arange(first, last), np.zeros(last - first, dtype=np.int64)
         else:
             order = np.load(self.order_path, mmap_mode="r", allow_pickle=False)[first:last]
-            rows, copies = order["row"].astype(np.int64), order["copy"].astype(np.int64)
-        shards = np.searchsorted(self.ends, rows, side="right")
+            places, copies = order["row"].astype(np.int64), order["copy"].astype(np.int64)
+        shards = np.searchsorted(self.ends, places, side="right")
         begins = np.concatenate([[0], self.ends])[shards]
-        return Slice(shards, rows - begins, copies)
+        return Slice(shards, places, places - begins, copies)
 
 
 def plan_output(

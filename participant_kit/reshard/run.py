@@ -28,6 +28,7 @@ from participant_kit.reshard.options import DEFAULTS, Options
 from participant_kit.reshard.output import META, finish, locked_output, note_planned, prepare_output, remove_shards
 from participant_kit.reshard.passes import Job, digest_of, index_shard, write_output
 from participant_kit.reshard.plan import plan_output
+from participant_kit.reshard.pooled import pool_selections
 from participant_kit.reshard.report import ReshardReport
 from participant_kit.reshard.selection import load_selection
 
@@ -219,6 +220,9 @@ class _Run:
             self.options.shuffle_seed,
             job.work_dir / "order.npy",
         )
+        if plan.order_path is not None:
+            paths = [job.selection_path(name) for name in indexed]
+            plan = replace(plan, pooled=pool_selections(paths, job.work_dir / "samples", job.work_dir / "members"))
         # The plan changes with the pool: shards written for another state of it must not be kept.
         states = [[name, entry["state"], entry["copies"]] for name, entry in indexed.items()]
         journal = Journal(job.work_dir / "output.jsonl", digest_of([job.digest, states]), synced=False)

@@ -32,6 +32,7 @@ from participant_kit.pools.index import INDEX_NAME, build_index
 from participant_kit.reshard import ImageChange, Options, reshard
 from participant_kit.reshard.images import blur_boxes
 from participant_kit.reshard.remote import reshard_anywhere
+from participant_kit.reshard.selection import Selection, load_selection
 from tests.participant_kit.test_reshard import ROOT, output_samples, tree, write_pool, write_subset
 
 
@@ -70,6 +71,29 @@ def test_a_seed_shuffles_everything_the_same_way_every_time(tmp_path: Path) -> N
     assert {key: members for _, key, members in output_samples(tmp_path / "a")} == {
         key: members for _, key, members in output_samples(tmp_path / "plain")
     }
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_an_order_across_the_pool_reads_every_selection_a_fixed_number_of_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int | None
+) -> None:
+    read: Counter[str] = Counter()
+
+    def counted(path: Path) -> Selection:
+        read[path.name] += 1
+        return load_selection(path)
+
+    for module in ("run", "passes", "pooled"):
+        monkeypatch.setattr(f"participant_kit.reshard.{module}.load_selection", counted, raising=False)
+    uids = write_pool(tmp_path / "pool", shards=5)
+    subset = write_subset(tmp_path / "s.npy", uids * 2)
+    seen = []
+    for size in (50, 2):
+        read.clear()
+        reshard(tmp_path / "pool", tmp_path / f"{size}", subset, shard_size=size, options=Options(shuffle_seed=seed))
+        seen.append(Counter(read))
+    assert seen[0] == seen[1]  # 4 output shards, or 100 of them
+    assert keys(tmp_path / "50") == keys(tmp_path / "2")
 
 
 def output_sizes(folder: Path) -> list[int]:

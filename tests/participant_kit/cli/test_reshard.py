@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from competition.data import native
 from competition.data.shards import read_samples
 from tests.participant_kit.cli.typed import refused, typed
 from tests.participant_kit.pools import small
@@ -64,6 +65,20 @@ def test_a_finished_reshard_is_replaced_only_when_told(uids: list[str]) -> None:
     assert typed(*words, "--shard-size", 7, "--overwrite").code == 0
     assert written("out") == uids
     assert len(list(Path("out").glob("*.tar"))) == 9
+
+
+@pytest.mark.parametrize("tool", ["native", "python"])
+def test_it_is_said_whether_the_native_module_is_in_use(
+    uids: list[str], tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tool == "python":
+        monkeypatch.setattr(native, "module", None)
+    elif native.module is None:
+        pytest.skip("the native module was not built (no C++ compiler)")
+    assert reshard("out")["tars_by"] == tool
+    said = "Tars were read and written by " + ("the native module." if tool == "native" else "Python, ")
+    assert said in typed("reshard", "-i", "pool", "-o", "out", "-s", "s.npy").err
+    assert "tars_by" not in json.loads(Path("out", "meta.json").read_text())
 
 
 def test_a_damaged_shard_passes_only_when_tolerated(uids: list[str]) -> None:

@@ -2,8 +2,9 @@
 
 Of a remote pool only the selected samples are kept here: each shard becomes a sparse file that holds their bytes at
 their places, beside an index that says where they are. With the pool's own ``index.parquet`` nothing else is fetched;
-without it every shard is fetched once. A remote output is written here and then sent, ``meta.json`` last. The scratch
-folder (``TMPDIR``) is named after the job, so a killed run goes on; it is removed at the end.
+without it every shard is fetched once. A remote output is written here as a whole and then sent, ``meta.json`` last.
+The scratch folder (in ``TMPDIR``) is named after the job, so a killed run goes on; it is removed at the end. On a
+cluster of several nodes it must lie on storage that all of them share.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from competition.data.lock import folder_lock
 from competition.data.shards import Shard, ShardListing, list_shards
 from competition.data.tar import open_tar
 from competition.data.uids import load_subset
-from competition.errors import DataFormatError, StorageError, UsageError
+from competition.errors import DataFormatError, EngineError, StorageError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.pools.index import (
     INDEX_NAME,
@@ -92,7 +93,7 @@ def reshard_anywhere(
             refuse_faults(found, options.tolerate, subset_path)
             return found
     make_folder(scratch)
-    with folder_lock(scratch, "runs the same reshard", "TMPDIR"):
+    with _scratch_named(scratch), folder_lock(scratch, "runs the same reshard", "TMPDIR"):
         if pool is not None:
             input_dir = scratch / "pool"
             _fetch(pool, input_dir, subset_path, engine, progress)
@@ -103,6 +104,18 @@ def reshard_anywhere(
             remote_output.send(out, engine, progress)
         shutil.rmtree(scratch, ignore_errors=True)
     return report
+
+
+@contextmanager
+def _scratch_named(scratch: Path) -> Iterator[None]:
+    """Say of an error in the scratch folder, which nobody asked for, what it is and how it is put elsewhere."""
+    try:
+        yield
+    except (StorageError, EngineError) as error:
+        if str(scratch) not in error.message:
+            raise
+        advice = "That folder is scratch space on the way from or to the URL: TMPDIR says where it is made."
+        raise type(error)(error.message, hint=f"{error.hint} {advice}".strip()) from error
 
 
 def _state(pool: _RemotePool | None, input_dir: Path, options: Options) -> PoolState:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from PIL import Image
 
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample, list_shards, read_samples, write_shard
-from competition.errors import DataFormatError, UsageError
+from competition.errors import DataFormatError, StorageError, UsageError
 from competition.progress import Progress
 from participant_kit.pools.index import INDEX_NAME, build_index
 from participant_kit.reshard import ImageChange, Options, reshard
@@ -460,6 +461,21 @@ def test_a_second_reshard_from_and_to_the_same_urls_is_kept_out(
 
     reshard_anywhere(source, out, subset, progress=meanwhile)
     assert set(refused) == {"indexing shards", "writing shards", "sending shards"}
+
+
+def test_where_the_scratch_folder_is_made_is_said_when_it_is_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    subset = str(write_subset(tmp_path / "s.npy", write_pool(tmp_path / "pool", image_bytes=30_000)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"while writing .*datacup-reshard-.*") as error:
+            reshard_anywhere(str(tmp_path / "pool"), f"memory://{tmp_path.name}-full/out", subset)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "TMPDIR says where it is made" in error.value.hint
 
 
 def test_urls_that_lead_nowhere_are_one_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from competition.rules.models import Competition
 
 MAX_FILE_BYTES = 1_000_000
 _MAX_DEPTH = 32
+_LINE_ENDS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's
 _LARGEST_INTEGER = 2**53 - 1  # canonical JSON, and so every digest, knows no larger one
 
 Location = tuple[str | int, ...]
@@ -43,13 +45,13 @@ def parse_competition(raw: bytes, *, name: str) -> Competition:
         _refuse_bombs(text, name)
         document = _plain(yaml.compose(text, Loader=yaml.SafeLoader), (), lines, name)
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = len(_LINE_ENDS.findall(raw[: error.start].decode())) + 1
         raise RulesError(f"{name}, line {line}: not UTF-8 text (byte {error.start}).") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RulesError(f"{name}, line {line}: not valid YAML: {error.problem}.") from error
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        line = len(_LINE_ENDS.findall(text[: error.position])) + 1
         raise RulesError(f"{name}, line {line}: not valid YAML: {error.reason}.") from error
     try:
         return Competition.model_validate(document)

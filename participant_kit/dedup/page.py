@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from competition.data.atomic import make_folder, write_bytes
 from competition.errors import UsageError
 from competition.progress import Progress, ProgressHook
 from participant_kit.dedup.groups import Groups, summary
 from participant_kit.dedup.image_sets import ImageSet
-from participant_kit.subsets.gallery import thumbnail
+from participant_kit.subsets.gallery import save_page, thumbnail
 
 MOST_GROUPS = 500
 MOST_MEMBERS = 200
@@ -113,10 +112,7 @@ def write_page(path: Path, title: str, groups: Groups, sheet: Sheet) -> None:
         UsageError: the path does not end in ``.html``.
         StorageError: it cannot be written.
     """
-    if path.suffix != ".html":
-        raise UsageError(f"The save path {path} does not end in .html.")
-    make_folder(path.parent)
-    write_bytes(path, "\n".join(_page(title, groups, sheet)).encode())
+    save_page(path, _page(title, groups, sheet))
 
 
 _STYLE = """

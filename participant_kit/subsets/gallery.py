@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,10 +171,15 @@ def write_page(path: Path, names: tuple[str, str], overlap: Overlap, gallery: Ga
         UsageError: the path does not end in ``.html``.
         StorageError: it cannot be written.
     """
+    save_page(path, _page(names, overlap, gallery))
+
+
+def save_page(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of HTML. Raises as ``write_page`` does."""
     if path.suffix != ".html":
         raise UsageError(f"The save path {path} does not end in .html.")
     make_folder(path.parent)
-    write_bytes(path, "\n".join(_page(names, overlap, gallery)).encode())
+    write_bytes(path, "\n".join(lines).encode())
 
 
 _STYLE = """

@@ -113,7 +113,7 @@ def test_a_character_that_yaml_does_not_know_names_its_line(character: str, says
 
 def test_bytes_that_are_not_utf8_name_their_line() -> None:
     with pytest.raises(RulesError, match="line 3: not UTF-8"):
-        parse_competition(b"a: 1\nb: 2\nc: \xff\n", name="rules.yaml")
+        parse_competition(b"a: 1\r\nb: 2\rc: \xff\n", name="rules.yaml")
 
 
 def test_a_list_whose_items_are_refused_is_not_called_too_short() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from competition.progress import ProgressHook
 from competition.rules import find_competition
-from participant_kit.quickstart import OPTIONS, Outcome, Plan, build_pool, run_strategy
+from participant_kit.quickstart import OPTIONS, Outcome, Plan, build_pool, run_strategies
 
 SEEDS = (0, 1, 2)
 
@@ -23,24 +23,24 @@ def main() -> None:
     first: dict[tuple[str, int], tuple[float, float]] = {}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for seed in SEEDS:
-            for strategy in OPTIONS:
-                plan = Plan(competition, competition.tracks[0], competition.scales[0], Path(folder), "bench", seed, 2)
-                outcome = _run(plan, strategy, Path(folder))
+            plan = Plan(competition, competition.tracks[0], competition.scales[0], Path(folder), "bench", seed, 2)
+            for outcome in _run(plan, Path(folder)):
                 print(_row(outcome, seed), flush=True)
                 interval = outcome.evaluation.results[0].interval
-                first[strategy, seed] = interval.low, interval.high
+                first[outcome.strategy, seed] = interval.low, interval.high
     for strategy in OPTIONS:
         apart = [seed for seed in SEEDS if first[strategy, seed][0] > first["no_filter", seed][1]]
         print(f"\n{strategy}: beats no_filter on {tasks[0].title} with intervals apart on seeds {apart or 'none'}")
 
 
-def _run(plan: Plan, strategy: str, folder: Path) -> Outcome:
-    """One strategy's run in a folder of its seed; pool, subset and shards are shared by all seeds."""
+def _run(plan: Plan, folder: Path) -> list[Outcome]:
+    """Every strategy's run in a folder of its seed; pool, subsets and shards are shared by all seeds."""
     build_pool(plan, _quiet)
-    outcome = run_strategy(plan, strategy, folder / "evaluation", _quiet, None)
-    run = plan.entry(strategy).run_dir
-    run.rename(run.with_name(f"{strategy}-{plan.seed}"))
-    return outcome
+    outcomes = run_strategies(plan, list(OPTIONS), folder / "evaluation", _quiet, None)
+    for strategy in OPTIONS:
+        run = plan.entry(strategy).run_dir
+        run.rename(run.with_name(f"{strategy}-{plan.seed}"))
+    return outcomes
 
 
 def _row(outcome: Outcome, seed: int) -> str:

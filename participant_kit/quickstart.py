@@ -5,14 +5,17 @@ Every step recognises finished work, so an interrupted chain is simply run again
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from competition.client import LeaderboardClient
+from competition.data.engine import LocalEngine
 from competition.errors import UsageError
-from competition.progress import ProgressHook
+from competition.evaluation.sets import ensure_sets
+from competition.progress import Progress, ProgressHook
 from competition.records.base import Record
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import SubmissionView
@@ -22,8 +25,9 @@ from participant_kit.hub import HubTarget
 from participant_kit.pools.digits import build_digits_pool
 from participant_kit.reshard import reshard
 from participant_kit.submission import Entry, submit
-from participant_kit.subsets import STRATEGIES, StrategyOptions, build_subset
-from participant_kit.train.launcher import train
+from participant_kit.subsets import STRATEGIES, StrategyOptions, SubsetReport, build_subset
+from participant_kit.train.launcher import LOG_FILE, train
+from participant_kit.train.run_log import steps_done
 
 Stage = Callable[[str], AbstractContextManager[ProgressHook]]
 
@@ -60,6 +64,10 @@ class Plan:
     def pool(self) -> Path:
         """The pool's folder."""
         return self.folder / "pools" / self.scale.pool.id
+
+    def shards(self, strategy: str) -> Path:
+        """The folder of a strategy's shards."""
+        return self.folder / "shards" / strategy
 
     def entry(self, strategy: str) -> Entry:
         """The entry that a strategy's run becomes."""
@@ -102,14 +110,38 @@ def build_pool(plan: Plan, stage: Stage) -> None:
         build_digits_pool(plan.pool, plan.scale, workers=plan.workers, progress=progress)
 
 
-def run_strategy(
+def run_strategies(
     plan: Plan,
-    strategy: str,
+    strategies: Sequence[str],
     evaluation_root: Path,
     stage: Stage,
     enter: Callable[[Entry], SubmissionView] | None,
-) -> Outcome:
-    """Build, train, evaluate and (with ``enter``) submit one strategy's entry on the plan's pool."""
+) -> list[Outcome]:
+    """Build, train, evaluate and (with ``enter``) submit the strategies' entries on the plan's pool.
+
+    As many are trained at a time as there are workers: a small model gains nothing from a second core.
+    """
+    sizes = {strategy: _choose(plan, strategy, stage) for strategy in strategies}
+    with stage("Evaluation sets") as progress:
+        ensure_sets(plan.competition.suite.id, evaluation_root, progress)
+    outcomes = []
+    for strategy, trained in _train_all(plan, strategies, evaluation_root, stage).items():
+        entry = plan.entry(strategy)
+        outcomes.append(
+            Outcome(
+                strategy=strategy,
+                pool_samples=sizes[strategy].total,
+                subset_samples=sizes[strategy].kept,
+                training_seconds=trained.seconds,
+                evaluation=trained.evaluation,
+                submission=enter(entry) if enter else None,
+            )
+        )
+    return outcomes
+
+
+def _choose(plan: Plan, strategy: str, stage: Stage) -> SubsetReport:
+    """The strategy's subset and its shards."""
     entry = plan.entry(strategy)
     with stage(f"{strategy}: choosing samples") as progress:
         chosen = build_subset(
@@ -120,30 +152,64 @@ def run_strategy(
             workers=plan.workers,
             progress=progress,
         )
-    shards = plan.folder / "shards" / strategy
     with stage(f"{strategy}: writing shards") as progress:
-        reshard(plan.pool / "shards", shards, entry.subset, workers=plan.workers, progress=progress)
+        reshard(plan.pool / "shards", plan.shards(strategy), entry.subset, workers=plan.workers, progress=progress)
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training and its evaluation, for a process of its own."""
+
+    plan: Plan
+    strategy: str
+    evaluation_root: Path
+    threads: int
+
+
+@dataclass(frozen=True)
+class _Trained:
+    seconds: float
+    evaluation: EvaluationReport
+
+
+def _train_all(plan: Plan, strategies: Sequence[str], evaluation_root: Path, stage: Stage) -> dict[str, _Trained]:
     recipe = plan.competition.recipe_of(plan.scale)
-    with stage(f"{strategy}: training {recipe.id}") as progress:
-        training = train(
-            recipe,
-            plan.competition.id,
-            [shards],
-            entry.run_dir.parent,
-            entry.run_dir.name,
-            seed=plan.seed,
-            progress=progress,
-        )
-    with stage(f"{strategy}: evaluating") as progress:
-        evaluation = evaluate_run(entry.run_dir, plan.competition, evaluation_root, progress)
-    return Outcome(
-        strategy=strategy,
-        pool_samples=chosen.total,
-        subset_samples=chosen.kept,
-        training_seconds=training.seconds,
-        evaluation=evaluation,
-        submission=enter(entry) if enter else None,
-    )
+    lanes = min(plan.workers, len(strategies))
+    jobs = {name: _Job(plan, name, evaluation_root, max(1, plan.workers // lanes)) for name in strategies}
+    logs = [plan.entry(name).run_dir / LOG_FILE for name in strategies]
+    title = f"Training {recipe.id} on {', '.join(strategies)}" + (f", {lanes} at a time" if lanes > 1 else "")
+    with stage(title) as progress, _watching(logs, recipe.steps, progress):
+        return LocalEngine(lanes).map(_train_and_evaluate, jobs, stage="training")
+
+
+def _train_and_evaluate(job: _Job) -> _Trained:
+    import torch
+
+    torch.set_num_threads(job.threads)
+    plan, run_dir = job.plan, job.plan.entry(job.strategy).run_dir
+    recipe, data = plan.competition.recipe_of(plan.scale), [plan.shards(job.strategy)]
+    report = train(recipe, plan.competition.id, data, run_dir.parent, run_dir.name, seed=plan.seed)
+    evaluation = evaluate_run(run_dir, plan.competition, job.evaluation_root, lambda _progress: None)
+    return _Trained(report.seconds, evaluation)
+
+
+@contextmanager
+def _watching(logs: Sequence[Path], steps: int, progress: ProgressHook) -> Iterator[None]:
+    """Tell from their logs how far runs of other processes are, twice a second."""
+    ended = Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            progress(Progress("training", sum(map(steps_done, logs)), steps * len(logs)))
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def entering(

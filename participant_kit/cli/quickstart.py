@@ -60,11 +60,9 @@ def command(
             client = stack.enter_context(LeaderboardClient(settings.endpoint, settings.require_token()))
             enter = quickstart.entering(client, resolve_repo(settings.hub_endpoint, repo), console.note)
         quickstart.build_pool(plan, console.progress)
-        outcomes = []
-        for name in names:
-            outcome = quickstart.run_strategy(plan, name, settings.evaluation_root, console.progress, enter)
-            console.note(f"{name}: {_summary(outcome)}")
-            outcomes.append(outcome)
+        outcomes = quickstart.run_strategies(plan, names, settings.evaluation_root, console.progress, enter)
+    for outcome in outcomes:
+        console.note(f"{outcome.strategy}: {_summary(outcome)}")
     _show(console, outcomes)
     last = outcomes[-1]
     if last.submission is None:

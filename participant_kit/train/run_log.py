@@ -23,6 +23,12 @@ class RunLog:
             stream.write(_encoded(line))
 
 
+def steps_done(path: Path) -> int:
+    """Steps that a run's log speaks of so far; 0 where there is none."""
+    lines = _lines(path)
+    return int(lines[-1]["step"]) if lines else 0
+
+
 def _encoded(line: dict[str, Any]) -> bytes:
     return (json.dumps(line) + "\n").encode()
 

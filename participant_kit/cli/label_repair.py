@@ -76,5 +76,7 @@ def prune(
     from participant_kit.labelled.prune import PruneOptions, prune_dataset
 
     console = Console(as_json=as_json)
-    report = prune_dataset(labels, classes, metadata_dir, save_path, PruneOptions(arch, folds, seed))
+    options = PruneOptions(arch, folds, seed)
+    with console.progress("Judging labels") as progress:
+        report = prune_dataset(labels, classes, metadata_dir, save_path, options, progress)
     show_labelled(console, report, save_path, metadata_dir)

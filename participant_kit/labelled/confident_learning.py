@@ -9,6 +9,8 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.progress import Progress, ProgressHook
+
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -32,7 +34,9 @@ class Judgement:
     unconverged: int
 
 
-def judge_labels(features: NDArray[np.float32], labels: Labels, folds: int, seed: int) -> Judgement:
+def judge_labels(
+    features: NDArray[np.float32], labels: Labels, folds: int, seed: int, progress: ProgressHook | None = None
+) -> Judgement:
     """Find labels that a classifier, which has not seen them, contradicts more often than its own doubts explain.
 
     Args:
@@ -40,16 +44,19 @@ def judge_labels(features: NDArray[np.float32], labels: Labels, folds: int, seed
         labels: int64 from 0 to the number of classes, each of at least ``folds`` samples.
         folds: of the cross-validation, from 2.
         seed: of the folds.
+        progress: told after every fold.
     """
     from cleanlab.filter import find_label_issues
 
-    probabilities, unconverged = out_of_sample(features, labels, folds, seed)
+    probabilities, unconverged = out_of_sample(features, labels, folds, seed, progress)
     issues = find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
     quality: Probabilities = probabilities[np.arange(len(labels)), labels]
     return Judgement(np.asarray(issues, dtype=bool), probabilities.argmax(axis=1), quality, unconverged)
 
 
-def out_of_sample(features: NDArray[np.float32], labels: Labels, folds: int, seed: int) -> tuple[Probabilities, int]:
+def out_of_sample(
+    features: NDArray[np.float32], labels: Labels, folds: int, seed: int, progress: ProgressHook | None = None
+) -> tuple[Probabilities, int]:
     """Probabilities of all classes by logistic regression on the other folds, (samples, classes); and how many of the
     models did not converge. See ``judge_labels``."""
     from sklearn.exceptions import ConvergenceWarning
@@ -63,10 +70,14 @@ def out_of_sample(features: NDArray[np.float32], labels: Labels, folds: int, see
     # Sums of several threads depend on how many there are.
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for rest, fold in splits:
+        for number, (rest, fold) in enumerate(splits):
+            if progress is not None:
+                progress(Progress("judging labels", number, folds))
             model = LogisticRegression(max_iter=ITERATIONS).fit(features[rest], labels[rest])
             probabilities[fold] = model.predict_proba(features[fold])
             unconverged += int(model.n_iter_.max() >= ITERATIONS)
+    if progress is not None:
+        progress(Progress("judging labels", folds, folds))
     return probabilities, unconverged
 
 

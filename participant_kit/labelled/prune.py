@@ -22,6 +22,7 @@ from competition.data.digests import file_sha256
 from competition.data.uids import repeated_rows, uids_to_hex
 from competition.data.vector_source import VectorSource
 from competition.errors import UsageError
+from competition.progress import ProgressHook
 from participant_kit.labelled.candidates import Candidates
 from participant_kit.labelled.classes import load_classes
 from participant_kit.labelled.confident_learning import Judgement, judge_labels, tools
@@ -67,7 +68,12 @@ class PruneOptions:
 
 
 def prune_dataset(
-    table: Path, classes: Path, metadata_dir: Path, save_path: Path, options: PruneOptions
+    table: Path,
+    classes: Path,
+    metadata_dir: Path,
+    save_path: Path,
+    options: PruneOptions,
+    progress: ProgressHook | None = None,
 ) -> LabelledReport:
     """Write a labelled dataset without probably wrong labels, and a table of the removed rows beside it.
 
@@ -77,6 +83,7 @@ def prune_dataset(
         metadata_dir: of the pool that it labels.
         save_path: as of the other ways to a labelled dataset; removed rows go to ``<stem>.removed.parquet``.
         options: see ``PruneOptions``.
+        progress: told after every fold.
 
     Raises:
         UsageError: an option out of range, or fewer than two classes that can be judged.
@@ -94,7 +101,7 @@ def prune_dataset(
     features, present = sample_features(samples.uids, metadata_dir, member)
     judged = _judged(samples.labels, present, options.folds, len(listed))
     codes, labels = np.unique(samples.labels[judged], return_inverse=True)
-    judgement = judge_labels(features[judged], labels, options.folds, options.seed)
+    judgement = judge_labels(features[judged], labels, options.folds, options.seed, progress)
     removed = save_path.with_name(f"{save_path.stem}.removed.parquet")
     make_folder(save_path.parent)
     write_removed(removed, samples.take(judged), codes[judgement.suggested], judgement, listed.ids)

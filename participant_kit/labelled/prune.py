@@ -96,43 +96,45 @@ def prune_dataset(
     dataset = read_dataset(table, listed)
     samples = dataset.samples
     _check_one_label(samples, table)
-    files, member = metadata_files(metadata_dir), f"{options.arch}_img"
-    VectorSource.of_metadata(files, member)  # refuses features of two models
-    features, present = sample_features(samples.uids, metadata_dir, member)
+    files, features, present = _features(samples, metadata_dir, f"{options.arch}_img")
     judged = _judged(samples.labels, present, options.folds, len(listed))
     codes, labels = np.unique(samples.labels[judged], return_inverse=True)
     judgement = judge_labels(features[judged], labels, options.folds, options.seed, progress)
-    removed = save_path.with_name(f"{save_path.stem}.removed.parquet")
     make_folder(save_path.parent)
-    write_removed(removed, samples.take(judged), codes[judgement.suggested], judgement, listed.ids)
+    removed = write_removed(save_path, samples.take(judged), codes[judgement.suggested], judgement, listed.ids)
     kept = np.ones(len(samples), dtype=bool)
     kept[judged[judgement.issues]] = False
     notes = {
         "judged": len(judged),
         "without_features": int(np.count_nonzero(~present)),
         "models_not_converged": judgement.unconverged,
-        "removed_table": removed.name,
-        "removed_sha256": file_sha256(removed),
     }
-    return write_dataset(
-        Dataset(
-            "prune",
-            _recorded(options, features),
-            1 + len(files),
-            len(samples),
-            {"label_issue": int(np.count_nonzero(~kept))},
-            0,
-            samples.take(kept),
-            listed.ids,
-            dataset.sources.__getitem__,
-            dataset.scored,
-            0,
-            digests({"labels": table, "classes": classes}),
-            tools=tools(),
-            notes=notes | _of_classes(samples.labels, kept, codes, listed.ids),
-        ),
-        save_path,
+    pruned = Dataset(
+        "prune",
+        _recorded(options, features),
+        1 + files,
+        len(samples),
+        {"label_issue": int(np.count_nonzero(~kept))},
+        0,
+        samples.take(kept),
+        listed.ids,
+        dataset.sources.__getitem__,
+        dataset.scored,
+        0,
+        digests({"labels": table, "classes": classes}),
+        tools=tools(),
+        notes=notes | removed | _of_classes(samples.labels, kept, codes, listed.ids),
     )
+    return write_dataset(pruned, save_path)
+
+
+def _features(
+    samples: Candidates, metadata_dir: Path, member: str
+) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]]:
+    """Metadata files, the samples' features, and which samples have some; features of two models are refused."""
+    files = metadata_files(metadata_dir)
+    VectorSource.of_metadata(files, member)
+    return len(files), *sample_features(samples.uids, metadata_dir, member)
 
 
 def _of_classes(
@@ -149,17 +151,24 @@ def _of_classes(
 
 
 def write_removed(
-    path: Path, judged: Candidates, suggested: NDArray[Any], judgement: Judgement, ids: list[str]
-) -> None:
-    """The rows with label issues, the least probable label first, as a table.
+    save_path: Path, judged: Candidates, suggested: NDArray[Any], judgement: Judgement, ids: list[str]
+) -> dict[str, Any]:
+    """Write the rows with label issues, the least probable label first, beside the dataset.
 
     Args:
-        path: the parquet file; an existing one is replaced.
+        save_path: of the dataset.
         judged: the samples that were, in the order of the judgement.
         suggested: the class that is suggested for each of them.
         judgement: of their labels.
         ids: of the classes.
+
+    Returns:
+        What the dataset's record says of the table.
+
+    Raises:
+        StorageError: the disk is full or the path cannot be written.
     """
+    path = save_path.with_name(f"{save_path.stem}.removed.parquet")
     rows = np.flatnonzero(judgement.issues)
     rows = rows[np.argsort(judgement.quality[rows], kind="stable")]
     names = pa.array(ids, pa.string())
@@ -171,6 +180,7 @@ def write_removed(
     ]
     with atomic_writer(path) as stream:
         pq.write_table(pa.Table.from_arrays(columns, schema=REMOVED_SCHEMA), stream, compression="zstd")
+    return {"removed_table": path.name, "removed_sha256": file_sha256(path)}
 
 
 def _recorded(options: PruneOptions, features: NDArray[np.float32]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from competition.data.engine import Workers
 from competition.errors import UsageError
+from participant_kit.cli import label_repair
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.label_report import show_labelled
 from participant_kit.cli.options import MetadataDirOption, SeedOption, spread
@@ -261,6 +262,10 @@ def retrieve_prompts(
     with console.progress("Searching with prompts") as progress:
         report = label_by_prompts(target, metadata_dir, options, workers, progress)
     show_labelled(console, report, save_path, metadata_dir)
+
+
+app.command("balance")(label_repair.balance)
+app.command("prune")(label_repair.prune)
 
 
 def _target(classes: Path, save_path: Path, size: int | None, per_class: int | None, seed: int = 0) -> Target:

@@ -21,7 +21,7 @@ def show_labelled(console: Console, report: LabelledReport, save_path: Path, met
     shown |= {f"  dropped: {reason.replace('_', ' ')}": f"{count:,}" for reason, count in report.dropped.items()}
     shown["kept"] = f"{report.kept:,} ({report.kept / max(1, report.total):.1%})"
     if report.repeats:
-        shown["  further labels of a sample"] = f"{report.repeats:,}"
+        shown["  repeats" if report.strategy == "balance" else "  further labels of a sample"] = f"{report.repeats:,}"
     shown["classes"] = f"{balance['coverage']:,} of {balance['classes']:,} have samples"
     shown["  samples of a class"] = f"{balance['least']:,} to {balance['most']:,}, median {balance['median']:,.0f}"
     shown["  below 500 samples"] = f"{balance['few']:,}"
@@ -32,6 +32,8 @@ def show_labelled(console: Console, report: LabelledReport, save_path: Path, met
         frequent = _named(report.notes["most_frequent_unmapped"], labels)
         shown["unmapped labels"] = f"{labels:,}: {frequent}" if labels else "none"
     shown |= {"table": save_path, "subset": save_path.with_name(report.subset)}
+    if "removed_table" in report.notes:
+        shown["removed rows"] = save_path.with_name(report.notes["removed_table"])
     console.pairs(report.as_json(), shown)
     for warning in _warnings(report):
         console.note(f"Warning: {warning}")
@@ -42,11 +44,15 @@ def show_labelled(console: Console, report: LabelledReport, save_path: Path, met
 def _warnings(report: LabelledReport) -> list[str]:
     warnings = []
     if report.missing:
-        warnings.append(f"{report.options['size']:,} samples were asked for; {report.kept:,} are there.")
+        warnings.append(f"{report.kept + report.missing:,} samples were asked for; {report.kept:,} are there.")
     if report.notes.get("queries_with_fewer_neighbours"):
         warnings.append(
             f"--neighbours {report.options['neighbours']:,} is more than the pool has samples with features."
         )
+    if report.notes.get("without_features"):
+        warnings.append(f"{report.notes['without_features']:,} samples have no features, and were not judged.")
+    if report.notes.get("models_not_converged"):
+        warnings.append(f"{report.notes['models_not_converged']} of the classifiers were not fitted to the end.")
     lists = {
         "classes without a sample": report.empty_classes,
         "classes that share all their names with others": report.notes.get("classes_without_lemma"),
@@ -54,6 +60,8 @@ def _warnings(report: LabelledReport) -> list[str]:
         "names with punctuation, which captions lose before they are compared": report.notes.get(
             "lemmas_with_punctuation"
         ),
+        "classes that could not be filled": list(report.notes.get("unfilled_classes", ())),
+        "classes too small to be judged": report.notes.get("classes_not_judged"),
         "labels of the mapping that no row has": report.notes.get("mapped_labels_without_sample"),
     }
     if report.options["per_class"]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from competition.data.uids import UID_DTYPE, UidArray
 from competition.errors import UsageError
 from participant_kit.subsets.draw import lots
+from participant_kit.subsets.quotas import even_quotas
 
 PURPOSE = 5
 """Of the lots by which samples without a score are chosen; see ``subsets.draw.lots``."""
@@ -80,20 +81,10 @@ class Quota:
     def of(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many samples each class gives, of the ``counts`` that it has.
 
-        A size is filled evenly: every class gives the same number, or all that it has; what then is still missing is
-        one more of the first classes, in their order, that have it.
+        A size is filled evenly, see ``even_quotas``.
         """
         most = counts if self.per_class is None else np.minimum(counts, self.per_class)
-        if self.size is None or self.size >= most.sum():
-            return most
-        low, high = 0, int(most.max())
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if np.minimum(most, middle).sum() <= self.size else (low, middle - 1)
-        given = np.minimum(most, low)
-        rest = np.flatnonzero(most > low)[: self.size - int(given.sum())]
-        given[rest] += 1
-        return given
+        return most if self.size is None else even_quotas(most, self.size)
 
 
 def best_of_each(candidates: Candidates, *, by_class: bool) -> Candidates:

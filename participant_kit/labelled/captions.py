@@ -21,9 +21,9 @@ from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
 from participant_kit.labelled.features import pool_features
 from participant_kit.labelled.lemmas import NO_CLASS, SEVERAL, named_classes, never_found
-from participant_kit.labelled.parts import Part, Parts
 from participant_kit.labelled.run import Found
 from participant_kit.subsets.captions import Captions
+from participant_kit.subsets.parts import Part, Parts
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, sum_dropped
 

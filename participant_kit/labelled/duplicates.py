@@ -18,7 +18,7 @@ from competition.data.uids import UID_DTYPE, UidArray, count_in
 from competition.errors import UsageError
 from participant_kit.labelled.candidates import Candidates
 from participant_kit.labelled.features import pool_features
-from participant_kit.labelled.parts import Part, Parts
+from participant_kit.subsets.parts import Part, Parts
 from participant_kit.subsets.pool import MetadataPool
 
 _UIDS = "uids.npy"

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.metadata import features_path, list_metadata, read_uids
-from competition.data.npz import open_member
-from competition.data.uids import UidArray, count_in, uids_to_hex
+from competition.data.uids import UidArray, uids_to_hex
 from competition.errors import DataFormatError, UsageError
 from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
 from participant_kit.labelled.documents import read_lines
 from participant_kit.labelled.duplicates import near_copies
-from participant_kit.labelled.features import load_features, pool_features
+from participant_kit.labelled.features import load_features
 from participant_kit.labelled.run import Found
+from participant_kit.labelled.sample_features import sample_features
 from participant_kit.labelled.search import search_pool
 from participant_kit.labelled.table import read_labels
 from participant_kit.subsets.pool import MetadataPool
@@ -137,22 +136,7 @@ def find_by_images(references: References, classes: ClassList, search: ImageSear
 
 def _features_of(uids: UidArray, metadata_dir: Path, member: str, table: Path) -> NDArray[np.float32]:
     """Features of samples (sorted uids, each once), in their order."""
-    features = np.zeros((len(uids), 0), dtype=np.float32)
-    found = np.zeros(len(uids), dtype=bool)
-    for path in list_metadata(metadata_dir):
-        own = read_uids(path)
-        rows = np.flatnonzero(count_in(own, uids))
-        if not len(rows):
-            continue
-        dimensions = features.shape[1] or open_member(features_path(path), member).shape[1]
-        stored = pool_features(path, member, len(own), dimensions)
-        if not features.shape[1]:
-            features = np.zeros((len(uids), dimensions), dtype=np.float32)
-        rows = rows[stored.usable[rows]]
-        for row, place in zip(rows, np.searchsorted(uids, own[rows]), strict=True):
-            if found[place] and (features[place] != stored.stored[row]).any():
-                raise DataFormatError(f"The uid {uids_to_hex(own[[row]])[0]} has several features in {metadata_dir}.")
-            features[place], found[place] = stored.stored[row], True
+    features, found = sample_features(uids, metadata_dir, member)
     if not found.all():
         raise DataFormatError(
             f"{np.count_nonzero(~found):,} of the {len(uids):,} references of {table} have no features in "

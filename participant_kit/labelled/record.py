@@ -26,7 +26,8 @@ class LabelledReport:
         total: rows read.
         kept: rows of the table; without ``repeats`` and with ``dropped`` they sum to ``total``.
         dropped: rows by the first reason that met them.
-        repeats: rows of the table beyond the first of samples that have several labels.
+        repeats: rows of the table beyond the first of samples that have several labels; of ``balance``, beyond the
+            first copy of a row that was read.
         missing: samples that were asked for by ``--size`` and are not there.
         per_class: samples by class id, in the order of the class list.
         balance: SELECT's figures about them, see ``class_statistics.ClassBalance``.

@@ -10,27 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import competition
 from competition.data.atomic import make_folder, storage_errors
-from competition.data.digests import file_sha256
 from competition.data.engine import Workers, engine_of
 from competition.data.metadata import list_metadata
-from competition.data.uids import UidArray, repeated_rows, save_subset
+from competition.data.uids import UidArray, repeated_rows
 from competition.errors import UsageError
-from competition.evaluation.class_statistics import FEW_IMAGES, class_balance, largest_classes
+from competition.evaluation.class_statistics import FEW_IMAGES
 from competition.progress import ProgressHook
 from participant_kit.labelled.candidates import Candidates, Quota, within_quota
 from participant_kit.labelled.classes import ClassList
 from participant_kit.labelled.record import LabelledReport
-from participant_kit.labelled.table import write_table
+from participant_kit.labelled.write import Dataset, write_dataset
 from participant_kit.subsets.pool import MetadataPool, file_states
-from participant_kit.subsets.record import SubsetReport, digests
+from participant_kit.subsets.record import digests
 
 OVER_QUOTA = "over_quota"
-SHARED = ("strategy", "options", "total", "kept", "dropped", "repeats", "assets", "tools", "subset", "subset_sha256")
-"""What the records of table and subset say alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,7 @@ def run_labelling(
     if not len(chosen):
         _remove(work_dir)
         raise _nothing_found(labelling, found)
-    report = _write(labelling, found, chosen, save_path, len(files), assets)
+    report = write_dataset(_dataset(labelling, found, chosen, len(files), assets), save_path)
     _remove(work_dir)
     return report
 
@@ -135,51 +130,27 @@ def samples(uids: UidArray) -> int:
     return len(uids) - repeated_rows(uids)
 
 
-def _write(
-    labelling: Labelling,
-    found: Found,
-    chosen: Candidates,
-    save_path: Path,
-    files: int,
-    assets: dict[str, dict[str, str]],
-) -> LabelledReport:
-    """Table, subset, and the record of each."""
-    subset, ids, quota = save_path.with_suffix(".npy"), labelling.classes.ids, labelling.quota
-    used, positions = np.unique(chosen.sources, return_inverse=True)
-    named = Candidates(chosen.uids, chosen.labels, chosen.scores, positions.astype(np.int32))
-    write_table(save_path, named, ids, [found.source(int(source)) for source in used], scored=found.scored)
-    save_subset(subset, chosen.uids)
-    counts = np.bincount(chosen.labels, minlength=len(ids))
-    per_class, enough = dict(zip(ids, counts.tolist(), strict=True)), quota.per_class or FEW_IMAGES
-    of_subset = SubsetReport(
+def _dataset(
+    labelling: Labelling, found: Found, chosen: Candidates, files: int, assets: dict[str, dict[str, str]]
+) -> Dataset:
+    quota = labelling.quota
+    return Dataset(
         labelling.name,
         dict(labelling.options) | {"size": quota.size, "per_class": quota.per_class, "seed": quota.seed},
         files,
         found.total,
-        len(chosen),
         dict(found.dropped) | {OVER_QUOTA: samples(found.candidates.uids) - samples(chosen.uids)},
         repeated_rows(chosen.uids),
+        chosen,
+        labelling.classes.ids,
+        found.source,
+        found.scored,
+        max(0, (quota.size or 0) - len(chosen)),
         assets,
-        dict(labelling.tools),
-        subset.name,
-        file_sha256(subset),
+        enough=quota.per_class or FEW_IMAGES,
+        tools=labelling.tools,
+        notes=found.notes,
     )
-    of_subset.write(subset)
-    report = LabelledReport(
-        **{name: getattr(of_subset, name) for name in SHARED},
-        files=files,
-        missing=max(0, (quota.size or 0) - len(chosen)),
-        per_class=per_class,
-        balance=class_balance(counts).as_json(),
-        empty_classes=[name for name, count in per_class.items() if not count],
-        few_images=[name for name, count in per_class.items() if 0 < count < enough],
-        largest_classes=sorted(per_class.items(), key=lambda pair: -pair[1])[: largest_classes(len(ids))],
-        notes=dict(found.notes),
-        table=save_path.name,
-        table_sha256=file_sha256(save_path),
-    )
-    report.write(save_path)
-    return report
 
 
 def _remove(work_dir: Path) -> None:

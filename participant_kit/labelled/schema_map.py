@@ -18,9 +18,9 @@ import numpy as np
 from competition.data.metadata import pool_uids
 from competition.data.uids import count_in
 from participant_kit.labelled.candidates import Candidates, best_of_each, of_one_class
-from participant_kit.labelled.parts import Part, Parts
 from participant_kit.labelled.run import Found
 from participant_kit.labelled.table import read_labels
+from participant_kit.subsets.parts import Part, Parts
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, sum_dropped
 

@@ -16,8 +16,8 @@ from competition.errors import UsageError
 from participant_kit.labelled.candidates import Candidates
 from participant_kit.labelled.features import pool_features
 from participant_kit.labelled.neighbours import Neighbours, nearest_rows
-from participant_kit.labelled.parts import Part, Parts
 from participant_kit.labelled.run import samples
+from participant_kit.subsets.parts import Part, Parts
 from participant_kit.subsets.pool import MetadataPool
 
 _QUERIES = "queries.npy"

@@ -33,12 +33,13 @@ def write_table(path: Path, samples: Candidates, ids: list[str], sources: list[s
         samples: their labels and sources are positions in ``ids`` and ``sources``.
         ids: of the classes.
         sources: what a source means, in words.
-        scored: the scores mean something.
+        scored: the scores mean something; NaN becomes null.
 
     Raises:
         StorageError: the disk is full or the path cannot be written.
     """
-    scores = pa.array(samples.scores.astype(np.float32)) if scored else pa.nulls(len(samples), pa.float32())
+    floats = samples.scores.astype(np.float32)
+    scores = pa.array(floats, mask=np.isnan(floats)) if scored else pa.nulls(len(samples), pa.float32())
     columns = [
         pa.array(uids_to_hex(samples.uids), pa.string()),
         pa.array(ids, pa.string()).take(pa.array(samples.labels)),

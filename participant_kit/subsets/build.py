@@ -13,14 +13,18 @@ from participant_kit.subsets.basic_filter import BASIC_FILTER
 from participant_kit.subsets.clip_score import CLIP_SCORE
 from participant_kit.subsets.clip_score_diverse import CLIP_SCORE_DIVERSE
 from participant_kit.subsets.clip_score_english import CLIP_SCORE_ENGLISH
+from participant_kit.subsets.cluster_quota import CLUSTER_QUOTA
 from participant_kit.subsets.cluster_sampling import IMAGE_SAMPLING, TEXT_SAMPLING
 from participant_kit.subsets.image_based import IMAGE_BASED, IMAGE_BASED_INTERSECT_CLIP_SCORE
+from participant_kit.subsets.k_center import K_CENTER
 from participant_kit.subsets.laion2b import LAION2B
 from participant_kit.subsets.language import predictor
 from participant_kit.subsets.no_filter import NO_FILTER
 from participant_kit.subsets.random_subset import RANDOM_SUBSET
 from participant_kit.subsets.record import SubsetReport, check_save_path
+from participant_kit.subsets.reference_distance import REFERENCE_DISTANCE
 from participant_kit.subsets.run import Choice, run_choice
+from participant_kit.subsets.score_fusion import SCORE_FUSION
 from participant_kit.subsets.simcore import SIMCORE
 from participant_kit.subsets.strategy import NO_OPTIONS, Strategy, StrategyOptions
 from participant_kit.subsets.text_based import TEXT_BASED
@@ -40,6 +44,10 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
             TEXT_SAMPLING,
             RANDOM_SUBSET,
             SIMCORE,
+            SCORE_FUSION,
+            K_CENTER,
+            CLUSTER_QUOTA,
+            REFERENCE_DISTANCE,
             CLIP_SCORE_DIVERSE,
             CLIP_SCORE_ENGLISH,
         )

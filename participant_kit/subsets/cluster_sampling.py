@@ -12,10 +12,9 @@ the options and the seed. Only rows that the filter of the same kind would keep 
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,10 +67,9 @@ def _select_texts(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
 
 
 def _select(grouping: Grouping, pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
-    if pool.work_dir is not None:
-        return _sample(grouping, pool, options, pool.work_dir)
-    with tempfile.TemporaryDirectory() as folder:
-        return _sample(grouping, replace(pool, work_dir=Path(folder)), options, Path(folder))
+    with pool.working() as working:
+        assert working.work_dir is not None
+        return _sample(grouping, working, options, working.work_dir)
 
 
 def _sample(grouping: Grouping, pool: MetadataPool, options: StrategyOptions, work_dir: Path) -> SubsetResult:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +48,16 @@ class MetadataPool:
     def open(cls, metadata_dir: Path, workers: Workers = 1) -> MetadataPool:
         """The pool of a metadata folder, and who works on it."""
         return cls(tuple(list_metadata(metadata_dir)), engine_of(workers))
+
+    @contextmanager
+    def working(self) -> Iterator[MetadataPool]:
+        """This pool with a ``work_dir`` that exists: its own, or one that is gone afterwards."""
+        if self.work_dir is None:
+            with tempfile.TemporaryDirectory() as folder:
+                yield replace(self, work_dir=Path(folder))
+            return
+        make_folder(self.work_dir)
+        yield self
 
     def map(
         self, function: Callable[[Path], R], stage: str, journal: Journal | None = None, *, quick: bool = False

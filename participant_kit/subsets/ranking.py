@@ -54,6 +54,12 @@ def float_keys(values: NDArray[np.float64]) -> Keys:
     return keys
 
 
+def key_float(key: np.uint64) -> float:
+    """The number of a key of ``float_keys``."""
+    bits = key ^ _SIGN if key & _SIGN else ~key
+    return float(np.uint64(bits).view(np.float64))
+
+
 def integer_keys(values: NDArray[np.int64]) -> Keys:
     """Keys in the order of the numbers, at least 2: the three least of all int64 share one."""
     keys: Keys = np.maximum(np.ascontiguousarray(values, dtype=np.int64).view(np.uint64) ^ _SIGN, np.uint64(2))

@@ -7,9 +7,7 @@ files are compared again.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from competition.data.arrays import write_npy
-from competition.data.atomic import atomic_writer, make_folder
+from competition.data.atomic import atomic_writer
 from competition.data.journal import Journal
-from competition.data.metadata import read_uids
-from competition.data.uids import UidArray, sort_uids
-from competition.data.vector_source import Floats, Rows, VectorShard, VectorSource, read_vectors
+from competition.data.uids import sort_uids
+from competition.data.vector_source import Floats, VectorShard, VectorSource, read_vectors
 from competition.errors import UsageError
 from participant_kit.coresets.best_rows import Ranking
 from participant_kit.coresets.centroids import target_centroids
@@ -30,6 +27,7 @@ from participant_kit.coresets.facility_location import Selection, StopRule, sele
 from participant_kit.coresets.similarity import merge_rankings, rank_shard
 from participant_kit.coresets.trace_picture import trace_picture
 from participant_kit.subsets.centroids import gpu_device, one_thread_a_worker
+from participant_kit.subsets.chosen_rows import chosen_uids
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import SubsetResult
 from participant_kit.subsets.strategy import Strategy, StrategyOptions
@@ -69,8 +67,9 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
     rule, limit = _rule(options, source.rows, len(targets))
     centroids = target_centroids(targets, options.num_clusters)
     shards = {path.name: shard for path, shard in zip(pool.files, source.shards, strict=True)}
-    with _work_folder(pool) as folder:
-        ranks = _Ranks(pool, Comparison(shards, centroids, folder))
+    with pool.working() as working:
+        assert working.work_dir is not None
+        ranks = _Ranks(working, Comparison(shards, centroids, working.work_dir))
         found = select_rows(ranks.to, source.rows, len(centroids), limit, rule, options.seed)
     usable = source.rows - ranks.missing
     if rule is None and limit > usable:
@@ -78,7 +77,7 @@ def _select(pool: MetadataPool, options: StrategyOptions) -> SubsetResult:
             f"The budget of {limit:,} is more than the {usable:,} rows of the pool that have features.",
             hint="Ask for fewer with --budget or --size.",
         )
-    uids = np.concatenate(pool.map(partial(_file_uids, shards, found.rows), "reading uids", quick=True))
+    uids = chosen_uids(pool, source, found.rows)
     dropped = {"features_missing": ranks.missing, "not_selected": usable - len(found.rows)}
     details = {"targets": len(targets), "centroids": len(centroids), **_details(found, rule, limit)}
     return SubsetResult(sort_uids(uids), source.rows, dropped, 0, details, trace_picture(found, rule))
@@ -158,23 +157,6 @@ def _rank_file(comparison: Comparison, depth: int, path: Path) -> int:
 def _load_ranking(path: Path) -> Ranking:
     ranked = np.load(path, allow_pickle=False)
     return Ranking(np.ascontiguousarray(ranked["row"]), np.ascontiguousarray(ranked["score"]))
-
-
-def _file_uids(shards: Mapping[str, VectorShard], rows: Rows, path: Path) -> UidArray:
-    shard = shards[path.name]
-    first, end = np.searchsorted(rows, (shard.start, shard.start + shard.rows))
-    uids: UidArray = read_uids(path)[rows[first:end] - shard.start]
-    return uids
-
-
-@contextmanager
-def _work_folder(pool: MetadataPool) -> Iterator[Path]:
-    if pool.work_dir is not None:
-        make_folder(pool.work_dir)
-        yield pool.work_dir
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 SIMCORE = Strategy(

@@ -71,7 +71,7 @@ class StrategyOptions:
     fraction: float | None = field(
         default=None,
         metadata=option(
-            "Share of the pool to keep by score, in (0, 1].",
+            "Share of the pool to keep, in (0, 1].",
             allows=lambda value: 0 < value <= 1,
             otherwise="is not above 0 and at most 1",
         ),
@@ -121,7 +121,22 @@ class StrategyOptions:
     )
     size: int | None = field(
         default=None,
-        metadata=option("How many samples to draw.", allows=lambda value: value > 0, otherwise="is not above 0"),
+        metadata=option("How many samples to choose.", allows=lambda value: value > 0, otherwise="is not above 0"),
+    )
+    columns: list[str] | None = field(
+        default=None,
+        metadata=option("NAME or NAME:WEIGHT, a column of numbers; a negative weight prefers small ones. Repeatable."),
+    )
+    by: str | None = field(
+        default=None, metadata=option("Column of numbers whose greatest are kept; default: a draw by --seed.")
+    )
+    neighbours: int | None = field(
+        default=None,
+        metadata=option(
+            "Which of the nearest target images counts; default: 1, the nearest.",
+            allows=lambda value: value > 0,
+            otherwise="is not above 0",
+        ),
     )
     features: str | None = field(default=None, metadata=option("Member of the npz files; default: l14_img."))
     num_clusters: int | None = field(

@@ -44,7 +44,7 @@ def test_every_command_of_the_documentation_runs_and_says_what_it_did(
     write_features(tmp_path / "prompt.npy", 3)
     (tmp_path / "labels.csv").write_text("uid,label\n1,Zero\n2,Nought\n3,One\n4,Two\n")
     (tmp_path / "map.tsv").write_text("Zero\t0\nNought\t0\nOne\t1\n")
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 8
     for command in COMMANDS:
         words = shlex.split(command)
         result = typed(*words)
@@ -54,7 +54,8 @@ def test_every_command_of_the_documentation_runs_and_says_what_it_did(
         assert record["strategy"] == words[1]
         assert f"kept                       {record['kept']:,}" in re.sub(" {3,}", " " * 23, result.out)
         assert len(load_subset(table.with_suffix(".npy"))) == record["kept"] > 0
-        assert f"datacup reshard -i pool/shards -o shards/{table.stem} -s {table.with_suffix('.npy')}" in result.err
+        pool = "pool" if "--metadata-dir" in words else "POOL"
+        assert f"datacup reshard -i {pool}/shards -o shards/{table.stem} -s {table.with_suffix('.npy')}" in result.err
         assert json.loads(typed(*words, "--json").out) == record
 
 

@@ -242,6 +242,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "text_sampling": TEXTS | {"size": 20},
     "random": {"size": 20},
     "simcore": {"target_features": "targets.npz", "size": 20},
+    "score_fusion": {"columns": ["clip_b32_similarity_score", "clip_l14_similarity_score"], "size": 20},
+    "k_center": {"size": 20},
+    "cluster_quota": {"centroids": "centroids.npy", "size": 20},
+    "reference_distance": {"target_features": "targets.npz", "size": 20},
     "clip_score_diverse": {"arch": "l14"},
     "clip_score_english": SCORE,
 }

@@ -51,6 +51,10 @@ CASES: dict[str, dict[str, Any]] = {
     "clip_score_diverse": {"fraction": 0.5},
     "clip_score_english": {"fraction": 0.5},
     "simcore": {"target_features": "targets.npz", "num_clusters": 5, "budget": 0.3},
+    "score_fusion": {"columns": ["clip_l14_similarity_score", "original_width:-0.5"], "fraction": 0.3},
+    "k_center": {"size": 20, "seed": 1},
+    "cluster_quota": {"centroids": "centroids.npy", "by": "clip_b32_similarity_score", "size": 40},
+    "reference_distance": {"target_features": "targets.npz", "neighbours": 3, "fraction": 0.3},
 }
 BATCHES_WITHIN_A_FILE = {"clip_score_diverse"}
 """Its scores compare a pair with others of its file, so only orders may differ."""

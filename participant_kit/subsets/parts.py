@@ -52,13 +52,21 @@ class Parts:
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """The arrays of one file after the other."""
-        for path in self._paths:
-            with storage_errors("reading", path), np.load(path, allow_pickle=False) as archive:
-                yield {name: archive[name] for name in archive.files}
+        return map(_load, self._paths)
 
     def total(self, name: str) -> int:
         """A count of the facts, added up; files without it count nothing."""
         return sum(int(facts.get(name, 0)) for facts in self.facts)
+
+
+def load_part(work_dir: Path, path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the pool's file ``path``, for who has no ``Parts`` at hand."""
+    return _load(_part_path(work_dir, path.name))
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    with storage_errors("reading", path), np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _save_part(function: Callable[[Path], Part], work_dir: Path, path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class UsageError(DataCupError):
 
 
 class RulesError(DataCupError):
-    """A competition file is malformed; the message names file and line."""
+    """A competition file or a pipeline file is malformed; the message names file and line."""
 
     code = "rules"
     exit_code = 2

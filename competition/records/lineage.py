@@ -30,8 +30,8 @@ class SourceFile(Record):
 
 
 class LineagePool(Record):
-    """The pool. ``digest`` is over the names and sha256 of its metadata files, and the names and checksums of its feature
-    files: the same wherever the pool lies."""
+    """The pool. ``digest`` is over the names and sha256 of its metadata files, and over the names and checksums of its
+    feature files: the same wherever the pool lies."""
 
     metadata_files: int = Field(ge=1, le=2**53 - 1)
     digest: Sha256

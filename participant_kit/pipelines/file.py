@@ -90,15 +90,11 @@ class PipelineFile(BaseModel):
     def _check_result(self) -> None:
         """Exactly one step is taken by no other: what the pipeline is for."""
         taken = {name for step in self.steps for name in step.inputs}
-        first, *others = (place for place, name in enumerate(self._names) if name not in taken)
-        if others:
-            both = f"{self._names[first]!r} and {self._names[others[0]]!r}"
-            raise wrong(
-                f"no step takes {both}, but a pipeline has one result; combine them, or leave one out",
-                "steps",
-                others[0],
-                "name",
-            )
+        untaken = [place for place, name in enumerate(self._names) if name not in taken]
+        if len(untaken) > 1:
+            both = " and ".join(repr(self._names[place]) for place in untaken[:2])
+            problem = f"no step takes {both}, but a pipeline has one result; combine them, or leave one out"
+            raise wrong(problem, "steps", untaken[0], "name")
 
     def order(self) -> list[str]:
         """Names of the steps such that each comes behind those that it takes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -26,7 +26,9 @@ from participant_kit.labelled.images import NEIGHBOURS
 from participant_kit.labelled.prompts import NEIGHBOURS as PROMPT_NEIGHBOURS
 from participant_kit.pipelines.operations import TABLE_NAME, AnyOperation, Made, Operation, Task
 from participant_kit.pipelines.options import InputPath, PathOrName, Seed, StepOptions, Text
-from participant_kit.pools.annotate.models import ModelChoice, find_model
+
+if TYPE_CHECKING:
+    from participant_kit.pools.annotate.models import ModelChoice
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -59,13 +61,21 @@ class TextOptions(LabelOptions):
 
     @property
     def choice(self) -> ModelChoice | None:
-        """The model."""
-        return None if self.model is None else ModelChoice(str(self.model), self.pretrained, self.arch)
+        """The model, if there is one: only then open_clip is loaded, which takes seconds."""
+        if self.model is None:
+            return None
+        from participant_kit.pools.annotate.models import ModelChoice
+
+        return ModelChoice(str(self.model), self.pretrained, self.arch)
 
     def files(self) -> dict[str, Path]:
         """The weights stand for the model."""
         named = {role: path for role, path in super().files().items() if role != "model"}
-        return named if self.choice is None else named | {"weights": find_model(self.choice).weights}
+        if self.choice is None:
+            return named
+        from participant_kit.pools.annotate.models import find_model
+
+        return named | {"weights": find_model(self.choice).weights}
 
 
 class RetrieveCaptionsOptions(TextOptions):

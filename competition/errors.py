@@ -37,7 +37,7 @@ class UsageError(DataCupError):
 
 
 class RulesError(DataCupError):
-    """A competition file is malformed; the message names file and line."""
+    """A competition file or a pipeline file is malformed; the message names file and line."""
 
     code = "rules"
     exit_code = 2
@@ -151,6 +151,8 @@ class RejectionReason(StrEnum):
     SUBSET_UNSORTED = "subset_unsorted"
     SUBSET_FOREIGN_UIDS = "subset_foreign_uids"
     SUBSET_COUNT_MISMATCH = "subset_count_mismatch"
+    LINEAGE_MALFORMED = "lineage_malformed"
+    LINEAGE_MISMATCH = "lineage_mismatch"
     RECIPE_MISMATCH = "recipe_mismatch"
     MODEL_MALFORMED = "model_malformed"
     MODEL_SHAPE_MISMATCH = "model_shape_mismatch"
@@ -181,6 +183,8 @@ _REJECTION_HINTS: dict[RejectionReason, str] = {
     RejectionReason.SUBSET_UNSORTED: "Sort the uids as unsigned pairs (`numpy.sort`) before saving the subset.",
     RejectionReason.SUBSET_FOREIGN_UIDS: "Keep only uids of this scale's pool; was the subset made for another scale?",
     RejectionReason.SUBSET_COUNT_MISMATCH: "The subset's length differs from the manifest's. " + _REBUILD,
+    RejectionReason.LINEAGE_MALFORMED: "Submit the `dataset.json` that `datacup build` wrote, unchanged.",
+    RejectionReason.LINEAGE_MISMATCH: "Submit the subset that lies beside this `dataset.json`, or no lineage at all.",
     RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale you enter; recipes are fixed.",
     RejectionReason.MODEL_MALFORMED: "Submit the `model.safetensors` that `datacup train` wrote, unchanged.",
     RejectionReason.MODEL_SHAPE_MISMATCH: "Train with this scale's recipe: the weights are not those of its model.",

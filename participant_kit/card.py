@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from competition.records.evaluation import EvaluationReport
+from competition.records.lineage import DatasetLineage
 from competition.rules import Competition, Scale
 
 
@@ -51,6 +54,23 @@ def render(
         f"| {result.interval.low:.3f} to {result.interval.high:.3f} |"
         for result in evaluation.results
     ]
+    return "\n".join(lines) + "\n"
+
+
+def render_lineage(lineage: DatasetLineage) -> str:
+    """A section about how the dataset was made: one row a step."""
+    lines = [
+        "",
+        "## How the dataset was made",
+        "",
+        "| step | runs | on | rows read | kept |",
+        "| --- | --- | --- | ---: | ---: |",
+    ]
+    for step in lineage.steps:
+        options = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in step.options.items())
+        what = f"{step.operation}: {options}" if options else step.operation
+        on = ", ".join(step.inputs) or "the pool"
+        lines.append(f"| {step.name} | {_escape(what)} | {on} | {step.total:,} | {step.kept:,} |")
     return "\n".join(lines) + "\n"
 
 

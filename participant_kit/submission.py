@@ -28,11 +28,13 @@ from competition.data.uids import UidArray, count_in, load_subset, multiplicitie
 from competition.errors import DataFormatError, UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.lifecycle import Processing
+from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES, DatasetLineage
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Scale, Track
 from competition.verification import check_members, check_submission
+from competition.verification.lineage import check_result, parse_lineage
 from participant_kit import card
 from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget, upload
@@ -52,6 +54,7 @@ class Entry:
     """What a participant enters: a finished run, the subset that it was trained on, and how it is called.
 
     ``metadata_dir`` is the pool's metadata folder, against which the subset is checked; None where it is not at hand.
+    ``lineage`` is the ``dataset.json`` that says how the subset was made, if there is one.
     """
 
     competition: Competition
@@ -63,6 +66,7 @@ class Entry:
     author: str
     description: str
     metadata_dir: Path | None = None
+    lineage: Path | None = None
 
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
@@ -112,6 +116,25 @@ class Entry:
             found.append(part[count_in(part, distinct) > 0])
         check_members(str(self.subset), subset, sort_uids(np.concatenate(found)), self.scale.pool.id)
 
+    def read_lineage(self) -> tuple[bytes, DatasetLineage] | None:
+        """The lineage and its file's bytes, if the entry has one.
+
+        Raises:
+            UsageError: the file is absent or too large.
+            RejectionError: it is no lineage, or that of another subset, as the scorer would say.
+        """
+        if self.lineage is None:
+            return None
+        if not self.lineage.is_file() or self.lineage.stat().st_size > MAX_LINEAGE_BYTES:
+            raise UsageError(
+                f"There is no lineage {self.lineage} of at most {MAX_LINEAGE_BYTES} bytes.",
+                hint="Name the dataset.json that `datacup build` wrote beside the subset.",
+            )
+        content = self.lineage.read_bytes()
+        found = parse_lineage(content, str(self.lineage))
+        check_result(found, str(self.lineage), str(self.subset), file_sha256(self.subset))
+        return content, found
+
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
     """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped; what
@@ -119,6 +142,7 @@ def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Noti
     training, evaluation = entry.training_report(), entry.evaluation_report()
     entry.samples()
     entry.check_membership()
+    entry.read_lineage()
     ticket = _register(entry, hub, training, client)
     if ticket.processing is not Processing.DRAFT:
         # Its revision stands, and is no longer the repository's newest where another entry followed.
@@ -150,9 +174,13 @@ def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationRepor
     for name, _ in _FILES:
         _place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
-    text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
-    write_bytes(folder / "README.md", text.encode())
     made = {"subset.npy": FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
+    told = entry.read_lineage()
+    if told is not None:
+        write_bytes(folder / LINEAGE_NAME, told[0])
+        made[LINEAGE_NAME] = FileRole.LINEAGE
+    text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
+    write_bytes(folder / "README.md", (text + (card.render_lineage(told[1]) if told else "")).encode())
     manifest = SubmissionManifest(
         submission_id=ticket.submission_id,
         nonce=ticket.nonce,

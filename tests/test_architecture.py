@@ -37,6 +37,12 @@ def test_a_fresh_interpreter_imports_nothing_heavy(module: str) -> None:
     assert result.stdout.strip() == ""
 
 
+def test_a_pipeline_without_models_loads_neither_torch_nor_open_clip() -> None:
+    code = "import participant_kit.pipelines.run, sys; print({'torch', 'open_clip'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "set()"
+
+
 def _python_files() -> Iterator[Path]:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

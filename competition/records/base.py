@@ -27,6 +27,9 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+
 _UNSAFE = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=rf"^[^\x00-\x1f{_UNSAFE}]*$")]
 Prose = Annotated[str, StringConstraints(max_length=4000, pattern=rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSAFE}]*$")]
+FileName = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=rf"^[^/\x00-\x1f{_UNSAFE}]*$")
+]  # of a file that is named, never opened
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
 RelativePath = Annotated[
     str,

@@ -22,6 +22,7 @@ class FileRole(StrEnum):
     EVALUATION_REPORT = "evaluation_report"
     RESULTS = "results"
     CARD = "card"
+    LINEAGE = "lineage"
 
 
 class ManifestFile(Record):

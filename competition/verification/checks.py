@@ -10,6 +10,7 @@ from competition.records.manifest import SubmissionManifest
 from competition.rules import Competition
 from competition.verification.entry import Entry
 from competition.verification.files import check_digests, locate
+from competition.verification.lineage import check_lineage
 from competition.verification.manifest import check_listing, check_names, check_rules, read_manifest
 from competition.verification.model import check_model_header, check_model_weights
 from competition.verification.subset import check_subset
@@ -25,6 +26,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("listing", check_listing),
     ("digests", check_digests),
     ("training", check_training),
+    ("lineage", check_lineage),
     ("subset", check_subset),
     ("model-header", check_model_header),
     ("model-weights", check_model_weights),

@@ -24,6 +24,7 @@ _SUFFIXES = {
     FileRole.EVALUATION_REPORT: {".json", ".jsonl"},
     FileRole.RESULTS: {".jsonl"},
     FileRole.CARD: {".md"},
+    FileRole.LINEAGE: {".json"},
 }
 
 

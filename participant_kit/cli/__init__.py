@@ -18,6 +18,7 @@ COMMANDS = (
     "subset",
     "label",
     "dedup",
+    "build",
     "reshard",
     "train",
     "evaluate",

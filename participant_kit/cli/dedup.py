@@ -37,6 +37,9 @@ LinkageOption = Annotated[
         help="group: of all that pairs connect, one stays. pair: what is like a preferred one goes (SemDeDup).",
     ),
 ]
+WithinOption = Annotated[
+    Path | None, typer.Option("--within", help="Of this subset only: other rows are dropped, and take nobody's place.")
+]
 FeaturesOption = Annotated[str, typer.Option("--features", help="Which features: a member of the npz files.")]
 BEST = "best"
 SCORE = "clip_l14_similarity_score"
@@ -56,6 +59,7 @@ def exact(
     shards_dir: ShardsOption = None,
     keep: KeepOption = BEST,
     score: ScoreOption = SCORE,
+    within: WithinOption = None,
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +72,7 @@ def exact(
     from participant_kit.dedup.same import Sources, deduplicate_exact
 
     with console.progress("Comparing digests") as progress:
-        result = deduplicate_exact(Sources(metadata_dir, shards_dir), save_path, rule, workers, progress)
+        result = deduplicate_exact(Sources(metadata_dir, shards_dir, within), save_path, rule, workers, progress)
     _show(console, result, save_path, metadata_dir, shards_dir)
 
 
@@ -84,6 +88,7 @@ def perceptual(
     keep: KeepOption = BEST,
     score: ScoreOption = SCORE,
     linkage: LinkageOption = GROUP,
+    within: WithinOption = None,
     workers: Workers = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,7 +102,7 @@ def perceptual(
 
     with console.progress("Comparing perceptual hashes") as progress:
         result = deduplicate_perceptual(
-            Sources(metadata_dir, shards_dir),
+            Sources(metadata_dir, shards_dir, within),
             save_path,
             rule,
             max_bits,
@@ -129,6 +134,7 @@ def semantic(
     ] = BEST,
     score: ScoreOption = SCORE,
     linkage: LinkageOption = GROUP,
+    within: WithinOption = None,
     seed: SeedOption = 0,
     workers: Workers = 2,
     as_json: JsonOption = False,
@@ -141,7 +147,7 @@ def semantic(
     rule, by_pair = _rule(keep, score), _by_pair(linkage)
     from participant_kit.dedup.semantic import SemanticOptions, deduplicate_semantic
 
-    options = SemanticOptions(threshold, features, clusters, seed, by_pair)
+    options = SemanticOptions(threshold, features, clusters, seed, by_pair, within)
     with console.progress("Comparing contents") as progress:
         result = deduplicate_semantic(metadata_dir, save_path, rule, options, workers, progress)
     _show(console, result, save_path, metadata_dir, None)

@@ -28,6 +28,10 @@ def command(
         Path | None,
         typer.Option("--metadata-dir", help="The pool's metadata folder, to check that the subset is of this pool."),
     ] = None,
+    lineage: Annotated[
+        Path | None,
+        typer.Option("--lineage", help="The dataset.json of `datacup build`: how the subset was made, for all to see."),
+    ] = None,
     scale: ScaleOption = "nano",
     competition: CompetitionOption = "digits",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
@@ -58,6 +62,7 @@ def command(
         author=author,
         description=description,
         metadata_dir=metadata_dir,
+        lineage=lineage,
     )
     with LeaderboardClient(endpoint, token) as client:
         view = submit(entry, client, resolve_repo(settings.hub_endpoint, repo), console.note)

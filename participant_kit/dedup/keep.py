@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.metadata import column_uids, read_columns
-from competition.data.uids import UidArray
+from competition.data.uids import UidArray, load_subset
 from competition.errors import UsageError
 from participant_kit.dedup.groups import Rows, joined
 from participant_kit.subsets.pool import MetadataPool
+from participant_kit.subsets.stream import count_in_file
 
 DEFAULT_SCORE = "clip_l14_similarity_score"
 
@@ -91,6 +92,18 @@ def read_rows(pool: MetadataPool, rule: KeepRule) -> PoolRows:
         joined([values for _, values in parts], np.float64),
         np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
     )
+
+
+def rows_within(subset: Path | None, uids: UidArray) -> NDArray[np.bool_]:
+    """Mask over rows: is the row's uid in the subset? All are where there is none.
+
+    Raises:
+        DataFormatError: the subset is damaged or unsorted.
+        StorageError: it cannot be read.
+    """
+    if subset is None:
+        return np.ones(len(uids), dtype=bool)
+    return count_in_file(uids, load_subset(subset)) > 0
 
 
 def _read_file(rule: KeepRule, path: Path) -> tuple[UidArray, NDArray[np.float64]]:

@@ -97,6 +97,16 @@ def described(rule: KeepRule, *, by_pair: bool) -> dict[str, Any]:
     return said | ({"score": rule.score} if rule.keep is Keep.BEST else {})
 
 
+def outside(within: Path | None, inside: NDArray[np.bool_]) -> dict[str, int]:
+    """The count of rows that a subset leaves out, where there is a subset."""
+    return {} if within is None else {"not_in_subset": int(np.count_nonzero(~inside))}
+
+
+def subset_asset(within: Path | None) -> dict[str, Path]:
+    """The subset that alone is looked at, as a file that the result depends on."""
+    return {} if within is None else {"within": within}
+
+
 def refuse_outermost(rule: KeepRule) -> None:
     """Refuse the keep rule that needs clusters.
 

@@ -17,9 +17,19 @@ from competition.progress import Progress, ProgressHook
 from participant_kit.dedup.fingerprints import fingerprint_shards
 from participant_kit.dedup.groups import Linkage, Rows
 from participant_kit.dedup.hamming import MOST_BITS, bit_distances, near_hashes
-from participant_kit.dedup.keep import Keep, KeepRule, read_rows
+from participant_kit.dedup.keep import Keep, KeepRule, read_rows, rows_within
 from participant_kit.dedup.marks import PERCEPTUAL_HASH, SHA256, Mark, MarkTable, Words, file_marks
-from participant_kit.dedup.pool_run import Deduplicated, Found, Way, deduplicate, described, refuse_outermost, resolved
+from participant_kit.dedup.pool_run import (
+    Deduplicated,
+    Found,
+    Way,
+    deduplicate,
+    described,
+    outside,
+    refuse_outermost,
+    resolved,
+    subset_asset,
+)
 from participant_kit.subsets.pool import MetadataPool
 
 DEFAULT_BITS = 2
@@ -32,10 +42,12 @@ class Sources:
     Args:
         metadata_dir: of a pool; when absent, the shards stand for it, with all that is known of them.
         shards_dir: of a pool, whose images are read for the marks; when absent, the metadata's or their extras' count.
+        within: a subset; the pool's other rows are dropped and counted, and stay in nobody's place.
     """
 
     metadata_dir: Path | None = None
     shards_dir: Path | None = None
+    within: Path | None = None
 
 
 def deduplicate_exact(
@@ -107,12 +119,13 @@ def _deduplicate(
     metadata_dir = prints if sources.metadata_dir is None else sources.metadata_dir
     assert metadata_dir is not None
     elsewhere = None if metadata_dir == prints else prints
-    find = partial(_find, marked, elsewhere)
-    way = Way(f"dedup_{marked.name}", marked.options("metadata" if prints is None else "shards"), find)
+    find = partial(_find, marked, elsewhere, sources.within)
+    options = marked.options("metadata" if prints is None else "shards")
+    way = Way(f"dedup_{marked.name}", options, find, subset_asset(sources.within))
     return deduplicate(way, metadata_dir, save_path, workers, progress)
 
 
-def _find(marked: _Marked, prints: Path | None, pool: MetadataPool) -> Found:
+def _find(marked: _Marked, prints: Path | None, within: Path | None, pool: MetadataPool) -> Found:
     rows = read_rows(pool, marked.rule)
     if prints is None:
         parts = pool.map(partial(file_marks, marked.mark), f"reading {marked.mark.column}", quick=True)
@@ -120,8 +133,9 @@ def _find(marked: _Marked, prints: Path | None, pool: MetadataPool) -> Found:
         present = np.concatenate([part for _, part in parts])
     else:
         words, present = MarkTable.of(prints, marked.mark).of_uids(rows.uids)
-    comparable = np.flatnonzero(present)
-    missing = {f"{marked.mark.column}_missing": len(words) - len(comparable)}
+    inside = rows_within(within, rows.uids)
+    comparable = np.flatnonzero(inside & present)
+    missing = outside(within, inside) | {f"{marked.mark.column}_missing": int(np.count_nonzero(inside & ~present))}
     ranks = rows.ranks()[comparable]
     labels, least, measures = _linked(marked, words[comparable], ranks, pool.progress)
     return resolved(rows, comparable, missing, f"{marked.name}_duplicate", (ranks, labels, least), measures)

@@ -31,8 +31,17 @@ from competition.errors import UsageError
 from competition.progress import Progress, ProgressHook
 from participant_kit.dedup.clusters import Batch, Shared, batches, link_batch
 from participant_kit.dedup.groups import Rows
-from participant_kit.dedup.keep import Keep, KeepRule, PoolRows, ranks_of, read_rows
-from participant_kit.dedup.pool_run import Deduplicated, Found, Way, deduplicate, described, resolved
+from participant_kit.dedup.keep import Keep, KeepRule, PoolRows, ranks_of, read_rows, rows_within
+from participant_kit.dedup.pool_run import (
+    Deduplicated,
+    Found,
+    Way,
+    deduplicate,
+    described,
+    outside,
+    resolved,
+    subset_asset,
+)
 from participant_kit.dedup.spherical import spherical_kmeans
 from participant_kit.dedup.unit import Floats, check_dimensions, check_threshold, feature_source, unit_rows
 from participant_kit.subsets.centroids import nearest_centroids
@@ -58,6 +67,7 @@ class SemanticOptions:
         clusters: of k-means; about the square root of the number of rows when absent.
         seed: of the images that k-means learns from, 128 for each cluster, and of its first centres.
         by_pair: see ``Linkage``.
+        within: a subset; the pool's other rows are no candidates, and k-means does not learn from them.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -65,6 +75,7 @@ class SemanticOptions:
     clusters: int | None = None
     seed: int = 0
     by_pair: bool = False
+    within: Path | None = None
 
     def check(self) -> None:
         """Raises ``UsageError`` for a value out of range."""
@@ -101,11 +112,12 @@ def deduplicate_semantic(
         DataFormatError: features are absent, of several dimensions, or not L2-normalised.
     """
     options.check()
-    said = {name: value for name, value in asdict(options).items() if name != "by_pair"}
+    said = {name: value for name, value in asdict(options).items() if name not in {"by_pair", "within"}}
     way = Way(
         "dedup_semantic",
         described(rule, by_pair=options.by_pair) | said | {"iterations": ITERATIONS},
         partial(_find, rule, options),
+        subset_asset(options.within),
     )
     return deduplicate(way, metadata_dir, save_path, workers, progress)
 
@@ -115,12 +127,15 @@ def _find(rule: KeepRule, options: SemanticOptions, pool: MetadataPool) -> Found
     work = pool.work_dir
     make_folder(work)
     rows = read_rows(pool, rule)
-    clusters = options.cluster_count(len(rows.uids))
+    inside = rows_within(options.within, rows.uids)
+    candidates = np.flatnonzero(inside)
+    clusters = options.cluster_count(len(candidates))
     once = _Once(pool, Journal(work / "journal.jsonl", pool.fingerprint))
-    once.run("k-means", "grouping images", partial(_learn, options, clusters, rows, pool, work))
+    once.run("k-means", "grouping images", partial(_learn, options, clusters, rows, candidates, pool, work))
     assigned = _assign(options, pool, work)
     check_dimensions({path.stem: part["dimensions"] for path, part in zip(pool.files, assigned, strict=True)})
     labels = np.concatenate([np.load(_labels_path(work, path), allow_pickle=False) for path in pool.files])
+    labels[~inside] = _NO_CLUSTER
     outward = rule.keep is Keep.OUTERMOST
     values = -np.concatenate([np.load(_near_path(work, path), allow_pickle=False) for path in pool.files])
     ranks = ranks_of(rows.uids, values.astype(np.float64)) if outward else rows.ranks()
@@ -131,7 +146,7 @@ def _find(rule: KeepRule, options: SemanticOptions, pool: MetadataPool) -> Found
         write_npy(stream, ranks[order])
     sizes = np.bincount(labels[comparable], minlength=clusters)
     groups, least, measures = _link(options, sizes, assigned[0], pool, work)
-    missing = {"features_missing": len(labels) - len(comparable)}
+    missing = outside(options.within, inside) | {"features_missing": len(candidates) - len(comparable)}
     return resolved(rows, order, missing, "semantic_duplicate", (ranks[order], groups, least), measures)
 
 
@@ -149,11 +164,19 @@ class _Once:
         self.journal.record(name, {})
 
 
-def _learn(options: SemanticOptions, clusters: int, rows: PoolRows, pool: MetadataPool, work: Path, stage: str) -> None:
+def _learn(
+    options: SemanticOptions,
+    clusters: int,
+    rows: PoolRows,
+    candidates: Rows,
+    pool: MetadataPool,
+    work: Path,
+    stage: str,
+) -> None:
     """k-means of a sample whose rows are drawn by their uids; the order of files changes nothing."""
-    wanted = min(len(rows.uids), POINTS_PER_CLUSTER * clusters)
-    drawn = lots(rows.uids, options.seed, PURPOSE)
-    chosen = np.argpartition(drawn, wanted - 1)[:wanted]
+    wanted = min(len(candidates), POINTS_PER_CLUSTER * clusters)
+    drawn = lots(rows.uids[candidates], options.seed, PURPOSE)
+    chosen = candidates[np.argpartition(drawn, wanted - 1)[:wanted]]
     chosen = chosen[np.lexsort((rows.uids["f1"][chosen], rows.uids["f0"][chosen]))]
     points: Floats | None = None
     finite = np.zeros(wanted, dtype=bool)

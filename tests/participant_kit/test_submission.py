@@ -26,6 +26,7 @@ from competition.errors import (
     UsageError,
 )
 from competition.records.lifecycle import Processing
+from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.rules import find_scale, find_track
 from competition.verification import check_submission
@@ -48,6 +49,7 @@ from tests.competition.verification.entries import (
     write_evaluation_sets,
     write_pool,
 )
+from tests.participant_kit.cli.typed import typed
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -120,10 +122,57 @@ def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: 
     folder = entry.run_dir / "submissions" / first.id
     manifest = check_submission(folder, entry.competition, pool_array())
     assert {f"{first.path}/{file.path}" for file in manifest.files} | {f"{first.path}/submission.json"} <= set(names)
-    assert {file.role for file in manifest.files} == set(FileRole)
+    assert {file.role for file in manifest.files} == set(FileRole) - {FileRole.LINEAGE}
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
     assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)
+
+
+def _built(entry: Entry, folder: Path, name: str, count: int) -> Entry:
+    """The entry with a subset that `datacup build` makes of the tiny pool, and its lineage."""
+    write_pool(folder)
+    (folder / "pipeline.yaml").write_text(
+        "version: 1\npool: tiny-pool\nsteps:\n  - {name: all, run: subset no_filter}\n"
+        f"  - {{name: some, run: subset sample, from: [all], options: {{count: {count}}}}}\n"
+    )
+    out = folder / name
+    result = typed("build", folder / "pipeline.yaml", "-o", out)
+    assert result.code == 0, result.err
+    return replace(entry, subset=out / "dataset.npy", lineage=out / "dataset.json")
+
+
+def test_a_lineage_is_part_of_the_entry_and_of_its_card(
+    entry: Entry, board: Board, hub_root: Path, tmp_path: Path
+) -> None:
+    told = _built(entry, tmp_path, "dataset", 31)
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        view = submit(told, board.client, HubTarget(url, "ada/tiny"), _ignore)
+        names = huggingface_hub.HfApi(endpoint=url).list_repo_files("ada/tiny", revision=view.revision)
+    assert view.processing is Processing.RECEIVED
+    folder = entry.run_dir / "submissions" / view.id
+    manifest = check_submission(folder, entry.competition, pool_array())
+    assert f"{view.path}/{manifest.only(FileRole.LINEAGE).path}" in names
+    lineage = DatasetLineage.model_validate_json((folder / "dataset.json").read_bytes())
+    assert lineage.result.subset_sha256 == manifest.only(FileRole.SUBSET).sha256
+    assert (folder / "dataset.json").read_bytes() == (tmp_path / "dataset" / "dataset.json").read_bytes()
+    card = (folder / "README.md").read_text()
+    assert "| some | subset sample: count 31, seed 0 | all | 60 | 31 |" in card.replace("\\", "")
+    assert huggingface_hub.ModelCard(card).data.eval_results is not None
+
+
+def test_the_lineage_of_another_subset_is_refused_before_the_entry_is_registered(
+    entry: Entry, board: Board, tmp_path: Path
+) -> None:
+    told = _built(entry, tmp_path, "dataset", 31)
+    other = _built(entry, tmp_path, "other", 30)
+    notes: list[str] = []
+    for wrong in (replace(told, lineage=other.lineage), replace(told, subset=entry.subset)):
+        with pytest.raises(RejectionError, match="tells how a subset with sha256") as raised:
+            submit(wrong, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+        assert raised.value.reason is RejectionReason.LINEAGE_MISMATCH
+    with pytest.raises(UsageError, match="There is no lineage"):
+        submit(replace(told, lineage=tmp_path / "none"), board.client, HubTarget("http://127.0.0.1:9", "a/b"), _ignore)
+    assert notes == []
 
 
 def test_an_entry_is_recognised_when_another_followed_it_in_the_same_repository(

@@ -51,6 +51,18 @@ def test_a_mirrored_entry_passes_every_check(request_: VerifyRequest) -> None:
     assert verify(request_) == [name for name, _ in CHECKS]
 
 
+def test_a_lineage_is_checked_against_the_mirrored_subset(
+    tmp_path: Path, workplace: Workplace, competition: Competition
+) -> None:
+    entry = TinyEntry(tmp_path / "entry").build()
+    entry.lineage()
+    verify(request_for(entry, workplace, competition))
+    entry.build().lineage(subset_sha256="4" * 64)
+    with pytest.raises(RejectionError) as caught:
+        verify(request_for(entry, workplace, competition))
+    assert caught.value.reason is RejectionReason.LINEAGE_MISMATCH
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("nonce", "cd" * 32), ("submission_id", "sub-2"), ("track", "byod"), ("scale", "micro")]
 )

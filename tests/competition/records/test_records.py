@@ -15,6 +15,7 @@ from competition.canonical import canonical_json
 from competition.records.base import HttpUrl, Line, Prose, Record
 from competition.records.evaluation import EvaluationReport, Outcomes
 from competition.records.lifecycle import GENESIS_HASH, Event, chain_is_intact
+from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
 from competition.records.training import TrainingReport
 
@@ -23,6 +24,7 @@ KINDS: dict[str, type[Record]] = {
     "submission.json": SubmissionManifest,
     "training_report.json": TrainingReport,
     "evaluation_report.json": EvaluationReport,
+    "dataset.json": DatasetLineage,
 }
 
 

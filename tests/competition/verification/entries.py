@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from competition.data.digests import file_sha256
 from competition.data.metadata import write_metadata
 from competition.data.uids import UID_DTYPE, UidArray, save_subset, sort_uids, uids_to_hex
+from competition.records.lineage import stage_digest
 from competition.records.manifest import FileRole
 from competition.rules import Competition, parse_competition
 from competition.verification.model import expected_tensors
@@ -190,6 +191,22 @@ class TinyEntry:
             "seconds": 60.0,
         }
         (self.folder / "training_report.json").write_text(json.dumps({**report, **changes}))
+
+    def lineage(self, **changes: object) -> None:
+        """Write the lineage of the subset that lies in the folder, one step without options, and list it."""
+        step = {"name": "all", "operation": "subset no_filter", "options": {}, "inputs": [], "assets": {}}
+        counts = {"total": 23, "kept": 23, "repeats": 0, "dropped": {"a_reason": 0}}
+        digest = stage_digest("subset no_filter", {}, inputs=[], pool=None, assets={}, code_version="0.1.0")
+        made = {"reads_pool": False, "digest": digest, "subset_sha256": file_sha256(self.folder / "subset.npy")}
+        lineage = {
+            "schema_version": 1,
+            "pool": {"metadata_files": 1, "digest": "0" * 64},
+            "steps": [{**step, **counts, **made, **changes}],
+            "code_version": "0.1.0",
+            "created_at": "2026-01-01T00:00:00Z",
+        }
+        (self.folder / "dataset.json").write_text(json.dumps(lineage))
+        self.roles["dataset.json"] = FileRole.LINEAGE
 
     def manifest(self, **changes: object) -> dict[str, Any]:
         """The manifest that fits the files, as plain JSON values."""

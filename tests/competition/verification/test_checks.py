@@ -46,6 +46,12 @@ def test_without_a_pool_all_but_membership_is_checked(entry: TinyEntry) -> None:
     check_submission(entry.seal().folder, tiny_competition(), None)
 
 
+def test_an_entry_may_say_how_its_subset_was_made(entry: TinyEntry) -> None:
+    entry.lineage()
+    manifest = check_submission(entry.seal().folder, tiny_competition(), pool_array())
+    assert manifest.only(FileRole.LINEAGE).path == "dataset.json"
+
+
 def _files(entry: TinyEntry, **changes: object) -> list[dict[str, object]]:
     """The manifest's files with the model's line changed."""
     files = entry.manifest()["files"]
@@ -135,6 +141,30 @@ def _extra_file(name: str, role: FileRole, size: int = 1) -> Break:
         entry.seal()
 
     return apply
+
+
+def _lineage(**changes: object) -> Break:
+    def apply(entry: TinyEntry) -> None:
+        entry.lineage(**changes)
+        entry.seal()
+
+    return apply
+
+
+def _other_lineage(text: str) -> Break:
+    """The file of a lineage with this content."""
+
+    def apply(entry: TinyEntry) -> None:
+        entry.lineage()
+        (entry.folder / "dataset.json").write_text(text)
+        entry.seal()
+
+    return apply
+
+
+def _two_lineages(entry: TinyEntry) -> None:
+    entry.lineage()
+    _extra_file("second.json", FileRole.LINEAGE)(entry)
 
 
 def _many_files(entry: TinyEntry) -> None:
@@ -238,6 +268,32 @@ CASES: dict[str, tuple[RejectionReason, str, Break]] = {
         lambda e: e.seal(subset_samples=24),
     ),
     "multiplicity undeclared": (R.SUBSET_COUNT_MISMATCH, "subset_unique = 23", lambda e: e.seal(subset_unique=23)),
+    "lineage of another subset": (
+        R.LINEAGE_MISMATCH,
+        "dataset.json tells how a subset with sha256 4444",
+        _lineage(subset_sha256="4" * 64),
+    ),
+    "lineage whose counts do not sum": (R.LINEAGE_MALFORMED, "not those that it read", _lineage(kept=22)),
+    "lineage with other parameters than its digest": (
+        R.LINEAGE_MALFORMED,
+        "the digest of step all is not that of its parameters",
+        _lineage(options={"seed": 1}),
+    ),
+    "lineage of a step that is not there": (R.LINEAGE_MALFORMED, "which is no earlier step", _lineage(inputs=["b"])),
+    "lineage with control characters": (R.LINEAGE_MALFORMED, "options", _lineage(options={"by": "a\x1b[2Jb"})),
+    "lineage with a number beyond canonical JSON": (R.LINEAGE_MALFORMED, "total", _lineage(total=2**60)),
+    "lineage with numbers in words": (R.LINEAGE_MALFORMED, "kept", _lineage(kept="9" * 5000)),
+    "lineage with an unknown field": (R.LINEAGE_MALFORMED, "x1b", _lineage(**{"\x1b[31m" + "x" * 99_999: 1})),
+    "lineage is not JSON": (R.LINEAGE_MALFORMED, "Invalid JSON", _other_lineage("{")),
+    "lineage nested deeply": (R.LINEAGE_MALFORMED, "dataset.json", _other_lineage("[" * 100_000)),
+    "lineage of a lone surrogate": (R.LINEAGE_MALFORMED, "Invalid JSON", _other_lineage('{"a": "\\ud800"}')),
+    "lineage too large": (R.FILE_TOO_LARGE, "at most 1000000", _other_lineage(" " * 1_000_001)),
+    "two lineages": (R.MANIFEST_MALFORMED, "2 files of role 'lineage'", _two_lineages),
+    "a lineage that is no json by name": (
+        R.PATH_NOT_ALLOWED,
+        "must end in .json",
+        _extra_file("dataset.yaml", FileRole.LINEAGE),
+    ),
     "wrong recipe digest": (R.RECIPE_MISMATCH, "recipe_digest", lambda e: e.seal(recipe_digest="2" * 64)),
     "report of another recipe": (R.RECIPE_MISMATCH, "recipe is 'tiny-micro'", _report(recipe="tiny-micro")),
     "trained for longer": (R.RECIPE_MISMATCH, "steps is '24'", _report(steps=24)),

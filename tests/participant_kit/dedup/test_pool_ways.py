@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition.data.uids import load_subset
+from competition.data.uids import load_subset, parse_uids, save_subset
 from competition.errors import DataFormatError, UsageError
 from competition.progress import Progress
 from participant_kit.dedup import clusters, semantic
@@ -287,3 +287,33 @@ def test_references_that_are_not_finite_or_empty_are_refused(tmp_path: Path) -> 
             decontaminate(metadata, tmp_path / f"{name}.npy", tmp_path / "kept.npy", "l14_img", 0.9)
     with pytest.raises(UsageError, match="--threshold 1\\.5 is not"):
         decontaminate(metadata, tmp_path / "nan.npy", tmp_path / "kept.npy", "l14_img", 1.5)
+
+
+def test_within_a_subset_no_row_gives_way_to_one_outside(pool: Path, tmp_path: Path) -> None:
+    """Row 4, kept of the whole pool, is not in the subset, so row 1 stays; of 2, 3 and 5 only 3 and 5 are compared."""
+    save_subset(tmp_path / "in.npy", parse_uids(["1", "3", "5", "5", "6"]))
+    save_path = tmp_path / "kept.npy"
+    result = deduplicate_exact(Sources(pool, within=tmp_path / "in.npy"), save_path, KeepRule())
+    assert kept(save_path) == [1, 5]
+    assert result.report.dropped == {"not_in_subset": 2, "sha256_missing": 1, "exact_duplicate": 1}
+    assert set(result.report.assets) == {"within"}
+    check_sums(result, save_path)
+
+
+def test_content_is_compared_within_a_subset_as_in_a_pool_of_it_alone(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    rows = unit(random.standard_normal((ROWS, DIMENSIONS)))
+    rows[::5] = unit(rows[1::5] + 0.01 * random.standard_normal((ROWS // 5, DIMENSIONS)))
+    numbers = np.arange(1, ROWS + 1)
+    chosen = random.random(ROWS) < 0.6
+    for folder, part in (("all", np.ones(ROWS, bool)), ("part", chosen)):
+        write_file(tmp_path / folder, 0, numbers[part].tolist(), {"l14_img": rows[part]})
+    save_subset(tmp_path / "in.npy", parse_uids([f"{number:x}" for number in numbers[chosen]]))
+    options = SemanticOptions(clusters=4)
+    inside = SemanticOptions(clusters=4, within=tmp_path / "in.npy")
+    alone = deduplicate_semantic(tmp_path / "part", tmp_path / "a.npy", KeepRule(Keep.FIRST), options)
+    within = deduplicate_semantic(tmp_path / "all", tmp_path / "w.npy", KeepRule(Keep.FIRST), inside)
+    assert kept(tmp_path / "w.npy") == kept(tmp_path / "a.npy")
+    assert alone.report.dropped["semantic_duplicate"] > 0
+    assert within.report.dropped == {"not_in_subset": int((~chosen).sum())} | alone.report.dropped
+    check_sums(within, tmp_path / "w.npy")

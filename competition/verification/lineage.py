@@ -1,0 +1,51 @@
+"""The lineage, which an entry may have: a sound record of how this very subset was made."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from competition.errors import RejectionError, RejectionReason
+from competition.records.lineage import MAX_LINEAGE_BYTES, DatasetLineage
+from competition.records.manifest import FileRole
+from competition.verification.entry import Entry, shown
+
+
+def check_lineage(entry: Entry) -> None:
+    """Where there is a lineage it is one, its chain of digests holds, and its dataset is the entry's subset.
+
+    Raises:
+        RejectionError: more than one, too large, malformed, or of another subset.
+    """
+    if not any(file.role is FileRole.LINEAGE for file in entry.manifest.files):
+        return
+    file, path = entry.only(FileRole.LINEAGE)
+    if file.size > MAX_LINEAGE_BYTES:
+        raise RejectionError(
+            RejectionReason.FILE_TOO_LARGE,
+            f"{file.path} has {file.size} bytes; a lineage may have at most {MAX_LINEAGE_BYTES}.",
+        )
+    subset, _ = entry.only(FileRole.SUBSET)
+    check_result(parse_lineage(path.read_bytes(), file.path), file.path, subset.path, subset.sha256)
+
+
+def parse_lineage(raw: bytes, name: str) -> DatasetLineage:
+    """The lineage in the bytes of its file, which messages call ``name`` (raises ``RejectionError``)."""
+    try:
+        return DatasetLineage.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = shown(".".join(map(str, first["loc"]))).strip("'")
+        problem = first["msg"].removeprefix("Value error, ").rstrip(".")[:400]
+        raise RejectionError(
+            RejectionReason.LINEAGE_MALFORMED, f"{name} is not a lineage: {f'{field}: ' if field else ''}{problem}."
+        ) from error
+
+
+def check_result(lineage: DatasetLineage, name: str, subset: str, sha256: str) -> None:
+    """Raise ``RejectionError`` when the lineage in the file ``name`` is not that of the file ``subset``."""
+    told = lineage.result.subset_sha256
+    if told != sha256:
+        raise RejectionError(
+            RejectionReason.LINEAGE_MISMATCH,
+            f"{name} tells how a subset with sha256 {told} was made, but {subset} has {sha256}.",
+        )

@@ -18,6 +18,7 @@ COMMANDS = (
     "subset",
     "label",
     "dedup",
+    "describe",
     "reshard",
     "train",
     "evaluate",

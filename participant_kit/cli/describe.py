@@ -23,8 +23,12 @@ def command(
     ],
     save_path: Annotated[Path, typer.Option("--save-path", help="Where the page goes: .html; JSON goes beside it.")],
     subset: Annotated[Path | None, typer.Option("--subset", help="Of a pool, only these rows: an .npy file.")] = None,
-    pool: Annotated[Path | None, typer.Option("--pool", help="The pool that shards or a labelled table are of.")] = None,
-    shards: Annotated[Path | None, typer.Option("--shards", help="Pictures are in these shards, not the pool's.")] = None,
+    pool: Annotated[
+        Path | None, typer.Option("--pool", help="The pool that shards or a labelled table are of.")
+    ] = None,
+    shards: Annotated[
+        Path | None, typer.Option("--shards", help="Pictures are in these shards, not the pool's.")
+    ] = None,
     features: Annotated[
         str | None, typer.Option("--features", help="Member of the npz files to compare; default: l14_img.")
     ] = None,
@@ -48,7 +52,8 @@ def command(
         float, typer.Option("--evaluation-cosine", help="What has a larger cosine is a leak; DataComp's, of ISC21.")
     ] = 0.604169,
     per_class_accuracy: Annotated[
-        Path | None, typer.Option("--per-class-accuracy", help="Scores by class: .csv with the columns label, accuracy.")
+        Path | None,
+        typer.Option("--per-class-accuracy", help="Scores by class: .csv with the columns label, accuracy."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")

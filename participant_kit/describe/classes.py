@@ -81,7 +81,9 @@ def describe_classes(columns: LabelColumns, known: Sequence[str], scores: Path |
         StorageError: they cannot be read.
     """
     counted = np.bincount(columns.codes[columns.codes >= 0], minlength=len(columns.labels))
-    counts = dict.fromkeys(sorted({*known, *columns.labels}), 0) | dict(zip(columns.labels, counted.tolist(), strict=True))
+    counts = dict.fromkeys(sorted({*known, *columns.labels}), 0) | dict(
+        zip(columns.labels, counted.tolist(), strict=True)
+    )
     counts = dict(sorted(counts.items()))
     numbers = np.array(list(counts.values()), dtype=np.int64)
     balance = class_balance(numbers)

@@ -110,7 +110,9 @@ class Comparisons:
         balls = len(given.ids) > NEIGHBOUR
         radii = ball_radii(given.rows) if balls else np.full(len(given.ids), np.inf, np.float32)
         probe = Probe(given.rows, radii, np.zeros(0, UID_DTYPE))
-        return coverage_of(self._nearest(features, probe, "comparing with the reference"), given.ids, threshold, balls=balls)
+        return coverage_of(
+            self._nearest(features, probe, "comparing with the reference"), given.ids, threshold, balls=balls
+        )
 
     def contamination(self, evaluation: Path | None, member: str, threshold: float) -> Contamination | Missing:
         """Compare all rows with evaluation images, as ``datacup dedup decontaminate`` does.
@@ -148,7 +150,9 @@ class Comparisons:
     def _nearest(self, features: Features, probe: Probe, stage: str) -> Nearest:
         path = self.work / f"{stage.replace(' ', '-')}.npz"
         probe.save(path)
-        found = self.engine.map(partial(nearest_rows, features, path), self._tasks(), stage=stage, progress=self.progress)
+        found = self.engine.map(
+            partial(nearest_rows, features, path), self._tasks(), stage=stage, progress=self.progress
+        )
         return reduce(Nearest.with_others, found.values(), Nearest.none(len(probe.vectors)))
 
     def _tasks(self) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.data.engine import Engine, Needs
+from competition.data.engine import Engine
 from competition.data.metadata import column_types, row_count
 from competition.data.shards import expected_samples
 from competition.data.uids import UID_DTYPE, UidArray, contained_in, load_subset, save_subset, sort_uids
@@ -169,15 +169,23 @@ def _row_counts(part: Part, rows: RowTable, selection: Path | None) -> RowCounts
         uids = load_subset(selection, require_sorted=False)
         absent = int(np.count_nonzero(~contained_in(uids, rows.uids))) if len(uids) else 0
     most = int(rows.copies.max(initial=0))
-    return RowCounts(total, len(rows.uids), total - len(rows.uids), most, part.read, absent, part.without_uid, part.damaged)
+    return RowCounts(
+        total, len(rows.uids), total - len(rows.uids), most, part.read, absent, part.without_uid, part.damaged
+    )
 
 
 def _distributions(dataset: Dataset, part: Part) -> dict[str, Distribution | Missing]:
     found: dict[str, Distribution | Missing] = {}
-    for quantities, columns in ((SIZES, SIZE_COLUMNS), (CAPTIONS, (CAPTION,)), *(((each,), (each.key,)) for each in SCORES)):
+    for quantities, columns in (
+        (SIZES, SIZE_COLUMNS),
+        (CAPTIONS, (CAPTION,)),
+        *(((each,), (each.key,)) for each in SCORES),
+    ):
         for quantity in quantities:
             there = quantity.key in part.distributions and set(columns) <= part.columns
-            found[quantity.key] = part.distributions[quantity.key] if there else _no_column(dataset, " and ".join(columns))
+            found[quantity.key] = (
+                part.distributions[quantity.key] if there else _no_column(dataset, " and ".join(columns))
+            )
     return found
 
 

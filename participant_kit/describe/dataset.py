@@ -99,7 +99,9 @@ def _found(path: Path, places: Places) -> Dataset:
         return _pool(path, places)
     folder = path / SHARDS_FOLDER if (path / SHARDS_FOLDER).is_dir() else path
     if not any(folder.glob("[!.]*.tar")):
-        pool = f"It looks like the metadata folder of {path.parent}: name that." if any(path.glob("*.parquet")) else _HINT
+        pool = (
+            f"It looks like the metadata folder of {path.parent}: name that." if any(path.glob("*.parquet")) else _HINT
+        )
         raise UsageError(f"{path} is neither a pool, nor a folder of shards, nor a labelled dataset.", hint=pool)
     return _shards(folder, places)
 
@@ -154,7 +156,11 @@ def _record(table: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         record = None
     counts = record.get("per_class") if isinstance(record, dict) else None
-    if not isinstance(counts, dict) or not counts or not all(isinstance(count, int) and count >= 0 for count in counts.values()):
+    if (
+        not isinstance(counts, dict)
+        or not counts
+        or not all(isinstance(count, int) and count >= 0 for count in counts.values())
+    ):
         raise DataFormatError(f"{path} is not the record of a labelled dataset.", hint="Label again.")
     with storage_errors("reading", table):
         if record.get("table_sha256") != file_sha256(table):

@@ -133,7 +133,9 @@ class Description:
 
     def to_bytes(self) -> bytes:
         """The JSON file."""
-        return (json.dumps(self.as_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return (
+            json.dumps(self.as_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode()
 
 
 def _part(part: Any) -> dict[str, Any]:

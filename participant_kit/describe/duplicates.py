@@ -87,7 +87,9 @@ def _found(uids: UidArray, marks: Marks, labels: Rows) -> Duplicates:
     examples = groups.ids[: min(SHOWN, found["largest"])]
     members = found["members"]
     missing = len(marks.present) - len(uids)
-    return Duplicates(len(uids), missing, found["groups"], members, members - found["groups"], found["largest"], examples)
+    return Duplicates(
+        len(uids), missing, found["groups"], members, members - found["groups"], found["largest"], examples
+    )
 
 
 def _kept(rows: int) -> NDArray[np.bool_]:

@@ -114,7 +114,9 @@ class Features:
     member: str
     selection: Path | None
 
-    def blocks(self, path: Path, only: UidArray | None = None) -> Iterator[tuple[UidArray, NDArray[np.int64], Floats, int]]:
+    def blocks(
+        self, path: Path, only: UidArray | None = None
+    ) -> Iterator[tuple[UidArray, NDArray[np.int64], Floats, int]]:
         """Uids, copies and unit rows of the dataset's rows of a metadata file that have finite features, and how many
         (copies counted) have not.
 
@@ -235,4 +237,5 @@ def ball_radii(references: Floats, neighbour: int = NEIGHBOUR) -> Floats:
 
 def rounded(cosines: Floats) -> NDArray[np.float64]:
     """To ``DIGITS`` digits."""
-    return np.round(cosines.astype(np.float64), DIGITS)
+    digits: NDArray[np.float64] = np.round(cosines.astype(np.float64), DIGITS)
+    return digits

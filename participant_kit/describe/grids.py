@@ -47,10 +47,10 @@ def reference_grids(contamination: Contamination | Missing, coverage: Coverage |
         grids.append(Grid("contaminated", "Most like an evaluation image", cells))
     if not isinstance(coverage, Missing) and coverage.least:
         cells = []
-        for pair in coverage.least:
-            if _is_uid(pair.first):
-                cells.append(Cell(pair.first, "reference"))
-            cells.append(Cell(pair.second, f"{pair.cosine:.4f} with reference {_short(pair.first)}"))
+        for number, pair in enumerate(coverage.least, 1):
+            name = f"reference {number}" if _is_uid(pair.first) else _short(pair.first)
+            cells += [Cell(pair.first, name)] if _is_uid(pair.first) else []
+            cells.append(Cell(pair.second, f"{pair.cosine:.4f} with {name}"))
         grids.append(Grid("least_covered", "Nearest to the least covered references", cells))
     return grids
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,28 +90,29 @@ def _rows(description: Description) -> Lines:
     yield from (f"<p>{note}</p>" for note in notes)
 
 
-def _distributions(quantities: Sequence[Quantity]) -> Callable[[Description], Lines]:
+def _distributions(quantities: Sequence[Quantity], note: str) -> Callable[[Description], Lines]:
     def lines(description: Description) -> Lines:
         found = [(quantity.title, description.distributions[quantity.key]) for quantity in quantities]
         yield '<div class="plots">'
         for title, each in found:
             yield from _missing(each, title) if isinstance(each, Missing) else _distribution(each)
-        yield "</div>"
+        yield "</div>" + f"<p>{note}</p>"
 
     return lines
 
 
 def _distribution(each: Distribution) -> Lines:
     quantity, counts = each.quantity, each.shown().tolist()
-    unit = f", {quantity.unit}" if quantity.unit else ""
+    unit = "" if quantity.unit in {"", "cosine"} else f" {quantity.unit}"
     yield f"<figure><figcaption>{quantity.title}</figcaption>"
-    yield plots.histogram(f"Rows by {quantity.title.lower()}", quantity.shown.tolist(), counts, quantity.unit)
-    yield f"<p>Median {_value(each.quantile(0.5))}{unit}; 90 % of rows from {_value(each.quantile(0.05))} to "
-    yield f"{_value(each.quantile(0.95))}." + (f" {each.missing:,} rows without.</p>" if each.missing else "</p>")
-    names = plots.bin_names(quantity.shown.tolist())
+    counted, edges = quantity.counted, quantity.shown.tolist()
+    yield plots.histogram(f"{quantity.title}: {counted}", edges, counts, quantity.unit, counted)
+    yield f"<p>Median {_value(each.quantile(0.5))}{unit}; 90 % of {counted} from {_value(each.quantile(0.05))} to "
+    yield f"{_value(each.quantile(0.95))}." + (f" {each.missing:,} {counted} without.</p>" if each.missing else "</p>")
+    names = plots.bin_names(edges)
     table = [(name, f"{count:,}", _share(count, each.rows)) for name, count in zip(names, counts, strict=True) if count]
     yield "<details><summary>Table</summary>"
-    yield from _table((quantity.unit or "ratio", "rows", "share"), table)
+    yield from _table((quantity.unit or "ratio", counted, "share"), table)
     yield from _table(("quantile", "value"), [(f"{share:.0%}", _value(each.quantile(share))) for share in QUANTILES])
     yield "</details></figure>"
 
@@ -155,9 +158,13 @@ def _groups(found: Duplicates | Missing, way: str) -> Lines:
         yield from _missing(found)
         return
     share = _share(found.redundant, found.compared)
-    yield f"<p>By {way}, {found.members:,} of {found.compared:,} different samples are in {found.groups:,} groups; "
+    yield f"<p>By {way}, {found.members:,} of {found.compared:,} different samples are in {_groups_of(found.groups)}; "
     yield f"{found.redundant:,} ({share}) are one too many. The largest group has {found.largest:,} samples."
     yield f"{f' {found.missing:,} samples have no such mark.' if found.missing else ''}</p>"
+
+
+def _groups_of(count: int) -> str:
+    return "1 group" if count == 1 else f"{count:,} groups"
 
 
 def _contamination(description: Description) -> Lines:
@@ -176,10 +183,15 @@ def _coverage(description: Description) -> Lines:
     if isinstance(found, Missing):
         yield from _missing(found)
         return
-    figures = [(f"of {found.references:,} references have a row with a cosine of at least {found.threshold:g}", f"{found.share:.1%}")]
+    figures = [
+        (
+            f"of {found.references:,} references have a row with a cosine of at least {found.threshold:g}",
+            f"{found.share:.1%}",
+        )
+    ]
     if found.ball_coverage is not None and found.density is not None:
         figures.append((f"coverage (Naeem et al. 2020, k = {found.neighbour})", f"{found.ball_coverage:.3f}"))
-        figures.append((f"density (likewise)", f"{found.density:.3f}"))
+        figures.append(("density (likewise)", f"{found.density:.3f}"))
     yield from _figures(figures)
     yield f"<p>{found.rows:,} rows were compared.{_without(found.missing)}</p>" + '<div class="plots">'
     yield from _distribution(found.similarities)
@@ -253,10 +265,15 @@ def _samples(description: Description) -> Lines:
         return
     cells = {cell.uid for grid in description.grids for cell in grid.cells}
     absent = len(cells - set(pictures.found))
-    yield f"<p>{pictures.read:,} of {pictures.shards:,} shards were read for pictures. {absent:,} of {len(cells):,} "
-    yield f"samples of this page are not in them, {pictures.undecodable:,} have no picture that can be decoded"
-    yield f"{f', {pictures.left_out:,} are left out for their size' if pictures.left_out else ''}"
-    yield f"{f'; {pictures.damaged:,} shards are damaged' if pictures.damaged else ''}.</p>"
+    said = [f"{pictures.read:,} of {pictures.shards:,} shards were read for the pictures of this page"]
+    named = {
+        "samples are not in them": absent,
+        "samples have no picture that can be decoded": pictures.undecodable,
+        "pictures are left out for their size": pictures.left_out,
+        "of these shards are damaged": pictures.damaged,
+    }
+    said += [f"{count:,} {what}" for what, count in named.items() if count]
+    yield f"<p>{'; '.join(said)}.</p>"
     yield from _grids(description, "random", "best", "worst")
 
 
@@ -296,19 +313,22 @@ def _provenance(description: Description) -> Lines:
         ("seed", str(made.seed)),
         ("uids, sha256", f"<code>{made.uids_sha256}</code>"),
     ]
-    named = (("names and sizes of metadata, sha256", made.metadata_sha256), ("of shards", made.shards_sha256))
+    named = (
+        ("names and sizes of metadata, sha256", made.metadata_sha256),
+        ("names and sizes of shards, sha256", made.shards_sha256),
+    )
     rows += [(name, f"<code>{value}</code>") for name, value in named if value]
     for role, file in made.files.items():
         digest = next(value for key, value in file.items() if key != "file")
         rows.append((plain(role.replace("_", " ")), f"{plain(file['file'])}<br><code>{plain(digest)}</code>"))
-    yield '<table class="made">'
-    yield from (f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows)
-    yield "</table>"
+    yield '<dl class="made">'
+    yield from (f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
+    yield "</dl>"
 
 
 def _missing(missing: Missing, title: str = "") -> Lines:
-    name = f"<strong>{title}</strong>: " if title else ""
-    yield f'<p class="missing">{name}not available: {plain(missing.why)}. {plain(missing.todo)}</p>'
+    name = f"{title}: not" if title else "Not"
+    yield f'<p class="missing">{name} available: {_with_code(missing.why)}. {_with_code(missing.todo)}</p>'
 
 
 def _figures(figures: Sequence[tuple[str, str]]) -> Lines:
@@ -324,30 +344,39 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Lines:
     yield "</tbody></table>"
 
 
+def _with_code(text: str) -> str:
+    """Our own sentence, in which backticks enclose code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", plain(text))
+
+
 def _value(value: float | None) -> str:
     return _NO_NUMBER if value is None else f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if value == value else _NO_NUMBER
+    return f"{value:.3f}" if math.isfinite(value) else _NO_NUMBER
 
 
 def _share(count: int, total: int) -> str:
-    return f"{count / max(1, total):.1%}"
+    share = count / max(1, total)
+    return f"{share:.1%}" if share >= 0.01 or not count else f"{share:.2g}" if share < 1e-4 else f"{share:.2%}"
 
 
 def _without(missing: int) -> str:
     return f" {missing:,} rows have no features." if missing else ""
 
 
+_EVEN = "A bin holds values from its lower edge on."
+_UNEVEN = f"{_EVEN} Bins are not equally wide."
+
 _SECTIONS = (
     _Section("rows", "Rows", _rows),
     _Section("samples", "Samples", _samples),
     _Section("classes", "Classes", _classes),
-    _Section("sizes", "Sizes", _distributions(SIZES)),
-    _Section("captions", "Captions", _distributions(CAPTIONS)),
+    _Section("sizes", "Sizes", _distributions(SIZES, _UNEVEN)),
+    _Section("captions", "Captions", _distributions(CAPTIONS, _UNEVEN)),
     _Section("languages", "Languages", _languages),
-    _Section("scores", "CLIP scores", _distributions(SCORES)),
+    _Section("scores", "CLIP scores", _distributions(SCORES, _EVEN)),
     _Section("duplicates", "Duplicates", _duplicates),
     _Section("contamination", "Contamination", _contamination),
     _Section("coverage", "Coverage of a reference", _coverage),

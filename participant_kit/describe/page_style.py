@@ -32,10 +32,10 @@ figure{margin:0;min-width:0}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--soft);font-size:.9rem}
 table{border-collapse:collapse;font-size:.9rem;margin:.5rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.15rem 1.25rem .15rem 0;text-align:right;vertical-align:top;overflow-wrap:anywhere}
-td:first-child,th:first-child,.made td{text-align:left}
+td:first-child,th:first-child{text-align:left}
 th{font-weight:600;color:var(--soft)}
-.made th{white-space:normal;max-width:9rem;text-align:left}
-.samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr));gap:1rem .75rem}
+.made dt{color:var(--soft);font-size:.85rem;margin-top:.6rem}.made dd{margin:0;overflow-wrap:anywhere}
+.samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.25rem,1fr));gap:1rem .75rem}
 .samples img,.none{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--field);border-radius:4px}
 .none{display:grid;place-items:center;color:var(--soft);font-size:.8rem;text-align:center;padding:.5rem}
 .samples figcaption{font-size:.8rem;line-height:1.35;overflow-wrap:anywhere;margin-top:.25rem}

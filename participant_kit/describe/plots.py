@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 WIDTH, HEIGHT = 400, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 28, 46
 _LEAST_GAP = 34
 """Units that a label on the horizontal axis needs."""
 
 
-def histogram(title: str, edges: Sequence[float], counts: Sequence[int], unit: str) -> str:
-    """Rows by value.
+def histogram(title: str, edges: Sequence[float], counts: Sequence[int], unit: str, counted: str = "rows") -> str:
+    """How many have which value.
 
     Args:
         title: what the plot is of, for those who cannot see it.
         edges: of the bins; the first and the last bin are open.
         counts: one more than edges. Bins at either end that have no rows are left out.
         unit: of the values.
+        counted: what has the values.
     """
     filled = [number for number, count in enumerate(counts) if count] or [0]
     first = filled[0]
@@ -31,7 +32,9 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], unit: s
     step = (WIDTH - _LEFT - _RIGHT) / max(1, len(bins))
     parts = list(axis.lines())
     for place, number in enumerate(bins):
-        parts.append(_bar(_LEFT + place * step, step, axis.y(counts[number]), f"{_bin(edges, number)}: {counts[number]:,}"))
+        parts.append(
+            _bar(_LEFT + place * step, step, axis.y(counts[number]), f"{_bin(edges, number)}: {counts[number]:,}")
+        )
     room = 0.0
     for place in range(len(bins) + 1):
         number = first + place - 1
@@ -39,7 +42,7 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], unit: s
         if 0 <= number < len(edges) and x >= room:
             parts.append(_text(x, HEIGHT - _BOTTOM + 16, f"{edges[number]:g}", "middle"))
             room = x + _LEAST_GAP
-    return _svg(title, [*parts, *_axis_names(unit or "ratio", "rows")])
+    return _svg(title, [*parts, *_axis_names(unit or "ratio", counted)])
 
 
 def bin_names(edges: Sequence[float]) -> list[str]:
@@ -85,9 +88,13 @@ def rank_curve(title: str, counts: Sequence[int]) -> str:
     points = " ".join(f"{x(rank):.1f},{axis.y(count):.1f}" for rank, count in enumerate(counts, 1) if count)
     parts = [*axis.lines(), f'<polyline class="curve" points="{points}"/>']
     if len(counts) <= 60:
-        parts += [_dot(x(rank), axis.y(count), f"rank {rank}: {count:,}") for rank, count in enumerate(counts, 1) if count]
+        parts += [
+            _dot(x(rank), axis.y(count), f"rank {rank}: {count:,}") for rank, count in enumerate(counts, 1) if count
+        ]
     parts += [_text(x(rank), HEIGHT - _BOTTOM + 16, f"{rank:,}", "middle") for rank in _ranks(len(counts))]
-    return _svg(title, [*parts, *_axis_names("rank of the class", "samples" + (", logarithmic" if logarithmic else ""))])
+    return _svg(
+        title, [*parts, *_axis_names("rank of the class", "samples" + (", logarithmic" if logarithmic else ""))]
+    )
 
 
 def dots(title: str, points: Sequence[tuple[float, float, str]], across: str, up: str) -> str:
@@ -114,7 +121,9 @@ class _Axis:
 
     def __init__(self, most: float, *, logarithmic: bool = False) -> None:
         self._logarithmic = logarithmic
-        self._ticks = [10.0**power for power in range(math.ceil(math.log10(max(10, most))) + 1)] if logarithmic else _ticks(most)
+        self._ticks = (
+            [10.0**power for power in range(math.ceil(math.log10(max(10, most))) + 1)] if logarithmic else _ticks(most)
+        )
         self._top = self._ticks[-1]
 
     def y(self, value: float) -> float:
@@ -146,7 +155,8 @@ def _short(value: float) -> str:
     return f"{value:,g}"
 
 
-def _scale(low: float, high: float):  # type: ignore[no-untyped-def]
+def _scale(low: float, high: float) -> Callable[[float], float]:
+    """Places on the horizontal axis."""
     return lambda value: _LEFT + 6 + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT - 12)
 
 
@@ -173,7 +183,7 @@ def _text(x: float, y: float, escaped: str, anchor: str) -> str:
 
 def _axis_names(across: str, up: str) -> list[str]:
     middle = (_LEFT + WIDTH - _RIGHT) / 2
-    return [_text(middle, HEIGHT - 8, html.escape(across), "middle"), _text(2, 10, html.escape(up), "start")]
+    return [_text(middle, HEIGHT - 8, html.escape(across), "middle"), _text(2, 12, html.escape(up), "start")]
 
 
 def _svg(title: str, parts: Sequence[str], height: int = HEIGHT) -> str:

@@ -26,6 +26,7 @@ class Quantity:
         unit: of the values, empty for a ratio.
         edges: float64, ascending: lower edges of the bins that are counted. Bin 0 is open below, the last one above.
         shown: the edges, some of these, of the bins that a plot shows.
+        counted: what has the values.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Quantity:
     unit: str
     edges: Floats
     shown: Floats
+    counted: str = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Distribution:
         if not self.rows:
             return None
         place = int(np.searchsorted(np.cumsum(self.counts), max(1, math.ceil(share * self.rows))))
-        return float(self.quantity.edges[max(0, place - 1)])
+        return float(f"{self.quantity.edges[max(0, place - 1)]:.6g}")
 
     def shown(self) -> Counts:
         """Counts of the bins that a plot shows: one more than the quantity's ``shown`` edges."""
@@ -110,7 +112,7 @@ class Distribution:
             "rows": self.rows,
             "missing": self.missing,
             "quantiles": {str(share): self.quantile(share) for share in QUANTILES},
-            "edges": self.quantity.shown.tolist(),
+            "edges": [float(f"{edge:.6g}") for edge in self.quantity.shown.tolist()],
             "counts": self.shown().tolist(),
         }
 
@@ -130,16 +132,23 @@ _PIXELS = np.array(
 )
 _WORDS = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 50, 100], dtype=np.float64)
 _CHARACTERS = np.array([1, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 400], dtype=np.float64)
-_MEGAPIXELS = np.array([0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10, 20, 50], dtype=np.float64)
+_MEGAPIXELS = np.array(
+    [0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 2, 5, 10, 20, 50], dtype=np.float64
+)
 _ASPECTS = np.array([0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.5, 2, 3, 4], dtype=np.float64)
 _COSINES = _fine(-1, 1, 1e-4)
 
 
-def _cosine(key: str, title: str, low: float, high: float, step: float) -> Quantity:
+def _cosine(key: str, title: str, shown: Floats, counted: str = "rows") -> Quantity:
     """A cosine, of float32: so are the edges, that a stored float32(0.2) is in the bin from 0.2."""
-    edges, shown = (values.astype(np.float32).astype(np.float64) for values in (_COSINES, _fine(low, high, step)))
-    return Quantity(key, title, "cosine", edges, shown)
+    edges, bins = (values.astype(np.float32).astype(np.float64) for values in (_COSINES, shown))
+    return Quantity(key, title, "cosine", edges, bins, counted)
 
+
+_SCORES = _fine(-0.5, 0.9, 0.025)
+_LIKE = np.array(
+    [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995]
+)
 
 WIDTH = Quantity("width", "Width", "pixels", _whole(16_384), _PIXELS)
 HEIGHT = Quantity("height", "Height", "pixels", _whole(16_384), _PIXELS)
@@ -147,13 +156,11 @@ SHORTER_SIDE = Quantity("shorter_side", "Shorter side", "pixels", _whole(16_384)
 ASPECT = Quantity("aspect", "Width by height", "", _fine(0.01, 40, 0.01), _ASPECTS)
 MEGAPIXELS = Quantity("megapixels", "Area", "megapixels", _fine(0.001, 64, 0.001), _MEGAPIXELS)
 WORDS = Quantity("caption_words", "Words of a caption", "words", _whole(1_000), _WORDS)
-CHARACTERS = Quantity(
-    "caption_characters", "Characters of a caption", "characters", _whole(10_000), _CHARACTERS
-)
-B32 = _cosine("clip_b32_similarity_score", "CLIP score, ViT-B/32", 0, 0.6, 0.025)
-L14 = _cosine("clip_l14_similarity_score", "CLIP score, ViT-L/14", 0, 0.6, 0.025)
-COVERED = _cosine("reference_similarity", "Nearest row of each reference", 0, 1, 0.05)
-ALIKE = _cosine("nearest_similarity", "Nearest other row of each row", 0, 1, 0.05)
+CHARACTERS = Quantity("caption_characters", "Characters of a caption", "characters", _whole(10_000), _CHARACTERS)
+B32 = _cosine("clip_b32_similarity_score", "CLIP score, ViT-B/32", _SCORES)
+L14 = _cosine("clip_l14_similarity_score", "CLIP score, ViT-L/14", _SCORES)
+COVERED = _cosine("reference_similarity", "Nearest row of each reference", _LIKE, "references")
+ALIKE = _cosine("nearest_similarity", "Nearest other row of each row", _LIKE)
 
 SIZES = (WIDTH, HEIGHT, SHORTER_SIDE, ASPECT, MEGAPIXELS)
 CAPTIONS = (WORDS, CHARACTERS)

@@ -154,8 +154,8 @@ def _numbers(table: Any, name: str, present: Sequence[str]) -> Floats:
     import pyarrow as pa
 
     values = table.column(name).combine_chunks().cast(pa.float64(), safe=False).fill_null(np.nan)
-    numbers: Floats = np.from_dlpack(values)
-    return numbers
+    numbers: NDArray[Any] = np.from_dlpack(values)
+    return numbers.astype(np.float64)
 
 
 def shard_blocks(shard: Shard, source: Source) -> Iterator[Block]:

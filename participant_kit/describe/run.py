@@ -112,10 +112,10 @@ def _provenance(dataset: Dataset, options: Options, uids: UidArray, model: Path 
         "evaluation": options.evaluation,
         "per_class_accuracy": options.per_class_accuracy,
     }
-    folders = [files.pop(role) for role in ("reference", "evaluation") if (path := files[role]) and path.is_dir()]
-    recorded = digests({role: path for role, path in files.items() if path is not None})
-    for folder in folders:
-        recorded[f"folder {folder.name}"] = {"file": folder.name, "names_and_sizes_sha256": _of_metadata(list_metadata(folder))}
+    recorded = digests({role: path for role, path in files.items() if path is not None and not path.is_dir()})
+    for role, path in files.items():
+        if path is not None and path.is_dir():
+            recorded[role] = {"file": path.name, "names_and_sizes_sha256": _of_metadata(list_metadata(path))}
     return Provenance(
         hashlib.sha256(uids.tobytes()).hexdigest(),
         _of_metadata(dataset.metadata),

@@ -108,6 +108,7 @@ def _shown(described: Description) -> dict[str, object]:
         balance = described.classes.balance
         shown["classes"] = f"{balance.coverage:,} of {balance.classes:,} have samples"
     parts = {
+        "languages": described.languages,
         "exact duplicates": described.exact,
         "perceptual duplicates": described.perceptual,
         "look-alikes": described.look_alikes,

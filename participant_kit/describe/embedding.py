@@ -204,18 +204,17 @@ class Leaks:
 
 def leaks_of(features: Features, references: References, threshold: float, path: Path) -> Leaks:
     """Runs in a worker: the rows of a file that ``datacup dedup decontaminate`` would drop."""
-    kinds: tuple[Any, ...] = (UID_DTYPE, np.int64, np.int64, np.float32)
-    parts: list[list[NDArray[Any]]] = [[] for _ in kinds]
+    parts: list[tuple[NDArray[Any], ...]] = []
     rows = missing = 0
     with one_thread_a_worker():
         for uids, copies, vectors, lacking in features.blocks(path):
             check_dimensions({path.stem: vectors.shape[1], "the references": references.rows.shape[1]})
             nearest, cosines, over = most_alike(vectors, references.rows, threshold)
-            for part, values in zip(parts, (uids, copies, nearest, cosines), strict=True):
-                part.append(values[over])
+            parts.append((uids[over], copies[over], nearest[over], cosines[over]))
             rows, missing = rows + int(copies.sum()), missing + lacking
-    found = [joined(part, kind) for part, kind in zip(parts, kinds, strict=True)]
-    return Leaks(found[0], found[1], found[2], found[3], rows, missing)
+    kinds: tuple[Any, ...] = (UID_DTYPE, np.int64, np.int64, np.float32)
+    columns = [joined([part[number] for part in parts], kind) for number, kind in enumerate(kinds)]
+    return Leaks(columns[0], columns[1], columns[2], columns[3], rows, missing)
 
 
 def ball_radii(references: Floats, neighbour: int = NEIGHBOUR) -> Floats:
@@ -237,5 +236,5 @@ def ball_radii(references: Floats, neighbour: int = NEIGHBOUR) -> Floats:
 
 def rounded(cosines: Floats) -> NDArray[np.float64]:
     """To ``DIGITS`` digits."""
-    digits: NDArray[np.float64] = np.round(cosines.astype(np.float64), DIGITS)
-    return digits
+    digits = cosines.astype(np.float64)
+    return np.round(digits, DIGITS, out=digits)

@@ -23,6 +23,9 @@ from participant_kit.subsets.gallery import Example, save_page
 MAX_CAPTION = 120
 MAX_NAME = 200
 _MOST_LISTED = 50
+_SHORT = 16
+"""Characters of a table's cell that is not broken."""
+
 _NO_NUMBER = "–"
 
 Lines = Iterator[str]
@@ -338,9 +341,13 @@ def _figures(figures: Sequence[tuple[str, str]]) -> Lines:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Lines:
-    """Cells are HTML."""
-    yield "<table><thead><tr>" + "".join(f"<th>{column}</th>" for column in columns) + "</tr></thead><tbody>"
-    yield from ("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    """Cells are HTML. A column whose cells are all short is never broken."""
+    short = [all(len(row[place]) <= _SHORT for row in rows) for place in range(len(columns))]
+    kinds = [' class="short"' if each else "" for each in short]
+    head = "".join(f"<th{kind}>{column}</th>" for kind, column in zip(kinds, columns, strict=True))
+    yield f"<table><thead><tr>{head}</tr></thead><tbody>"
+    for row in rows:
+        yield "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
     yield "</tbody></table>"
 
 

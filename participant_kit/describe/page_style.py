@@ -31,8 +31,8 @@ figure{margin:0;min-width:0}
 .plot .grid-line{stroke:var(--line)}
 details{margin:.5rem 0}summary{cursor:pointer;color:var(--soft);font-size:.9rem}
 table{border-collapse:collapse;font-size:.9rem;margin:.5rem 0;font-variant-numeric:tabular-nums}
-td,th{padding:.15rem 1.25rem .15rem 0;text-align:right;vertical-align:top;overflow-wrap:anywhere}
-td:first-child,th:first-child{text-align:left}
+td,th{padding:.15rem 1.25rem .15rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+.short{text-align:right;white-space:nowrap}.short:first-child{text-align:left}
 th{font-weight:600;color:var(--soft)}
 .made dt{color:var(--soft);font-size:.85rem;margin-top:.6rem}.made dd{margin:0;overflow-wrap:anywhere}
 .samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.25rem,1fr));gap:1rem .75rem}

@@ -176,7 +176,7 @@ def example(uid: UidArray, buffer: Buffer, span: SampleSpan, side: int = THUMBNA
 
 
 def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE) -> bytes | None:
-    """A JPEG of at most ``side`` pixels in width and height; ``None`` of what is no image, or one of very many pixels."""
+    """A JPEG of at most ``side`` pixels each way; ``None`` of bytes that are no image, or one of very many pixels."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -16,51 +16,61 @@ if TYPE_CHECKING:
     from participant_kit.describe.description import Description
 
 
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="A pool's folder, a folder of shards, or a labelled .parquet.")
+]
+PageOption = Annotated[Path, typer.Option("--save-path", help="Where the page goes: .html; JSON goes beside it.")]
+SubsetOption = Annotated[Path | None, typer.Option("--subset", help="Of a pool, only these rows: an .npy file.")]
+PoolOption = Annotated[Path | None, typer.Option("--pool", help="The pool that shards or a labelled table are of.")]
+ShardsOption = Annotated[Path | None, typer.Option("--shards", help="Pictures are in these shards, not the pool's.")]
+FeaturesOption = Annotated[
+    str | None, typer.Option("--features", help="Member of the npz files to compare; default: l14_img.")
+]
+DuplicateOption = Annotated[float, typer.Option("--duplicate-cosine", help="Rows are look-alikes from this cosine.")]
+ReferenceOption = Annotated[
+    Path | None,
+    typer.Option("--reference", help="Features of what it should cover: .npy, .npz, or a pool's metadata folder."),
+]
+CoverageOption = Annotated[
+    float, typer.Option("--coverage-cosine", help="A reference is covered by a row from this cosine.")
+]
+EvaluationOption = Annotated[
+    Path | None, typer.Option("--evaluation", help="Features of evaluation images, likewise: leaks are counted.")
+]
+LeakFeaturesOption = Annotated[
+    str, typer.Option("--evaluation-features", help="Member of the npz files to compare with them.")
+]
+LeakOption = Annotated[
+    float, typer.Option("--evaluation-cosine", help="What has a larger cosine is a leak; DataComp's, of ISC21.")
+]
+AccuracyOption = Annotated[
+    Path | None, typer.Option("--per-class-accuracy", help="Scores by class: .csv with the columns label, accuracy.")
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
+]
+MostShardsOption = Annotated[
+    int, typer.Option("--max-shards", min=1, help="How many shards are read for pictures at most.")
+]
+
+
 @spread
 def command(
-    dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="A pool's folder, a folder of shards, or a labelled .parquet.")
-    ],
-    save_path: Annotated[Path, typer.Option("--save-path", help="Where the page goes: .html; JSON goes beside it.")],
-    subset: Annotated[Path | None, typer.Option("--subset", help="Of a pool, only these rows: an .npy file.")] = None,
-    pool: Annotated[
-        Path | None, typer.Option("--pool", help="The pool that shards or a labelled table are of.")
-    ] = None,
-    shards: Annotated[
-        Path | None, typer.Option("--shards", help="Pictures are in these shards, not the pool's.")
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option("--features", help="Member of the npz files to compare; default: l14_img.")
-    ] = None,
-    duplicate_cosine: Annotated[
-        float, typer.Option("--duplicate-cosine", help="Rows are look-alikes from this cosine.")
-    ] = 0.95,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", help="Features of what it should cover: .npy, .npz, or a pool's metadata folder."),
-    ] = None,
-    coverage_cosine: Annotated[
-        float, typer.Option("--coverage-cosine", help="A reference is covered by a row from this cosine.")
-    ] = 0.9,
-    evaluation: Annotated[
-        Path | None, typer.Option("--evaluation", help="Features of evaluation images, likewise: leaks are counted.")
-    ] = None,
-    evaluation_features: Annotated[
-        str, typer.Option("--evaluation-features", help="Member of the npz files to compare with them.")
-    ] = "dedup",
-    evaluation_cosine: Annotated[
-        float, typer.Option("--evaluation-cosine", help="What has a larger cosine is a leak; DataComp's, of ISC21.")
-    ] = 0.604169,
-    per_class_accuracy: Annotated[
-        Path | None,
-        typer.Option("--per-class-accuracy", help="Scores by class: .csv with the columns label, accuracy."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--language-model", help="fastText model; default: the bundled lid.176.ftz.")
-    ] = None,
-    most_shards: Annotated[
-        int, typer.Option("--max-shards", help="How many shards are read for pictures at most.")
-    ] = 100,
+    dataset: DatasetArgument,
+    save_path: PageOption,
+    subset: SubsetOption = None,
+    pool: PoolOption = None,
+    shards: ShardsOption = None,
+    features: FeaturesOption = None,
+    duplicate_cosine: DuplicateOption = 0.95,
+    reference: ReferenceOption = None,
+    coverage_cosine: CoverageOption = 0.9,
+    evaluation: EvaluationOption = None,
+    evaluation_features: LeakFeaturesOption = "dedup",
+    evaluation_cosine: LeakOption = 0.604169,
+    per_class_accuracy: AccuracyOption = None,
+    model: ModelOption = None,
+    most_shards: MostShardsOption = 100,
     seed: SeedOption = 0,
     workers: Workers = 2,
     as_json: JsonOption = False,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from competition.errors import UsageError
 from participant_kit.dedup.contamination import DATACOMP_THRESHOLD
-from participant_kit.dedup.unit import check_threshold
 from participant_kit.describe.dataset import Dataset, Kind
 
 
@@ -47,8 +46,14 @@ class Options:
         Raises:
             UsageError: a value out of range, or of a part that the dataset does not have.
         """
-        for cosine in (self.duplicate_cosine, self.coverage_cosine, self.evaluation_cosine):
-            check_threshold(cosine)
+        cosines = {
+            "duplicate": self.duplicate_cosine,
+            "coverage": self.coverage_cosine,
+            "evaluation": self.evaluation_cosine,
+        }
+        for name, cosine in cosines.items():
+            if not 0 <= cosine < 1:
+                raise UsageError(f"--{name}-cosine {cosine} is not at least 0 and below 1.")
         if self.seed < 0 or self.most_shards < 1:
             raise UsageError("--seed must not be negative, and --max-shards must be at least 1.")
         if self.per_class_accuracy is not None and dataset.kind is not Kind.LABELLED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,11 +144,13 @@ def _look(
 def _cut(pictures: Pictures, wanted: Sequence[str]) -> None:
     """Keep thumbnails up to ``MOST_BYTES`` together, each counted as often as it is shown."""
     used = 0
-    for name in [*pictures.random, *wanted]:
+    for name, shown in Counter([*pictures.random, *wanted]).items():  # in the order in which they come first
         sample = pictures.found.get(name)
         if sample is None or sample.thumbnail is None:
             continue
-        used += len(sample.thumbnail)
-        if used > MOST_BYTES:
+        size = shown * len(sample.thumbnail)
+        if used + size <= MOST_BYTES:
+            used += size
+        else:
             pictures.found[name] = Example(sample.uid, sample.caption, None)
             pictures.left_out += 1

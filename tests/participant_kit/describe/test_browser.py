@@ -30,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = labelled(folder)
     reference = write_vectors(folder / "r.npy", [[1, 0, 0], [0, 0.6, 0.8], [-1, 0, 0]])
     (folder / "scores.csv").write_text("label,accuracy\na,0.9\nb,0.3\n")
-    words = ["--pool", folder / "pool", "--reference", reference, "--evaluation", reference]
+    words: list[str | Path] = ["--pool", folder / "pool", "--reference", reference, "--evaluation", reference]
     words += ["--per-class-accuracy", folder / "scores.csv", "--save-path", folder / "page.html"]
     result = typed("describe", table, *words)
     assert result.code == 0, result.err

@@ -175,7 +175,15 @@ def test_classes_have_selects_figures_and_correlations(tmp_path: Path) -> None:
     table = labelled(tmp_path)
     scores = tmp_path / "scores.csv"
     scores.write_text("label,accuracy,precision\na,0.9,0.5\nb,0.3,0.6\n")
-    words = [table, "--pool", tmp_path / "pool", "--per-class-accuracy", scores, "--save-path", tmp_path / "p.html"]
+    words: list[str | Path] = [
+        table,
+        "--pool",
+        tmp_path / "pool",
+        "--per-class-accuracy",
+        scores,
+        "--save-path",
+        tmp_path / "p.html",
+    ]
     classes = described(*words)["classes"]
     assert classes["counts"] == {"a": 2, "b": 1, "c": 0}
     assert classes["balance"]["coverage"] == 2

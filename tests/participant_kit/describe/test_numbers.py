@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -211,3 +213,16 @@ def labelled(folder: Path) -> Path:
     result = typed("label", "substring", *words, "--save-path", folder / "labels.parquet")
     assert result.code == 0, result.err
     return folder / "labels.parquet"
+
+
+def test_perceptual_hashes_that_annotating_left_are_compared(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path / "pool")
+    hashes = ["0" * 16, "0" * 15 + "3", "f" * 16, None, "0" * 15 + "f", "f" * 16]
+    (pool / "metadata" / "extras").mkdir()
+    for number, rows in enumerate((range(4), range(4, 6))):
+        table = pa.table({"uid": [uid(row) for row in rows], "perceptual_hash": [hashes[row] for row in rows]})
+        pq.write_table(table, pool / "metadata" / "extras" / f"{number:032x}.parquet")
+    found = described(pool, "--save-path", tmp_path / "p.html")["perceptual_duplicates"]
+    assert (found["compared"], found["missing"]) == (5, 1)
+    assert (found["groups"], found["members"], found["largest"]) == (2, 5, 3)
+    assert found["examples"] == [uid(0), uid(1), uid(4)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +32,14 @@ def ray_address() -> Iterator[str]:
     """Of a Ray cluster with two nodes on this machine, which is started for the first test that asks."""
     with two_nodes() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser's program."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and "chromium" in os.environ.get("DATACUP_REQUIRE", ""):
+        pytest.fail("chromium is required (DATACUP_REQUIRE) and absent")
+    if found is None:
+        pytest.skip("chromium is absent")
+    return Path(found)

@@ -43,6 +43,9 @@ FEATURE_MEMBERS = ("b32_img", "b32_txt", "l14_img", "l14_txt", "dedup")
 EXTRAS_FOLDER = "extras"
 """Folder of a metadata folder whose files, of the same names, hold what DataComp has no column for."""
 
+BATCH_ROWS = 1 << 16
+"""Rows in memory at a time where a file is read batch by batch."""
+
 _STEM = re.compile(r"[0-9a-f]{32}")
 
 
@@ -108,15 +111,29 @@ def read_columns(path: Path, columns: Sequence[str]) -> Any:
         StorageError: it cannot be read.
     """
     with parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
-        present = parquet.schema_arrow
-        for column in columns:
-            if column not in present.names:
-                raise DataFormatError(
-                    f"Metadata file {path} has no column {column!r}.", hint=f"It has: {', '.join(present.names)}."
-                )
-            check_single(path, present, column)
-            _check_type(path, present.field(column))
+        _check_columns(path, parquet.schema_arrow, columns)
         return parquet.read(columns=list(columns))
+
+
+def read_batches(path: Path, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[Any]:
+    """The named columns of one parquet file as tables of at most ``rows`` rows, one in memory at a time.
+
+    Raises what ``read_columns`` raises.
+    """
+    with parquet_errors(path), pq.ParquetFile(path, memory_map=True) as parquet:
+        _check_columns(path, parquet.schema_arrow, columns)
+        for batch in parquet.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+            yield pa.Table.from_batches([batch])
+
+
+def _check_columns(path: Path, present: Any, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in present.names:
+            raise DataFormatError(
+                f"Metadata file {path} has no column {column!r}.", hint=f"It has: {', '.join(present.names)}."
+            )
+        check_single(path, present, column)
+        _check_type(path, present.field(column))
 
 
 def read_uids(path: Path) -> UidArray:

@@ -19,6 +19,7 @@ COMMANDS = (
     "label",
     "dedup",
     "build",
+    "describe",
     "reshard",
     "train",
     "evaluate",

@@ -163,7 +163,7 @@ def _compare_file(features: str, threshold: float, work: Path, path: Path) -> Su
         for start in range(0, len(uids), _ROWS_AT_A_TIME):
             part = slice(start, start + _ROWS_AT_A_TIME)
             rows, finite[part] = unit_rows(stored[part], feature_source(path, features))
-            nearest[part], largest[part], over[part] = _most_alike(rows, references, threshold)
+            nearest[part], largest[part], over[part] = most_alike(rows, references, threshold)
             forget_pages(stored)
     with atomic_writer(_matches_path(work, path)) as stream:
         np.savez(stream, allow_pickle=False, uids=uids[over], references=nearest[over], cosines=largest[over])
@@ -173,10 +173,15 @@ def _compare_file(features: str, threshold: float, work: Path, path: Path) -> Su
     return funnel.result(uids)
 
 
-def _most_alike(
+def most_alike(
     rows: Floats, references: NDArray[Any], threshold: float
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
     """Of each row the reference with the largest cosine, the cosine, and whether it is above the threshold.
+
+    Args:
+        rows: unit rows, float32.
+        references: likewise, at least one.
+        threshold: at least 0, below 1.
 
     A row whose cosine is too close to the threshold for float32 is decided in float64.
     """

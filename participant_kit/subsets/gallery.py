@@ -9,13 +9,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from competition.data.atomic import make_folder, write_bytes
-from competition.data.shards import Shard, list_shards, read_payload, scan_samples
-from competition.data.tar import open_tar
+from competition.data.shards import SampleSpan, Shard, list_shards, read_payload, scan_samples
+from competition.data.tar import Buffer, open_tar
 from competition.data.uids import UID_DTYPE, UidArray, load_subset, parse_uid, uids_to_hex
 from competition.errors import DataFormatError, UsageError
 from competition.progress import Progress, ProgressHook
@@ -114,16 +115,8 @@ def find_examples(
 
 def _read_shard(shard: Shard, subsets: Sequence[UidArray], gallery: Gallery, wanted: Sequence[int]) -> None:
     with open_tar(shard.path) as buffer:
-        spans, pairs = [], []
-        try:
-            for span in scan_samples(buffer, shard.path):
-                uid = _uid(read_payload(buffer, span.members["json"])) if "json" in span.members else None
-                if uid is not None:
-                    spans.append(span)
-                    pairs.append(uid)
-        except DataFormatError:
-            gallery.shards_damaged += 1
-        uids = np.array(pairs, dtype=UID_DTYPE)
+        spans, uids, _, damaged = readable_samples(buffer, shard)
+        gallery.shards_damaged += damaged
         inside = [count_in_file(uids, subset) > 0 for subset in subsets]
         order = np.argsort(lots(uids, gallery.seed, PURPOSE), kind="stable")
         for side, mine, other, number in (
@@ -131,8 +124,32 @@ def _read_shard(shard: Shard, subsets: Sequence[UidArray], gallery: Gallery, wan
             (gallery.only_b, inside[1], inside[0], wanted[1]),
         ):
             for row in order[(mine & ~other)[order]][:number]:
-                members = {name: read_payload(buffer, member) for name, member in spans[row].members.items()}
-                side.append(_example(uids[row : row + 1], members))
+                side.append(example(uids[row : row + 1], buffer, spans[row]))
+
+
+class Readable(NamedTuple):
+    """Samples of a shard that have a uid, their uids, how many others there are, and whether it ends in damage."""
+
+    spans: list[SampleSpan]
+    uids: UidArray
+    without_uid: int
+    damaged: bool
+
+
+def readable_samples(buffer: Buffer, shard: Shard) -> Readable:
+    """Look through an opened shard up to its end or its damage."""
+    spans, pairs, others, damaged = [], [], 0, False
+    try:
+        for span in scan_samples(buffer, shard.path):
+            uid = _uid(read_payload(buffer, span.members["json"])) if "json" in span.members else None
+            if uid is None:
+                others += 1
+            else:
+                spans.append(span)
+                pairs.append(uid)
+    except DataFormatError:
+        damaged = True
+    return Readable(spans, np.array(pairs, dtype=UID_DTYPE), others, damaged)
 
 
 def _uid(content: bytes) -> tuple[int, int] | None:
@@ -143,20 +160,29 @@ def _uid(content: bytes) -> tuple[int, int] | None:
         return None
 
 
-def _example(uid: UidArray, members: dict[str, bytes]) -> Example:
+def example(uid: UidArray, buffer: Buffer, span: SampleSpan, side: int = THUMBNAIL_SIDE) -> Example:
+    """A sample of an opened shard.
+
+    Args:
+        uid: its uid, alone in an array.
+        buffer: the shard.
+        span: where the sample lies in it.
+        side: of the thumbnail, in pixels.
+    """
+    members = {name: read_payload(buffer, member) for name, member in span.members.items()}
     image = next((members[name] for name in _IMAGES if name in members), None)
     caption = members.get("txt", b"").decode("utf-8", errors="replace").strip()
-    return Example(uids_to_hex(uid)[0], caption, None if image is None else thumbnail(image))
+    return Example(uids_to_hex(uid)[0], caption, None if image is None else thumbnail(image, side))
 
 
-def thumbnail(data: bytes) -> bytes | None:
-    """A small JPEG; ``None`` of bytes that are no image, or one of very many pixels."""
+def thumbnail(data: bytes, side: int = THUMBNAIL_SIDE) -> bytes | None:
+    """A JPEG of at most ``side`` pixels each way; ``None`` of bytes that are no image, or one of very many pixels."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        small.thumbnail((side, side))
         encoded = io.BytesIO()
         small.save(encoded, "JPEG", quality=85)
     except _UNDECODABLE:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,15 +146,3 @@ def _score(scorer: LeaderboardClient, level: float, tasks: int | None = None) ->
         scorer.report_result(job.job_id, ResultReport(attempt=job.attempt, result=result))
     if tasks is None:
         scorer.finish(job.job_id, JobFinish(report=ScoringComplete(attempt=job.attempt)))
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Path:
-    """The browser's program."""
-
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and "chromium" in os.environ.get("DATACUP_REQUIRE", ""):
-        pytest.fail("chromium is required (DATACUP_REQUIRE) and absent")
-    if found is None:
-        pytest.skip("chromium is absent")
-    return Path(found)

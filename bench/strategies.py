@@ -9,7 +9,9 @@ from pathlib import Path
 
 from competition.progress import ProgressHook
 from competition.rules import find_competition
-from participant_kit.quickstart import OPTIONS, Outcome, Plan, build_pool, run_strategies
+from participant_kit.pipelines.run import Terminal
+from participant_kit.quickstart.methods import METHODS
+from participant_kit.quickstart.run import Outcome, Plan, build_pool, run_methods
 
 SEEDS = (0, 1, 2)
 
@@ -27,17 +29,17 @@ def main() -> None:
             for outcome in _run(plan, Path(folder)):
                 print(_row(outcome, seed), flush=True)
                 interval = outcome.evaluation.results[0].interval
-                first[outcome.strategy, seed] = interval.low, interval.high
-    for strategy in OPTIONS:
+                first[outcome.method, seed] = interval.low, interval.high
+    for strategy in METHODS:
         apart = [seed for seed in SEEDS if first[strategy, seed][0] > first["no_filter", seed][1]]
         print(f"\n{strategy}: beats no_filter on {tasks[0].title} with intervals apart on seeds {apart or 'none'}")
 
 
 def _run(plan: Plan, folder: Path) -> list[Outcome]:
     """Every strategy's run in a folder of its seed; pool, subsets and shards are shared by all seeds."""
-    build_pool(plan, _quiet)
-    outcomes = run_strategies(plan, list(OPTIONS), folder / "evaluation", _quiet, None)
-    for strategy in OPTIONS:
+    build_pool(plan, _SILENT)
+    outcomes = run_methods(plan, list(METHODS), folder / "evaluation", _SILENT, None)
+    for strategy in METHODS:
         run = plan.entry(strategy).run_dir
         run.rename(run.with_name(f"{strategy}-{plan.seed}"))
     return outcomes
@@ -48,10 +50,13 @@ def _row(outcome: Outcome, seed: int) -> str:
         f"{result.value:.3f} [{result.interval.low:.3f}, {result.interval.high:.3f}]"
         for result in outcome.evaluation.results
     )
-    cells = [outcome.strategy, str(seed), f"{outcome.subset_samples:,}", f"{outcome.training_seconds:.1f}", *scores]
+    cells = [outcome.method, str(seed), f"{outcome.subset_samples:,}", f"{outcome.training_seconds:.1f}", *scores]
     return f"| {' | '.join(cells)} |"
 
 
 @contextlib.contextmanager
 def _quiet(_title: str) -> Iterator[ProgressHook]:
     yield lambda _progress: None
+
+
+_SILENT = Terminal(_quiet, lambda _note: None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from competition.client import LeaderboardClient
+from competition.errors import UsageError
 from competition.records.submission import Score
 from competition.rules import find_competition, find_scale, find_track
 from participant_kit.cli.console import Console, JsonOption
@@ -19,7 +20,7 @@ from participant_kit.cli.submit import suggestion
 from participant_kit.settings import KitSettings
 
 if TYPE_CHECKING:
-    from participant_kit.quickstart import Outcome
+    from participant_kit.quickstart.run import Outcome
 
 
 def command(
@@ -27,6 +28,7 @@ def command(
         list[str] | None,
         typer.Option("--strategy", help="Strategy to run; may be repeated.  [default: clip_score]", metavar="NAME"),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every strategy, and compare them.")] = False,
     output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where everything goes.")] = Path("quickstart"),
     scale: ScaleOption = "nano",
     track: TrackOption = "filtering",
@@ -46,12 +48,16 @@ def command(
     console = Console(as_json=as_json)
     settings = KitSettings()
     competition = find_competition("digits")
-    names = strategies or ["clip_score"]
+    if every and strategies:
+        raise UsageError("Both --all and --strategy are given.", hint="Leave one of them out.")
     chosen_scale, chosen_track = find_scale(competition, scale), find_track(competition, track)
 
-    from participant_kit import quickstart
     from participant_kit.hub import resolve_repo
+    from participant_kit.pipelines.run import Terminal
+    from participant_kit.quickstart import run as quickstart
+    from participant_kit.quickstart.methods import METHODS
 
+    names = list(METHODS) if every else strategies or ["clip_score"]
     quickstart.check(names)
     plan = quickstart.Plan(competition, chosen_track, chosen_scale, output_dir, author, seed, workers)
     with ExitStack() as stack:
@@ -59,14 +65,15 @@ def command(
         if settings.endpoint:
             client = stack.enter_context(LeaderboardClient(settings.endpoint, settings.require_token()))
             enter = quickstart.entering(client, resolve_repo(settings.hub_endpoint, repo), console.note)
-        quickstart.build_pool(plan, console.progress)
-        outcomes = quickstart.run_strategies(plan, names, settings.evaluation_root, console.progress, enter)
+        terminal = Terminal(console.progress, console.note)
+        quickstart.build_pool(plan, terminal)
+        outcomes = quickstart.run_methods(plan, names, settings.evaluation_root, terminal, enter)
     for outcome in outcomes:
-        console.note(f"{outcome.strategy}: {_summary(outcome)}")
+        console.note(f"{outcome.method}: {_summary(outcome)}")
     _show(console, outcomes)
     last = outcomes[-1]
     if last.submission is None:
-        entry = plan.entry(last.strategy)
+        entry = plan.entry(last.method)
         samples = str(entry.subset)
         console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, samples, pool=plan.pool))
     else:
@@ -89,7 +96,7 @@ def _show(console: Console, outcomes: list[Outcome]) -> None:
     tasks = [result.task for result in outcomes[0].evaluation.results]
     rows = [
         [
-            outcome.strategy,
+            outcome.method,
             f"{outcome.subset_samples:,}",
             *(
                 format_score(Score(value=result.value, interval=result.interval))

@@ -27,10 +27,11 @@ from competition.progress import Progress, ProgressHook
 from competition.records.base import Record, Sha256
 from competition.rules.models import Scale
 from participant_kit.pools.digits.features import write_shard_metadata
+from participant_kit.pools.digits.reference_set import FOLDER, write_reference_set
 from participant_kit.pools.digits.score_model import RECIPES, load_references, model_path, train_references
 from participant_kit.pools.digits.shards import SHARD_SAMPLES, ShardTask, answer_path, make_shard, write_table
 
-REVISION = 1
+REVISION = 2
 """Rises with every change of the pool's content."""
 
 METADATA_SHARDS = 5
@@ -100,8 +101,9 @@ def build_digits_pool(
     """Build the pool of a scale, or go on where a killed build stopped, or recognise that it is finished.
 
     ``output_dir`` gets ``metadata/`` and ``shards/`` in DataComp's layout, ``pool.json``, and ``answers.parquet``,
-    which says what every sample really is: it is there for tests and must not be used for an entry. The uids are the
-    same on every machine; a larger pool of the same seed begins with the samples of a smaller one.
+    which says what every sample really is: it is there for tests and must not be used for an entry. ``reference/`` may:
+    see ``reference_set``. The uids are the same on every machine; a larger pool of the same seed begins with the
+    samples of a smaller one.
 
     Args:
         output_dir: made when absent.
@@ -127,7 +129,9 @@ def build_digits_pool(
         for folder in (build.metadata, build.shards, build.work):
             make_folder(folder)
         _make_parts(build, workers, report)
-        _make_metadata(build, load_references(build.work), report)
+        encoders = load_references(build.work)
+        _make_metadata(build, encoders, report)
+        write_reference_set(build.folder / FOLDER, encoders["l14"])
         return _finish(build, time.monotonic() - start)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
             for outcome in _run(plan, Path(folder)):
                 print(_row(outcome, seed), flush=True)
                 interval = outcome.evaluation.results[0].interval
-                first[outcome.method, seed] = interval.low, interval.high
+                first[outcome.strategy, seed] = interval.low, interval.high
     for strategy in METHODS:
         apart = [seed for seed in SEEDS if first[strategy, seed][0] > first["no_filter", seed][1]]
         print(f"\n{strategy}: beats no_filter on {tasks[0].title} with intervals apart on seeds {apart or 'none'}")
@@ -50,7 +50,7 @@ def _row(outcome: Outcome, seed: int) -> str:
         f"{result.value:.3f} [{result.interval.low:.3f}, {result.interval.high:.3f}]"
         for result in outcome.evaluation.results
     )
-    cells = [outcome.method, str(seed), f"{outcome.subset_samples:,}", f"{outcome.training_seconds:.1f}", *scores]
+    cells = [outcome.strategy, str(seed), f"{outcome.subset_samples:,}", f"{outcome.training_seconds:.1f}", *scores]
     return f"| {' | '.join(cells)} |"
 
 

@@ -69,11 +69,11 @@ def command(
         quickstart.build_pool(plan, terminal)
         outcomes = quickstart.run_methods(plan, names, settings.evaluation_root, terminal, enter)
     for outcome in outcomes:
-        console.note(f"{outcome.method}: {_summary(outcome)}")
+        console.note(f"{outcome.strategy}: {_summary(outcome)}")
     _show(console, outcomes)
     last = outcomes[-1]
     if last.submission is None:
-        entry = plan.entry(last.method)
+        entry = plan.entry(last.strategy)
         samples = str(entry.subset)
         console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, samples, pool=plan.pool))
     else:
@@ -96,7 +96,7 @@ def _show(console: Console, outcomes: list[Outcome]) -> None:
     tasks = [result.task for result in outcomes[0].evaluation.results]
     rows = [
         [
-            outcome.method,
+            outcome.strategy,
             f"{outcome.subset_samples:,}",
             *(
                 format_score(Score(value=result.value, interval=result.interval))

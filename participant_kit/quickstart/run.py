@@ -83,9 +83,9 @@ class Plan:
 
 
 class Outcome(Record):
-    """What came of one method."""
+    """What came of one strategy."""
 
-    method: str
+    strategy: str
     pool_samples: int
     subset_samples: int
     training_seconds: float
@@ -97,9 +97,9 @@ def check(methods: Sequence[str]) -> None:
     """Raise ``UsageError`` when a method is unknown or named twice."""
     for name in methods:
         if name not in METHODS:
-            raise UsageError(f"There is no method {name!r}.", hint=f"Methods are: {', '.join(METHODS)}.")
+            raise UsageError(f"There is no strategy {name!r}.", hint=f"Strategies are: {', '.join(METHODS)}.")
     if len(set(methods)) != len(methods):
-        raise UsageError("A method is named twice.", hint="Name each method once.")
+        raise UsageError("A strategy is named twice.", hint="Name each strategy once.")
 
 
 def build_pool(plan: Plan, terminal: Terminal) -> None:
@@ -127,7 +127,7 @@ def run_methods(
         entry, lineage = plan.entry(method), built[method].lineage
         outcomes.append(
             Outcome(
-                method=method,
+                strategy=method,
                 pool_samples=plan.scale.pool.samples,
                 subset_samples=lineage.result.kept,
                 training_seconds=trained.seconds,

@@ -133,6 +133,9 @@ def _train(source: VectorSource, options: IndexOptions) -> Any:
     )
     index.cp.spherical = True
     index.cp.seed = index.pq.cp.seed = options.seed + 1
+    # Only the lists' centres are found on a GPU. The index stays on the CPU, where it is searched: index_cpu_to_gpu
+    # refuses its class, and a GpuIndexIVFPQ could not take over what it holds, as that wants codes of residuals. Fast
+    # scan's are of the vectors themselves. An index of residuals would have to be trained, built and kept besides.
     if faiss.get_num_gpus():
         index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(source.dimensions))
     index.train(check_vectors(sample, "The vectors to train on"))

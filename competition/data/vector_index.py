@@ -86,6 +86,7 @@ def build_parts(
         return ()
     make_folder(folder)
     fingerprint = _fingerprint(source, options)
+    _check_folder(folder, fingerprint)
     journal = Journal(folder / "shards.jsonl", fingerprint)
     for name in journal.completed:
         if not (folder / name).exists():
@@ -102,6 +103,17 @@ def build_parts(
         progress=progress,
     )
     return _merged([folder / name for name in tasks], options)
+
+
+def _check_folder(folder: Path, fingerprint: str) -> None:
+    """What another search may still need, and took long to build, is neither removed nor mixed with this one's."""
+    others = [path.name for path in folder.glob("*.faiss") if path.suffixes[0] != f".{fingerprint[:16]}"]
+    if others:
+        raise UsageError(
+            f"The folder {folder} has the index of other vectors, another kind or another version "
+            f"({len(others)} files, {min(others)} for one).",
+            hint="Name another folder with --index-dir, or delete this one if its index is not needed any more.",
+        )
 
 
 def sample_rows(source: VectorSource, count: int, seed: int) -> Floats:

@@ -128,12 +128,12 @@ def build_index(
     Args:
         source: the vectors; rows that are not finite are left out of the index.
         options: see ``IndexOptions``.
-        folder: created when absent; nothing is written for exact search.
+        folder: of this index alone; created when absent; nothing is written for exact search.
         workers: how many files at a time on this machine, or an engine.
         progress: told after every file.
 
     Raises:
-        UsageError: a value out of range, or too few vectors to train on.
+        UsageError: a value out of range, too few vectors to train on, or the folder has another index.
         DataFormatError: a file is damaged, or a vector is not of length 1.
         StorageError: a file cannot be read or written.
     """

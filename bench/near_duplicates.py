@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.process import run
+from competition.data.nearest import QUERY_ROWS, nearest
 from participant_kit.dedup.metrics import FeatureL2
-from participant_kit.dedup.nearest import QUERY_ROWS, nearest
 
 DIMENSIONS, NEIGHBOURS = 512, 30
 SMALL, LARGE = (100, 20_000), (10_000, 100_000)
@@ -114,7 +114,7 @@ def _peer(peers: Path, first: Floats, second: Floats) -> float:
         command = [*map(str, words), str(root / "second.npy"), str(NEIGHBOURS), str(result)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         with np.load(result) as found:
-            positions, distances = nearest(FeatureL2(first, second), NEIGHBOURS)
+            positions, distances = nearest(FeatureL2(first, second), NEIGHBOURS).table(len(first), NEIGHBOURS)
             if not (np.array_equal(found["positions"], positions) and np.allclose(found["distances"], distances)):
                 raise SystemExit("The original's neighbours are not ours.")
             return float(found["seconds"])

@@ -154,7 +154,7 @@ def _cheat(setting: Setting, participant: dict[str, str]) -> str:
     os.environ.update(participant)
 
     from participant_kit.hub import HubTarget
-    from participant_kit.quickstart import Plan
+    from participant_kit.quickstart.run import Plan
 
     competition = find_competition(COMPETITION)
     plan = Plan(

@@ -86,6 +86,7 @@ def build_parts(
         return ()
     make_folder(folder)
     fingerprint = _fingerprint(source, options)
+    _check_folder(folder, fingerprint)
     journal = Journal(folder / "shards.jsonl", fingerprint)
     for name in journal.completed:
         if not (folder / name).exists():
@@ -102,6 +103,17 @@ def build_parts(
         progress=progress,
     )
     return _merged([folder / name for name in tasks], options)
+
+
+def _check_folder(folder: Path, fingerprint: str) -> None:
+    """What another search may still need, and took long to build, is neither removed nor mixed with this one's."""
+    others = [path.name for path in folder.glob("*.faiss") if path.suffixes[0] != f".{fingerprint[:16]}"]
+    if others:
+        raise UsageError(
+            f"The folder {folder} has the index of other vectors, another kind or another version "
+            f"({len(others)} files, {min(others)} for one).",
+            hint="Name another folder with --index-dir, or delete this one if its index is not needed any more.",
+        )
 
 
 def sample_rows(source: VectorSource, count: int, seed: int) -> Floats:
@@ -133,6 +145,9 @@ def _train(source: VectorSource, options: IndexOptions) -> Any:
     )
     index.cp.spherical = True
     index.cp.seed = index.pq.cp.seed = options.seed + 1
+    # Only the lists' centres are found on a GPU. The index stays on the CPU, where it is searched: index_cpu_to_gpu
+    # refuses its class, and a GpuIndexIVFPQ could not take over what it holds, as that wants codes of residuals. Fast
+    # scan's are of the vectors themselves. An index of residuals would have to be trained, built and kept besides.
     if faiss.get_num_gpus():
         index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(source.dimensions))
     index.train(check_vectors(sample, "The vectors to train on"))

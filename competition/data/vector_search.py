@@ -1,12 +1,13 @@
 """Nearest vectors by inner product (cosine, as vectors have length 1), over files that may be larger than memory.
 
-Exact search (``flat``) passes over the files and keeps nothing of them. The approximate indices of Faiss are built file
-by file and merged: ``ivf-pq`` (inverted lists of product-quantised vectors, a quarter of a byte for each dimension) for
-pools of any size, ``hnsw`` (a graph over the vectors in float16) where that fits in memory. Both only propose rows:
-their vectors are read again, and the exact similarities decide.
-``measure_recall`` says how many of the true neighbours are found so.
+Exact search (``flat``; see ``nearest``) passes over the files and keeps nothing of them. The approximate indices of
+Faiss are built file by file and merged: ``ivf-pq`` (inverted lists of product-quantised vectors, a quarter of a byte
+for each dimension) for pools of any size, ``hnsw`` (a graph over the vectors in float16) where that fits in memory.
+Both only propose rows: their vectors are read again, and the exact similarities decide. ``measure_recall`` says how
+many of the true neighbours are found so.
 
-A GPU is used for exact search, and for the coarse quantiser's training, where Faiss sees one (``faiss-gpu``).
+Where Faiss sees a GPU (``faiss-gpu``), exact search and the coarse quantiser's training use it. Indices are searched on
+the CPU: no index of Faiss for GPUs can take the codes of ``ivf-pq`` (see ``vector_index``), nor such a graph.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.engine import Workers, engine_of
+from competition.data.nearest import QUERY_ROWS, Nearest, Products
 from competition.data.vector_index import IndexOptions, build_parts, load_faiss
-from competition.data.vector_source import Floats, Rows, VectorShard, VectorSource, check_vectors
+from competition.data.vector_source import BLOCK_ROWS, Floats, Rows, VectorShard, VectorSource, check_vectors
+from competition.data.workers import one_thread_a_worker
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 
@@ -125,12 +128,12 @@ def build_index(
     Args:
         source: the vectors; rows that are not finite are left out of the index.
         options: see ``IndexOptions``.
-        folder: created when absent; nothing is written for exact search.
+        folder: of this index alone; created when absent; nothing is written for exact search.
         workers: how many files at a time on this machine, or an engine.
         progress: told after every file.
 
     Raises:
-        UsageError: a value out of range, or too few vectors to train on.
+        UsageError: a value out of range, too few vectors to train on, or the folder has another index.
         DataFormatError: a file is damaged, or a vector is not of length 1.
         StorageError: a file cannot be read or written.
     """
@@ -183,27 +186,26 @@ def _search_shard(queries: Floats, k: int, shard: VectorShard) -> Neighbours:
     """Runs in a worker: exact search of one file, block by block."""
     faiss = load_faiss()
     gpu = faiss.StandardGpuResources() if faiss.get_num_gpus() else None
-    best = Neighbours(np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64))
-    for rows, vectors in shard.blocks(skip_missing=True, rows=1 << 16 if gpu else 1 << 13):
-        if not len(rows):
-            continue
-        count = min(k, len(rows))
-        if gpu is None:
-            similar, places = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
-        else:
-            similar, places = faiss.knn_gpu(gpu, queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
-        best = _best_of([best, Neighbours(similar, rows[places])], k, fill=False)
-    return best
+    step = max(1, len(queries)) if gpu else QUERY_ROWS
+    wanted = [-queries[start : start + step] for start in range(0, len(queries), step)]
+    found = [Nearest(len(block), k) for block in wanted]
+    products = Products()
+    with one_thread_a_worker():
+        for rows, vectors in shard.blocks(skip_missing=True, rows=1 << 16 if gpu else BLOCK_ROWS):
+            for block, best in zip(wanted, found, strict=True):
+                if gpu is None or not len(rows):
+                    best.add(products.of(block, vectors), rows)
+                else:
+                    metric, count = faiss.METRIC_INNER_PRODUCT, min(k, len(rows))
+                    similar, places = faiss.knn_gpu(gpu, -block, vectors, count, metric=metric)
+                    best.add(-similar, rows[places])
+    tables = [best.pairs().table(len(block), k) for block, best in zip(wanted, found, strict=True)]
+    return _concatenated([Neighbours(-distances.astype(np.float32), numbers) for numbers, distances in tables], k)
 
 
-def _best_of(parts: Sequence[Neighbours], k: int, *, fill: bool = True) -> Neighbours:
+def _best_of(parts: Sequence[Neighbours], k: int) -> Neighbours:
     similarities = np.concatenate([part.similarities for part in parts], axis=1)
-    rows = np.concatenate([part.rows for part in parts], axis=1)
-    missing = k - similarities.shape[1]
-    if fill and missing > 0:
-        similarities = np.pad(similarities, ((0, 0), (0, missing)), constant_values=-np.inf)
-        rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=-1)
-    return _best(similarities, rows, k)
+    return _best(similarities, np.concatenate([part.rows for part in parts], axis=1), k)
 
 
 def _best(similarities: Floats, rows: Rows, k: int) -> Neighbours:

@@ -7,6 +7,8 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Self
@@ -106,6 +108,14 @@ class WorkerPool:
         code = worker.process.exitcode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         return WorkerDiedError(f"the worker process {how}{_DEATH_ADVICE.get(code, '')}")
+
+
+def one_thread_a_worker() -> contextlib.AbstractContextManager[Any]:
+    """Worker processes share the processors already: products with a thread for each of them would slow all down."""
+    if multiprocessing.parent_process() is None or find_spec("threadpoolctl") is None:
+        return contextlib.nullcontext()
+    limits: contextlib.AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
+    return limits
 
 
 def _work(channel: connection.Connection, function: Callable[[Any], Any]) -> None:

@@ -15,8 +15,8 @@ from participant_kit.cli.label_report import show_labelled
 from participant_kit.cli.options import MetadataDirOption, SeedOption, spread
 
 if TYPE_CHECKING:
-    from participant_kit.labelled.build import Target
     from participant_kit.labelled.features import TextFeatures
+    from participant_kit.labelled.run import Strategy, Target
 
 app = typer.Typer(no_args_is_help=True, help="Find labelled samples of classes in a pool.")
 
@@ -109,14 +109,11 @@ def schema_map(
 
     Several labels may mean one class. Labels that the table lacks are counted, and the most frequent ones recorded.
     """
-    from participant_kit.labelled.build import SchemaOptions, label_by_schema
+    from participant_kit.labelled.schema_map import BySchema
 
-    console = Console(as_json=as_json)
     target = _target(classes, save_path, size, per_class, seed)
-    options = SchemaOptions(mapping, confidence, min_confidence, best, metadata_dir)
-    with console.progress("Mapping labels to classes") as progress:
-        report = label_by_schema(target, labels, options, workers, progress)
-    show_labelled(console, report, save_path, metadata_dir)
+    strategy = BySchema(labels, mapping, confidence, min_confidence, best, metadata_dir)
+    _label(target, strategy, "Mapping labels to classes", metadata_dir, workers, as_json=as_json)
 
 
 @app.command("retrieve-images")
@@ -152,16 +149,12 @@ def retrieve_images(
 
     Alike means near in CLIP's space. An image that references of several classes retrieve has the label of the nearest.
     """
-    from participant_kit.labelled.build import ImageOptions, label_by_images
+    from participant_kit.labelled.images import ByImages
 
-    console = Console(as_json=as_json)
     target = _target(classes, save_path, size, per_class)
-    options = ImageOptions(
-        reference_features, reference_labels, reference, reference_metadata_dir, arch, neighbours, duplicate_cosine
-    )
-    with console.progress("Searching for images like the references") as progress:
-        report = label_by_images(target, metadata_dir, options, workers, progress)
-    show_labelled(console, report, save_path, metadata_dir)
+    references = (reference_features, reference_labels, reference, reference_metadata_dir)
+    strategy = ByImages(metadata_dir, *references, arch, neighbours, duplicate_cosine)
+    _label(target, strategy, "Searching for images like the references", metadata_dir, workers, as_json=as_json)
 
 
 @app.command("retrieve-captions")
@@ -189,14 +182,11 @@ def retrieve_captions(
     Names match whole words, case as it is; one that several classes share says nothing. Then the caption is compared
     with "name: definition".
     """
-    from participant_kit.labelled.build import CaptionOptions, label_by_captions
+    from participant_kit.labelled.captions import ByCaptions
 
-    console = Console(as_json=as_json)
     target = _target(classes, save_path, size, per_class)
-    options = CaptionOptions(_texts(class_features, model, pretrained, arch), arch, threshold)
-    with console.progress("Searching for classes in captions") as progress:
-        report = label_by_captions(target, metadata_dir, options, workers, progress)
-    show_labelled(console, report, save_path, metadata_dir)
+    strategy = ByCaptions(metadata_dir, _texts(class_features, model, pretrained, arch), arch, threshold)
+    _label(target, strategy, "Searching for classes in captions", metadata_dir, workers, as_json=as_json)
 
 
 @app.command("substring")
@@ -215,13 +205,10 @@ def substring(
 
     Names match whole words, case as it is. Which samples of a class are taken is drawn by lot.
     """
-    from participant_kit.labelled.build import CaptionOptions, label_by_captions
+    from participant_kit.labelled.captions import ByCaptions
 
-    console = Console(as_json=as_json)
-    target = _target(classes, save_path, size, per_class, seed)
-    with console.progress("Searching for classes in captions") as progress:
-        report = label_by_captions(target, metadata_dir, CaptionOptions(), workers, progress)
-    show_labelled(console, report, save_path, metadata_dir)
+    target, strategy = _target(classes, save_path, size, per_class, seed), ByCaptions(metadata_dir)
+    _label(target, strategy, "Searching for classes in captions", metadata_dir, workers, as_json=as_json)
 
 
 @app.command("retrieve-prompts")
@@ -253,15 +240,12 @@ def retrieve_prompts(
 
     A sample's score is its mean cosine over the prompts of the class that retrieved it.
     """
-    from participant_kit.labelled.build import PromptOptions, label_by_prompts
+    from participant_kit.labelled.prompts import ByPrompts
 
-    console = Console(as_json=as_json)
     target = _target(classes, save_path, size, per_class)
     texts = _texts(prompt_features, model, pretrained, arch)
-    options = PromptOptions(texts, tuple(template or ()), arch, neighbours, several_labels)
-    with console.progress("Searching with prompts") as progress:
-        report = label_by_prompts(target, metadata_dir, options, workers, progress)
-    show_labelled(console, report, save_path, metadata_dir)
+    strategy = ByPrompts(metadata_dir, texts, tuple(template or ()), arch, neighbours, several_labels)
+    _label(target, strategy, "Searching with prompts", metadata_dir, workers, as_json=as_json)
 
 
 app.command("balance")(label_repair.balance)
@@ -269,10 +253,22 @@ app.command("prune")(label_repair.prune)
 
 
 def _target(classes: Path, save_path: Path, size: int | None, per_class: int | None, seed: int = 0) -> Target:
-    from participant_kit.labelled.build import Target
     from participant_kit.labelled.candidates import Quota
+    from participant_kit.labelled.run import Target
 
     return Target(classes, save_path, Quota(size, per_class, seed))
+
+
+def _label(
+    target: Target, strategy: Strategy, doing: str, metadata_dir: Path | None, workers: Workers, *, as_json: bool
+) -> None:
+    """Run a strategy and show what came of it."""
+    from participant_kit.labelled.run import label
+
+    console = Console(as_json=as_json)
+    with console.progress(doing) as progress:
+        report = label(target, strategy, workers, progress)
+    show_labelled(console, report, target.save_path, metadata_dir)
 
 
 def _texts(features: Path | None, model: str | None, pretrained: str | None, arch: str) -> TextFeatures:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer
+from competition.data.workers import one_thread_a_worker
 from participant_kit.dedup.groups import Linkage, Rows
 from participant_kit.dedup.unit import Floats, above, unit_rows
-from participant_kit.subsets.centroids import one_thread_a_worker
 
 _BLOCK_ROWS = 2048
 """Rows compared with as many at a time: 16 MB of cosines, and at worst six times as much of pairs."""

@@ -20,12 +20,13 @@ from competition.data.engine import Workers
 from competition.data.metadata import column_uids, features_path, list_metadata, read_columns, read_feature
 from competition.data.npz import member_names, open_member
 from competition.data.uids import UID_DTYPE, UidArray, forget_pages, uids_to_hex
+from competition.data.workers import one_thread_a_worker
 from competition.errors import DataFormatError
 from competition.progress import ProgressHook
 from participant_kit.dedup.groups import DROPPED, REFERENCE, Groups, joined
 from participant_kit.dedup.pool_run import Deduplicated, Found, Way, deduplicate
 from participant_kit.dedup.unit import Floats, check_dimensions, check_threshold, feature_source, unit_rows
-from participant_kit.subsets.centroids import load_matrix, one_thread_a_worker
+from participant_kit.subsets.centroids import load_matrix
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, SubsetResult
 

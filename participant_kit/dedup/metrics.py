@@ -8,15 +8,14 @@ distance of network features, in ImageNetV2 those before VGG-16's last layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.nearest import Distances, Products, Rows
 from competition.errors import DataFormatError, UsageError
-from participant_kit.dedup.groups import Rows
 
-Distances = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
 WINDOW = 35
@@ -28,26 +27,6 @@ _EXACT_TERMS = 1024
 
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _EXACT_ROWS = 1 << 12
-
-
-class Metric(Protocol):
-    """Distances between queries and references, each known by its position."""
-
-    queries: int
-    references: int
-    reference_rows: int
-    """References that are worth comparing at a time."""
-
-    def scores(self, first: slice, second: slice) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Scores of queries with references (queries, references), and for each query how far a score may be off.
-
-        For one query, scores are in the order of its distances but for those that differ by twice that.
-        """
-        ...
-
-    def exact(self, queries: Rows, references: Rows, scores: NDArray[Any]) -> Distances:
-        """The distances of pairs whose scores are given."""
-        ...
 
 
 class FeatureL2:
@@ -64,7 +43,7 @@ class FeatureL2:
         self._queries, self._references = queries, references
         self.queries, self.references = len(queries), len(references)
         self._squares = np.full(self.references, np.nan, dtype=np.float32)
-        self._scores = np.empty(0, dtype=np.float32)
+        self._products = Products()
 
     def scores(self, first: slice, second: slice) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """|y|^2 - 2xy, the distance but for |x|^2, which is one query's with all. The next call overwrites them."""
@@ -72,11 +51,7 @@ class FeatureL2:
         references = np.ascontiguousarray(self._references[second], dtype=np.float32)
         squares = self._squares_of(references, second)
         lengths = np.sqrt(_squares(queries, "queries").astype(np.float64))
-        shape = (len(queries), len(references))
-        if self._scores.size < shape[0] * shape[1]:  # fresh memory each time would cost as much as a pass over it
-            self._scores = np.empty(shape[0] * shape[1], dtype=np.float32)
-        scores = self._scores[: shape[0] * shape[1]].reshape(shape)
-        np.matmul(queries * np.float32(-2), references.T, out=scores)
+        scores = self._products.of(queries * np.float32(-2), references)
         scores += squares
         # Sums of n float32 products are off by less than n * eps * |x||y|, in whatever order they are summed.
         longest = float(np.sqrt(squares.max(initial=0)))

@@ -22,16 +22,17 @@ from competition.data.atomic import atomic_writer, make_folder, storage_errors, 
 from competition.data.digests import file_sha256
 from competition.data.engine import Workers, engine_of
 from competition.data.journal import Journal
+from competition.data.nearest import QUERY_ROWS, Distances, Metric, Rows, nearest
 from competition.data.npz import member_names, open_member
+from competition.data.workers import one_thread_a_worker
 from competition.errors import DataFormatError, UsageError
 from competition.progress import ProgressHook
 from participant_kit.dedup.contamination import IDS
-from participant_kit.dedup.groups import QUERY, REFERENCE, Groups, Rows, UnionFind, numbered, summary
+from participant_kit.dedup.groups import QUERY, REFERENCE, Groups, UnionFind, numbered, summary
 from participant_kit.dedup.image_sets import SIDE, ImageSet, Reading, read_set, stacked
-from participant_kit.dedup.metrics import WINDOW, Distances, Dssim, FeatureL2, Metric, PixelL2
-from participant_kit.dedup.nearest import QUERY_ROWS, check_neighbours, nearest
+from participant_kit.dedup.metrics import WINDOW, Dssim, FeatureL2, PixelL2
 from participant_kit.dedup.unit import check_dimensions
-from participant_kit.subsets.centroids import load_matrix, one_thread_a_worker
+from participant_kit.subsets.centroids import load_matrix
 from participant_kit.subsets.record import digests
 
 METRICS = ("l2", "dssim", "features")
@@ -165,7 +166,7 @@ def find_neighbours(
     same = queries.resolve() == references.resolve()
     first = _read(queries, options, work / "queries", workers, progress)
     second = first if same else _read(references, options, work / "references", workers, progress)
-    check_neighbours(options.neighbours, len(second.ids))
+    _check_neighbours(options.neighbours, len(second.ids))
     comparison = _Comparison(options, first, second, work)
     comparison.metric()  # what is wrong with both together, before any task starts
     positions, distances = _compare(comparison, workers, progress)
@@ -189,6 +190,15 @@ def find_neighbours(
     with storage_errors("removing", work):
         shutil.rmtree(work)
     return report
+
+
+def _check_neighbours(neighbours: int, references: int) -> None:
+    if neighbours < 1:
+        raise UsageError(f"--neighbours {neighbours} is below 1.")
+    if neighbours > references:
+        raise UsageError(
+            f"--neighbours {neighbours} is more than the {references:,} references.", hint="Ask for fewer."
+        )
 
 
 def _read(
@@ -271,7 +281,8 @@ def _mark(comparison: _Comparison) -> str:
 
 def _compare_block(comparison: _Comparison, rows: tuple[int, int]) -> int:
     with one_thread_a_worker():
-        positions, distances = nearest(comparison.metric(), comparison.options.neighbours, slice(*rows))
+        pairs = nearest(comparison.metric(), comparison.options.neighbours, slice(*rows))
+    positions, distances = pairs.table(rows[1] - rows[0], comparison.options.neighbours)
     with atomic_writer(comparison.path(rows[0])) as stream:
         np.savez(stream, allow_pickle=False, positions=positions, distances=distances)
     return len(positions)

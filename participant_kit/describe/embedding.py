@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from competition.data.atomic import atomic_writer
 from competition.data.metadata import read_feature, read_uids
 from competition.data.uids import UID_DTYPE, UidArray, count_in, forget_pages, load_subset
+from competition.data.workers import one_thread_a_worker
 from participant_kit.dedup.contamination import References, most_alike
 from participant_kit.dedup.groups import joined
 from participant_kit.dedup.unit import Floats, check_dimensions, feature_source, unit_rows
-from participant_kit.subsets.centroids import one_thread_a_worker
 from participant_kit.subsets.stream import count_in_file
 
 NEIGHBOUR = 5

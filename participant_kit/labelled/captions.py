@@ -19,15 +19,45 @@ from competition.data.metadata import column_uids, read_columns
 from competition.errors import UsageError
 from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
-from participant_kit.labelled.features import pool_features
+from participant_kit.labelled.features import TextFeatures, member_of, pool_features
 from participant_kit.labelled.lemmas import NO_CLASS, SEVERAL, named_classes, never_found
-from participant_kit.labelled.run import Found
+from participant_kit.labelled.run import Found, Plan, metadata_files
 from participant_kit.subsets.captions import Captions
 from participant_kit.subsets.parts import Part, Parts
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import Funnel, sum_dropped
 
 SELECT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ByCaptions:
+    """The strategy ``retrieve-captions``, or ``substring`` without texts.
+
+    Args:
+        metadata_dir: of the pool.
+        texts: features of the classes' texts for the second step, one a class; without them there is no second step.
+        arch: b32 or l14: whose features of the captions are compared.
+        threshold: the cosine of caption and class must be greater.
+    """
+
+    metadata_dir: Path
+    texts: TextFeatures | None = None
+    arch: str = "b32"
+    threshold: float = SELECT_THRESHOLD
+
+    def plan(self, classes: ClassList) -> Plan:
+        """Raises what ``metadata_files`` and ``TextFeatures.of`` raise, and ``UsageError`` for an option."""
+        files = metadata_files(self.metadata_dir)
+        if self.texts is None:
+            return Plan("substring", {}, partial(_find, classes, None), files)
+        if not -1 <= self.threshold <= 1:
+            raise UsageError(f"--threshold {self.threshold} is not a cosine between -1 and 1.")
+        member = member_of(self.arch, "txt")
+        features = self.texts.of([entry.text for entry in classes.entries], self.metadata_dir, "class")
+        find = partial(_find, classes, Likeness(features, member, self.threshold))
+        options = {"arch": self.arch, "threshold": self.threshold, **self.texts.described()}
+        return Plan("retrieve-captions", options, find, files, self.texts.assets("class"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +75,7 @@ class Likeness:
     threshold: float
 
 
-def find_by_captions(classes: ClassList, likeness: Likeness | None, pool: MetadataPool) -> Found:
+def _find(classes: ClassList, likeness: Likeness | None, pool: MetadataPool) -> Found:
     """Samples whose captions name exactly one class.
 
     Raises:

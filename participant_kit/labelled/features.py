@@ -47,6 +47,10 @@ class TextFeatures:
 
         return {"model": find_model(self.model).as_json()}
 
+    def assets(self, what: str) -> dict[str, Path]:
+        """The file, by its role."""
+        return {} if self.file is None else {f"{what}_features": self.file}
+
     def of(self, texts: Sequence[str], metadata_dir: Path, what: str) -> NDArray[np.float32]:
         """L2-normalised features of texts, shape (texts, dimensions).
 
@@ -131,14 +135,19 @@ def pool_features(path: Path, member: str, rows: int, dimensions: int) -> PoolFe
     return PoolFeatures(stored, usable)
 
 
-def check_arch(arch: str) -> None:
-    """Refuse an unknown name of features.
+def member_of(arch: str, kind: str) -> str:
+    """The name of a pool's features, for instance ``l14_img``.
+
+    Args:
+        arch: whose features: b32 or l14.
+        kind: of what: img or txt.
 
     Raises:
-        UsageError: it is neither b32 nor l14.
+        UsageError: the arch is neither.
     """
     if arch not in ARCHITECTURES:
         raise UsageError(f"--arch {arch} is unknown.", hint=f"Choose one of {', '.join(ARCHITECTURES)}.")
+    return f"{arch}_{kind}"
 
 
 def _encoded(choice: ModelChoice, texts: Sequence[str], metadata_dir: Path) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
 from participant_kit.labelled.documents import read_lines
 from participant_kit.labelled.duplicates import near_copies
-from participant_kit.labelled.features import load_features
-from participant_kit.labelled.run import Found
+from participant_kit.labelled.features import load_features, member_of
+from participant_kit.labelled.run import Found, Plan, metadata_files
 from participant_kit.labelled.sample_features import sample_features
 from participant_kit.labelled.search import search_pool
 from participant_kit.labelled.table import read_labels
@@ -87,33 +88,62 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSearch:
-    """How references search.
+class ByImages:
+    """The strategy ``retrieve-images``; references are features and labels in files, or a labelled table and its pool.
 
     Args:
-        member: of the pool's features, for instance ``l14_img``.
+        metadata_dir: of the pool.
+        features: ``.npy`` of the references' features.
+        labels: text file of their class ids, one a line.
+        table: a labelled table, in place of both.
+        table_metadata_dir: metadata of the pool that it labels; this pool's when absent.
+        arch: b32 or l14: whose features are compared.
         neighbours: how many samples each reference retrieves.
         duplicate_cosine: of samples of a class that are as alike, the best one stays; all stay when absent.
     """
 
-    member: str
-    neighbours: int
+    metadata_dir: Path
+    features: Path | None = None
+    labels: Path | None = None
+    table: Path | None = None
+    table_metadata_dir: Path | None = None
+    arch: str = "l14"
+    neighbours: int = NEIGHBOURS
     duplicate_cosine: float | None = None
 
+    def plan(self, classes: ClassList) -> Plan:
+        """Raises what ``metadata_files`` and ``References`` raise, and ``UsageError`` for an option."""
+        member, files = member_of(self.arch, "img"), metadata_files(self.metadata_dir)
+        references, assets = self._references(member, classes)
+        options = {
+            "arch": self.arch,
+            "neighbours": self.neighbours,
+            "duplicate_cosine": self.duplicate_cosine,
+            "references_sha256": references.digest(),
+        }
+        return Plan("retrieve-images", options, partial(_find, self, member, references, classes), files, assets)
 
-def find_by_images(references: References, classes: ClassList, search: ImageSearch, pool: MetadataPool) -> Found:
+    def _references(self, member: str, classes: ClassList) -> tuple[References, dict[str, Path]]:
+        given = [self.features, self.labels, self.table]
+        if self.features is not None and self.labels is not None and self.table is None:
+            assets = {"reference_features": self.features, "reference_labels": self.labels}
+            return References.of_files(self.features, self.labels, classes), assets
+        if self.table is not None and given.count(None) == 2:
+            folder = self.table_metadata_dir or self.metadata_dir
+            return References.of_pool(self.table, folder, member, classes), {"references": self.table}
+        raise UsageError(
+            "Name the references either with --reference-features and --reference-labels, or with --reference.",
+            hint="--reference takes a labelled table, whose features --reference-metadata-dir has.",
+        )
+
+
+def _find(options: ByImages, member: str, references: References, classes: ClassList, pool: MetadataPool) -> Found:
     """Samples whose images are among the nearest of a reference.
-
-    Args:
-        references: at least one.
-        classes: those that the references' labels mean.
-        search: how many, and whether near-copies count.
-        pool: with a ``work_dir``.
 
     Raises what ``search_pool`` and ``near_copies`` raise.
     """
-    member, neighbours = search.member, search.neighbours
-    searched = search_pool(pool, references.features, member, neighbours, "comparing images with the references")
+    stage = "comparing images with the references"
+    searched = search_pool(pool, references.features, member, options.neighbours, stage)
     found = searched.neighbours
     candidates = Candidates(found.uids, references.labels[found.queries], found.scores, found.queries)
     best = best_of_each(candidates, by_class=False)
@@ -126,9 +156,9 @@ def find_by_images(references: References, classes: ClassList, search: ImageSear
         "labels_given_up_for_a_nearer_one": several,
     }
     dropped = searched.dropped(best)
-    if search.duplicate_cosine is not None:
+    if options.duplicate_cosine is not None:
         dimensions = references.features.shape[1]
-        copies = near_copies(best, pool, member, dimensions, search.duplicate_cosine)
+        copies = near_copies(best, pool, member, dimensions, options.duplicate_cosine)
         dropped["near_copy"] = int(np.count_nonzero(copies))
         best = best.take(~copies)
     return Found(best, searched.rows, dropped, references.name, notes=notes)

@@ -1,8 +1,8 @@
-"""Exact nearest neighbours of many queries among a pool's features, file by file.
+"""Nearest neighbours of many queries among a pool's features, by inner product: file by file, exactly.
 
-Products are computed in float32, block by block, to find which rows may be among the nearest; those few are computed
-again in float64, one by one in a fixed order, and ranked by that and by uid. So the answer depends neither on how
-queries and rows are cut into blocks, nor on the order of files, nor on the machine's matrix product.
+Products are computed in float32 to find which rows may be among the nearest; those few are computed again in float64,
+one by one in a fixed order, and ranked by that and by uid (see ``competition.data.nearest``). So the answer does not
+depend on the order of files either.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competition.data.nearest import Distances, Products, Rows, nearest
 from competition.data.uids import UID_DTYPE, UidArray
-from participant_kit.subsets.centroids import one_thread_a_worker
+from competition.data.workers import one_thread_a_worker
 
-_QUERIES = 512
-_ROWS = 1 << 15
-_EXACT_AT_A_TIME = 1 << 14
-_FEW = 2
-"""So many candidates for each neighbour are computed exactly sooner than the nearest of a block are found."""
+_EXACT_ROWS = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,57 +72,50 @@ def nearest_rows(queries: NDArray[np.float32], features: NDArray[Any], uids: Uid
         count: at least 1; a query has fewer neighbours where there are fewer samples.
     """
     with one_thread_a_worker():
-        found = Neighbours.none()
-        for start in range(0, len(queries), _QUERIES):
-            block = _of_block(queries[start : start + _QUERIES], features, uids, count)
-            found = Neighbours.joined(found, Neighbours(block.queries + np.int32(start), block.uids, block.scores))
-        return found
+        found = nearest(InnerProduct(queries, features), count, keys=_places(uids))
+    return Neighbours(found.queries.astype(np.int32), uids[found.rows], -found.distances)
 
 
-def _of_block(queries: NDArray[np.float32], features: NDArray[Any], uids: UidArray, count: int) -> Neighbours:
-    found = Neighbours.none()
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-    copies = _most_copies(uids)
-    for start in range(0, len(features), _ROWS):
-        rows = np.asarray(features[start : start + _ROWS], dtype=np.float32)
-        products = queries @ rows.T
-        size = float(np.sqrt(np.einsum("ij,ij->i", rows, rows).max(initial=0.0)))
+class InnerProduct:
+    """Minus the inner product, as a distance: float32 scores, float64 distances of the features in float32.
+
+    Args:
+        queries: (rows, dimensions), float32, finite.
+        features: as many dimensions, any float type, finite.
+    """
+
+    reference_rows = 1 << 13
+
+    def __init__(self, queries: NDArray[np.float32], features: NDArray[Any]) -> None:
+        self._queries, self._features = queries, features
+        self.queries, self.references = len(queries), len(features)
+        self._products = Products()
+
+    def scores(self, first: slice, second: slice) -> tuple[NDArray[Any], Distances]:
+        """The next call overwrites them."""
+        queries, rows = self._queries[first], np.asarray(self._features[second], dtype=np.float32)
+        longest = float(np.sqrt(np.einsum("ij,ij->i", rows, rows).max(initial=0.0)))
+        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64))
         # A float32 inner product is off by less than dimensions * eps * |query| * |row|, in whatever order it sums.
-        unsure = 2 * queries.shape[1] * np.finfo(np.float32).eps * lengths * size
-        least = _least_wanted(products, count * copies, found, count) - unsure
-        bound = np.nextafter(least.astype(np.float32), np.float32(-np.inf))
-        query, row = np.nonzero(products >= bound[:, None])
-        exact = np.empty(len(query))
-        for part in range(0, len(query), _EXACT_AT_A_TIME):
-            cut = slice(part, part + _EXACT_AT_A_TIME)
-            exact[cut] = (queries[query[cut]].astype(np.float64) * rows[row[cut]].astype(np.float64)).sum(axis=1)
-        more = Neighbours(query.astype(np.int32), uids[start + row], exact)
-        found = Neighbours.joined(found, more).nearest(count)
-    return found
+        margins = (queries.shape[1] + 4) * float(np.finfo(np.float32).eps) * longest * lengths
+        return self._products.of(-queries, rows), margins
+
+    def exact(self, queries: Rows, references: Rows, scores: NDArray[Any]) -> Distances:  # noqa: ARG002 - as all
+        """One by one, in float64."""
+        found = np.empty(len(queries))
+        for start in range(0, len(queries), _EXACT_ROWS):
+            part = slice(start, start + _EXACT_ROWS)
+            rows = np.asarray(self._features[references[part]], dtype=np.float32).astype(np.float64)
+            found[part] = (self._queries[queries[part]].astype(np.float64) * rows).sum(axis=1)
+        return -found
 
 
-def _most_copies(uids: UidArray) -> int:
-    """How many rows a uid has at most: so many more have to be looked at for as many different samples."""
-    if not len(uids):
-        return 1
-    ordered = uids[np.lexsort((uids["f1"], uids["f0"]))]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    return int(np.diff(np.append(starts, len(ordered))).max())
-
-
-def _least_wanted(products: NDArray[np.float32], looked_at: int, found: Neighbours, count: int) -> NDArray[np.float64]:
-    """For each query what a product must at least be to matter: beside those found before, and in this block."""
-    queries, rows = products.shape
-    complete = np.bincount(found.queries, minlength=queries) >= count
-    changes = found.queries[1:] != found.queries[:-1]
-    last = np.flatnonzero(np.append(changes, True)) if len(found.queries) else np.zeros(0, np.int64)
-    before = np.full(queries, -np.inf)
-    before[found.queries[last]] = found.scores[last]
-    before[~complete] = -np.inf
-    # Finding the nearest of a block costs as much as its products; mostly those found before leave few enough.
-    few = np.count_nonzero(products >= before.astype(np.float32)[:, None]) <= _FEW * queries * looked_at
-    if rows <= looked_at or few:
-        return before
-    least = np.partition(products, rows - looked_at, axis=1)[:, rows - looked_at].astype(np.float64)
-    wanted: NDArray[np.float64] = np.maximum(least, before)
-    return wanted
+def _places(uids: UidArray) -> Rows:
+    """The place of every row's uid among the different uids, in their order."""
+    order = np.lexsort((uids["f1"], uids["f0"]))
+    ordered = uids[order]
+    new = np.zeros(len(uids), dtype=np.int64)
+    new[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty(len(uids), dtype=np.int64)
+    places[order] = np.cumsum(new)
+    return places

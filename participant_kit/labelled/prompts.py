@@ -7,19 +7,60 @@ every class that retrieves it; here it has the label of the best score unless al
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from competition.errors import UsageError
 from participant_kit.labelled.candidates import Candidates, best_of_each
 from participant_kit.labelled.classes import ClassList
+from participant_kit.labelled.features import TextFeatures, member_of
 from participant_kit.labelled.neighbours import Neighbours
-from participant_kit.labelled.run import Found
+from participant_kit.labelled.run import Found, Plan, metadata_files
 from participant_kit.labelled.search import search_pool
 from participant_kit.subsets.pool import MetadataPool
 
 NEIGHBOURS = 500
 """GenBench's default for each prompt; its reference runs used 30."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByPrompts:
+    """The strategy ``retrieve-prompts``.
+
+    Args:
+        metadata_dir: of the pool.
+        texts: features of the prompts, class by class in their order.
+        templates: of classes without prompts of their own.
+        arch: b32 or l14: whose features of the captions are compared.
+        neighbours: how many samples each prompt retrieves.
+        several: a sample keeps the labels of all classes that retrieve it, as in GenBench.
+    """
+
+    metadata_dir: Path
+    texts: TextFeatures
+    templates: tuple[str, ...] = ()
+    arch: str = "b32"
+    neighbours: int = NEIGHBOURS
+    several: bool = False
+
+    def plan(self, classes: ClassList) -> Plan:
+        """Raises what ``class_prompts``, ``metadata_files`` and ``TextFeatures.of`` raise, and for an unknown arch."""
+        member, files = member_of(self.arch, "txt"), metadata_files(self.metadata_dir)
+        prompts, owners = class_prompts(classes, self.templates)
+        features = self.texts.of(prompts, self.metadata_dir, "prompt")
+        options = {
+            "arch": self.arch,
+            "neighbours": self.neighbours,
+            "several_labels": self.several,
+            "templates": list(self.templates),
+            **self.texts.described(),
+        }
+        find = partial(_find, self, member, features, owners)
+        return Plan("retrieve-prompts", options, find, files, self.texts.assets("prompt"))
 
 
 def class_prompts(classes: ClassList, templates: tuple[str, ...]) -> tuple[list[str], NDArray[np.int32]]:
@@ -45,30 +86,23 @@ def class_prompts(classes: ClassList, templates: tuple[str, ...]) -> tuple[list[
     return prompts, np.array(owners, dtype=np.int32)
 
 
-def find_by_prompts(
-    features: NDArray[np.float32],
-    owners: NDArray[np.int32],
-    member: str,
-    neighbours: int,
-    pool: MetadataPool,
-    *,
-    several: bool,
+def _find(
+    options: ByPrompts, member: str, features: NDArray[np.float32], owners: NDArray[np.int32], pool: MetadataPool
 ) -> Found:
     """Samples whose captions are among the nearest of a prompt.
 
     Args:
+        options: how many, and whether a sample may have several labels.
+        member: of the pool's features, for instance ``b32_txt``.
         features: of the prompts, L2-normalised, shape (prompts, dimensions).
         owners: int32, shape (prompts,): the class of each, ascending.
-        member: of the pool's features, for instance ``b32_txt``.
-        neighbours: how many samples each prompt retrieves.
         pool: with a ``work_dir``.
-        several: a sample keeps the labels of all classes that retrieve it.
 
     Raises what ``search_pool`` raises.
     """
-    searched = search_pool(pool, features, member, neighbours, "comparing captions with prompts")
+    searched = search_pool(pool, features, member, options.neighbours, "comparing captions with prompts")
     pairs = mean_over_prompts(searched.neighbours, owners)
-    kept = best_of_each(pairs, by_class=several)
+    kept = best_of_each(pairs, by_class=options.several)
     notes = {
         "prompts": len(owners),
         "queries_with_fewer_neighbours": searched.short,

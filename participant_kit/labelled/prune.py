@@ -27,7 +27,7 @@ from participant_kit.labelled.candidates import Candidates
 from participant_kit.labelled.classes import load_classes
 from participant_kit.labelled.confident_learning import Judgement, judge_labels, tools
 from participant_kit.labelled.dataset import check_not_input, read_dataset
-from participant_kit.labelled.features import check_arch
+from participant_kit.labelled.features import member_of
 from participant_kit.labelled.record import LabelledReport
 from participant_kit.labelled.run import metadata_files
 from participant_kit.labelled.sample_features import sample_features
@@ -60,7 +60,7 @@ class PruneOptions:
         Raises:
             UsageError: a number out of range, or an unknown name.
         """
-        check_arch(self.arch)
+        member_of(self.arch, "img")
         if self.folds < 2:
             raise UsageError(f"--folds {self.folds} is not above 1.")
         if not 0 <= self.seed < 2**32:

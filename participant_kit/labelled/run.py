@@ -1,4 +1,8 @@
-"""Running a strategy over a pool, to a labelled table, the subset of its uids and a record; a killed run goes on."""
+"""From the dataset that is wanted, and a strategy, to a labelled table, the subset of its uids, and a record.
+
+A strategy is its options and their ``plan``: what it reads, how it finds samples, and what its record says. All else is
+here: classes, quota, files, records, and that a killed run goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import competition
 from competition.data.atomic import make_folder, storage_errors
@@ -19,8 +23,8 @@ from competition.errors import UsageError
 from competition.evaluation.class_statistics import FEW_IMAGES
 from competition.progress import ProgressHook
 from participant_kit.labelled.candidates import Candidates, Quota, within_quota
-from participant_kit.labelled.classes import ClassList
-from participant_kit.labelled.record import LabelledReport
+from participant_kit.labelled.classes import ClassList, load_classes
+from participant_kit.labelled.record import LabelledReport, check_table_path
 from participant_kit.labelled.write import Dataset, write_dataset
 from participant_kit.subsets.pool import MetadataPool, file_states
 from participant_kit.subsets.record import digests
@@ -53,26 +57,45 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelling:
-    """A strategy with everything that it needs.
+class Plan:
+    """What a strategy makes of its options.
 
     Args:
         name: of the strategy.
         options: JSON, as recorded, without the quota.
-        find: from the pool to what it finds; deterministic whatever the order of files.
-        classes: the labels.
-        quota: how large the dataset shall be.
-        assets: further files that the result depends on, by role.
-        tools: see ``LabelledReport``.
+        find: from what is read to what is found; deterministic whatever the order of files.
+        files: what it reads, file by file.
+        assets: further files that the result depends on, by role; the classes' is added.
     """
 
     name: str
     options: Mapping[str, Any]
     find: Callable[[MetadataPool], Found]
-    classes: ClassList
-    quota: Quota
-    assets: Mapping[str, Path]
-    tools: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[Path]
+    assets: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """One way of labelling, with its options."""
+
+    def plan(self, classes: ClassList) -> Plan:
+        """What to do for these classes; what is wrong with the options is said before any work begins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The dataset that is wanted.
+
+    Args:
+        classes: file of the classes, see ``load_classes``.
+        save_path: the table to write, a ``.parquet``; its uids go to the ``.npy`` of the same stem.
+        quota: how large it shall be.
+    """
+
+    classes: Path
+    save_path: Path
+    quota: Quota = field(default_factory=Quota)
 
 
 def metadata_files(metadata_dir: Path) -> list[Path]:
@@ -88,39 +111,39 @@ def metadata_files(metadata_dir: Path) -> list[Path]:
     return list_metadata(metadata_dir)
 
 
-def run_labelling(
-    labelling: Labelling,
-    files: Sequence[Path],
-    save_path: Path,
-    workers: Workers = 1,
-    progress: ProgressHook | None = None,
+def label(
+    target: Target, strategy: Strategy, workers: Workers = 1, progress: ProgressHook | None = None
 ) -> LabelledReport:
     """Find samples of the classes, and write table, subset and records.
 
     Args:
-        labelling: the strategy.
-        files: what it reads, file by file.
-        save_path: the table's path; the subset goes to the same name with ``.npy``.
+        target: the dataset.
+        strategy: for instance ``ByCaptions``.
         workers: how many tasks at a time on this machine, or an engine.
         progress: told after every file.
 
     Raises:
-        UsageError: no sample is found.
-        DataFormatError: a file is damaged or does not fit the others.
+        UsageError: an option, a path or a size means nothing, or no sample is found.
+        DataFormatError: a file is damaged or does not fit the others; see also ``load_classes``.
         StorageError: a file cannot be read or written.
     """
-    assets = digests(labelling.assets)
+    save_path = target.save_path
+    check_table_path(save_path)
+    target.quota.check()
+    classes = load_classes(target.classes)
+    plan = strategy.plan(classes)
+    assets = digests({"classes": target.classes, **plan.assets})
     make_folder(save_path.parent)
     work_dir = save_path.with_name(f".{save_path.name}.parts")
-    content = [competition.__version__, labelling.name, dict(labelling.options), assets, file_states(files)]
+    content = [competition.__version__, plan.name, dict(plan.options), assets, file_states(plan.files)]
     fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    found = labelling.find(MetadataPool(tuple(files), engine_of(workers), progress, work_dir, fingerprint))
-    kept = within_quota(found.candidates, labelling.quota, len(labelling.classes), scored=found.scored)
+    found = plan.find(MetadataPool(tuple(plan.files), engine_of(workers), progress, work_dir, fingerprint))
+    kept = within_quota(found.candidates, target.quota, len(classes), scored=found.scored)
     chosen = found.candidates.take(kept)
     if not len(chosen):
         _remove(work_dir)
-        raise _nothing_found(labelling, found)
-    report = write_dataset(_dataset(labelling, found, chosen, len(files), assets), save_path)
+        raise _nothing_found(plan, classes, found)
+    report = write_dataset(_dataset(target.quota, plan, classes.ids, found, chosen, assets), save_path)
     _remove(work_dir)
     return report
 
@@ -131,24 +154,22 @@ def samples(uids: UidArray) -> int:
 
 
 def _dataset(
-    labelling: Labelling, found: Found, chosen: Candidates, files: int, assets: dict[str, dict[str, str]]
+    quota: Quota, plan: Plan, ids: list[str], found: Found, chosen: Candidates, assets: dict[str, dict[str, str]]
 ) -> Dataset:
-    quota = labelling.quota
     return Dataset(
-        labelling.name,
-        dict(labelling.options) | {"size": quota.size, "per_class": quota.per_class, "seed": quota.seed},
-        files,
+        plan.name,
+        dict(plan.options) | {"size": quota.size, "per_class": quota.per_class, "seed": quota.seed},
+        len(plan.files),
         found.total,
         dict(found.dropped) | {OVER_QUOTA: samples(found.candidates.uids) - samples(chosen.uids)},
         repeated_rows(chosen.uids),
         chosen,
-        labelling.classes.ids,
+        ids,
         found.source,
         found.scored,
         max(0, (quota.size or 0) - len(chosen)),
         assets,
         enough=quota.per_class or FEW_IMAGES,
-        tools=labelling.tools,
         notes=found.notes,
     )
 
@@ -159,9 +180,9 @@ def _remove(work_dir: Path) -> None:
             shutil.rmtree(work_dir)
 
 
-def _nothing_found(labelling: Labelling, found: Found) -> UsageError:
+def _nothing_found(plan: Plan, classes: ClassList, found: Found) -> UsageError:
     reasons = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in found.dropped.items() if count)
     return UsageError(
-        f"{labelling.name} finds none of the {len(labelling.classes):,} classes in {found.total:,} rows ({reasons}).",
+        f"{plan.name} finds none of the {len(classes):,} classes in {found.total:,} rows ({reasons}).",
         hint="Nothing was written. Are names, labels or features those of this pool?",
     )

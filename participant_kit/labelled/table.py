@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from competition.data.atomic import atomic_writer, storage_errors
 from competition.data.metadata import column_uids, read_columns
 from competition.data.uids import UidArray, uids_to_hex
-from competition.errors import DataFormatError
+from competition.errors import DataFormatError, UsageError
 from participant_kit.labelled.candidates import Candidates
 
 SCHEMA = pa.schema([("uid", pa.string()), ("label", pa.string()), ("score", pa.float32()), ("source", pa.string())])
@@ -23,6 +24,27 @@ SCHEMA = pa.schema([("uid", pa.string()), ("label", pa.string()), ("score", pa.f
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """Of tables that are text, by suffix."""
+
+
+def label_tables(paths: Sequence[Path]) -> list[Path]:
+    """Tables of labels, those of folders in sorted order.
+
+    Raises:
+        UsageError: a path does not exist, a folder has none, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"There are no labels {path}.")
+        suffixes = {".parquet", *SEPARATORS}
+        inside = sorted(each for each in path.iterdir() if each.suffix in suffixes) if path.is_dir() else [path]
+        if not inside:
+            raise UsageError(f"The folder {path} has no table.", hint="Tables are .parquet, .csv or .tsv files.")
+        for each in inside:
+            if each.name in found:
+                raise UsageError(f"Two tables have the name {each.name}.", hint="Rename one of them.")
+            found[each.name] = each
+    return [found[name] for name in sorted(found)]
 
 
 def write_table(path: Path, samples: Candidates, ids: list[str], sources: list[str], *, scored: bool) -> None:

@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from participant_kit.labelled.build import (
-    CaptionOptions,
-    ImageOptions,
-    PromptOptions,
-    SchemaOptions,
-    Target,
-    label_by_captions,
-    label_by_images,
-    label_by_prompts,
-    label_by_schema,
-    label_tables,
-)
+from competition.errors import UsageError
+from participant_kit.labelled.balance import UNIFORM, BalanceOptions, balance_dataset
 from participant_kit.labelled.candidates import Quota
-from participant_kit.labelled.captions import SELECT_THRESHOLD
+from participant_kit.labelled.captions import SELECT_THRESHOLD, ByCaptions
 from participant_kit.labelled.features import TextFeatures
-from participant_kit.labelled.images import NEIGHBOURS
+from participant_kit.labelled.images import NEIGHBOURS, ByImages
 from participant_kit.labelled.prompts import NEIGHBOURS as PROMPT_NEIGHBOURS
+from participant_kit.labelled.prompts import ByPrompts
+from participant_kit.labelled.prune import PruneOptions, prune_dataset
+from participant_kit.labelled.run import Target, label
+from participant_kit.labelled.schema_map import BySchema
+from participant_kit.labelled.table import label_tables
 from participant_kit.pipelines.operations import TABLE_NAME, AnyOperation, Made, Operation, Task
 from participant_kit.pipelines.options import InputPath, PathOrName, Seed, StepOptions, Text
 
@@ -123,25 +118,57 @@ class SchemaMapOptions(LabelOptions):
         return {"classes": self.classes, "mapping": self.mapping, **tables}
 
 
+class RepairOptions(StepOptions):
+    """Of what changes a labelled dataset."""
+
+    classes: InputPath
+
+
+class BalanceStepOptions(RepairOptions):
+    """See ``BalanceOptions``."""
+
+    distribution: PathOrName = Path(UNIFORM)
+    exponent: float | None = None
+    imbalance: float | None = None
+    size: Positive | None = None
+    max_repeats: Positive = 1
+    draw: bool = False
+    seed: Seed = 0
+
+    def files(self) -> dict[str, Path]:
+        """A distribution of DataCup's own is no file."""
+        return {role: path for role, path in super().files().items() if path.exists()}
+
+
+class PruneStepOptions(RepairOptions):
+    """See ``PruneOptions``."""
+
+    arch: Text = "l14"
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
 def _substring(task: Task, options: SubstringOptions) -> Made:
-    target = options.target(task, options.seed)
-    return label_by_captions(target, task.metadata_dir, CaptionOptions(), task.workers, task.progress)
+    strategy = ByCaptions(task.metadata_dir)
+    return label(options.target(task, options.seed), strategy, task.workers, task.progress)
 
 
 def _captions(task: Task, options: RetrieveCaptionsOptions) -> Made:
     texts = TextFeatures(options.class_features, options.choice)
-    chosen = CaptionOptions(texts, options.arch, options.threshold)
-    return label_by_captions(options.target(task), task.metadata_dir, chosen, task.workers, task.progress)
+    strategy = ByCaptions(task.metadata_dir, texts, options.arch, options.threshold)
+    return label(options.target(task), strategy, task.workers, task.progress)
 
 
 def _prompts(task: Task, options: RetrievePromptsOptions) -> Made:
     texts = TextFeatures(options.prompt_features, options.choice)
-    chosen = PromptOptions(texts, tuple(options.template), options.arch, options.neighbours, options.several_labels)
-    return label_by_prompts(options.target(task), task.metadata_dir, chosen, task.workers, task.progress)
+    templates = tuple(options.template)
+    strategy = ByPrompts(task.metadata_dir, texts, templates, options.arch, options.neighbours, options.several_labels)
+    return label(options.target(task), strategy, task.workers, task.progress)
 
 
 def _images(task: Task, options: RetrieveImagesOptions) -> Made:
-    chosen = ImageOptions(
+    strategy = ByImages(
+        task.metadata_dir,
         options.reference_features,
         options.reference_labels,
         options.reference,
@@ -150,14 +177,42 @@ def _images(task: Task, options: RetrieveImagesOptions) -> Made:
         options.neighbours,
         options.duplicate_cosine,
     )
-    return label_by_images(options.target(task), task.metadata_dir, chosen, task.workers, task.progress)
+    return label(options.target(task), strategy, task.workers, task.progress)
 
 
 def _schema(task: Task, options: SchemaMapOptions) -> Made:
     within = task.metadata_dir if options.within_pool else None
-    chosen = SchemaOptions(options.mapping, options.confidence, options.min_confidence, options.best, within)
-    target = options.target(task, options.seed)
-    return label_by_schema(target, options.labels, chosen, task.workers, task.progress)
+    strategy = BySchema(
+        options.labels, options.mapping, options.confidence, options.min_confidence, options.best, within
+    )
+    return label(options.target(task, options.seed), strategy, task.workers, task.progress)
+
+
+def _labelled(task: Task) -> Path:
+    """The labelled table of the step that is taken."""
+    table = task.inputs[0].with_name(TABLE_NAME)
+    if not table.exists():
+        raise UsageError("The step in `from` has no labels.", hint="Take a step that runs one of `label`'s commands.")
+    return table
+
+
+def _balance(task: Task, options: BalanceStepOptions) -> Made:
+    chosen = BalanceOptions(
+        str(options.distribution),
+        options.exponent,
+        options.imbalance,
+        options.size,
+        options.max_repeats,
+        options.draw,
+        options.seed,
+    )
+    return balance_dataset(_labelled(task), options.classes, task.folder / TABLE_NAME, chosen)
+
+
+def _prune(task: Task, options: PruneStepOptions) -> Made:
+    chosen = PruneOptions(options.arch, options.folds, options.seed)
+    table, to = _labelled(task), task.folder / TABLE_NAME
+    return prune_dataset(table, options.classes, task.metadata_dir, to, chosen, task.progress)
 
 
 LABEL_STEPS: tuple[AnyOperation, ...] = (
@@ -166,4 +221,6 @@ LABEL_STEPS: tuple[AnyOperation, ...] = (
     Operation("label retrieve-prompts", RetrievePromptsOptions, _prompts),
     Operation("label retrieve-images", RetrieveImagesOptions, _images),
     Operation("label schema-map", SchemaMapOptions, _schema),
+    Operation("label balance", BalanceStepOptions, _balance, least=1, most=1, reads_pool=False),
+    Operation("label prune", PruneStepOptions, _prune, least=1, most=1),
 )

@@ -22,8 +22,10 @@ RESULT_NAMES = (
     f"{SUBSET_NAME}.groups.parquet",
     TABLE_NAME,
     f"{TABLE_NAME}.json",
+    "dataset.removed.parquet",
 )
-"""Files that the strategies and operations leave: the subset, its record, picture and groups, a labelled table."""
+"""Files that the strategies and operations leave: the subset, its record, picture and groups, a labelled table, and
+the rows removed from one."""
 METADATA, SHARDS = "metadata", "shards"
 MANY = 256
 

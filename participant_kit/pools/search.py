@@ -105,7 +105,7 @@ def search_pool(
         progress: told after every file.
 
     Raises:
-        UsageError: not a ``.parquet`` path, more neighbours than samples, an unknown index.
+        UsageError: not a ``.parquet`` path, more neighbours than samples, an unknown index, or another in its folder.
         DataFormatError: features that cannot be compared, or a damaged file.
         StorageError: a file cannot be read or written.
     """

@@ -179,6 +179,16 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 per_class=400,
                 **_CLASSES,
             ),
+            Method(
+                "balance",
+                "One class in the caption, balanced",
+                "Captions that name exactly one digit, as many of each, without probably wrong labels.",
+                (
+                    {"name": "named", "run": "label substring", "options": dict(_CLASSES)},
+                    {"name": "right", "run": "label prune", "from": ["named"], "options": dict(_CLASSES)},
+                    {"name": "even", "run": "label balance", "from": ["right"], "options": dict(_CLASSES)},
+                ),
+            ),
             _one(
                 "retrieve_captions",
                 "SELECT: by caption",

@@ -6,12 +6,9 @@ are, not normalised; about a quarter of all images would fall into another clust
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
+from competition.data.workers import one_thread_a_worker
 from competition.errors import DataFormatError
 
 Floats = NDArray[np.float32]
@@ -131,14 +129,6 @@ def _largest_on(device: str, centroids: Floats) -> Search:
 
 def _all(centroids: Floats) -> Labels:
     return np.arange(len(centroids))
-
-
-def one_thread_a_worker() -> contextlib.AbstractContextManager[Any]:
-    """Worker processes share the processors already: products with a thread for each of them would slow all down."""
-    if multiprocessing.parent_process() is None or find_spec("threadpoolctl") is None:
-        return contextlib.nullcontext()
-    limits: contextlib.AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
-    return limits
 
 
 @lru_cache(maxsize=1)

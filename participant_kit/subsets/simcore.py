@@ -20,13 +20,14 @@ from competition.data.atomic import atomic_writer
 from competition.data.journal import Journal
 from competition.data.uids import sort_uids
 from competition.data.vector_source import Floats, VectorShard, VectorSource, read_vectors
+from competition.data.workers import one_thread_a_worker
 from competition.errors import UsageError
 from participant_kit.coresets.best_rows import Ranking
 from participant_kit.coresets.centroids import target_centroids
 from participant_kit.coresets.facility_location import Selection, StopRule, select_rows, training_epochs
 from participant_kit.coresets.similarity import merge_rankings, rank_shard
 from participant_kit.coresets.trace_picture import trace_picture
-from participant_kit.subsets.centroids import gpu_device, one_thread_a_worker
+from participant_kit.subsets.centroids import gpu_device
 from participant_kit.subsets.chosen_rows import chosen_uids
 from participant_kit.subsets.pool import MetadataPool
 from participant_kit.subsets.result import SubsetResult

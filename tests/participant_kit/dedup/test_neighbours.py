@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
+from competition.data import nearest as search
+from competition.data.nearest import nearest
 from competition.errors import DataFormatError, UsageError
-from participant_kit.dedup import nearest as search
 from participant_kit.dedup.groups import Groups
 from participant_kit.dedup.metrics import Dssim, FeatureL2, PixelL2
-from participant_kit.dedup.nearest import nearest
 from participant_kit.dedup.neighbours import NeighbourOptions, find_neighbours
 from tests.participant_kit.dedup.pools import picture, png, write_shards
 
@@ -42,7 +42,7 @@ def test_golden_neighbours_and_distances(golden: Path, size: str) -> None:
     for name, tolerance in TOLERANCE.items():
         if name not in expected:
             continue
-        positions, distances = nearest(metrics[name], expected["top_k"])
+        positions, distances = nearest(metrics[name], expected["top_k"]).table(len(queries), expected["top_k"])
         for row, query in enumerate(expected["candidates"]):
             wanted = dict(expected[name][query])
             assert np.abs(distances[row] - list(wanted.values())).max() < tolerance
@@ -68,7 +68,7 @@ def test_features_neighbours_are_those_of_a_full_sort(seed: int, k: int, scale: 
         patch.setattr(FeatureL2, "reference_rows", int(generator.integers(1, 50)))
         patch.setattr(search, "QUERY_ROWS", int(generator.integers(1, 9)))
         patch.setattr(search, "_MOST_TIES", 1)
-        positions, distances = nearest(metric, k)
+        positions, distances = nearest(metric, k).table(7, k)
     assert np.array_equal(positions, order)
     assert np.allclose(distances, np.take_along_axis(exact, order, axis=1), rtol=1e-12)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from competition.data import nearest
 from competition.data.uids import UID_DTYPE
-from participant_kit.labelled import neighbours
-from participant_kit.labelled.neighbours import Neighbours, nearest_rows
+from participant_kit.labelled.neighbours import InnerProduct, Neighbours, nearest_rows
 
 
 def _uids(numbers: list[int] | np.ndarray) -> np.ndarray:
@@ -50,8 +50,8 @@ def test_any_blocks_give_brute_force(case: tuple[int, int, int, int, bool], bloc
         q, p = q.round(), p.round()
     q, p, uids = q.astype(np.float32), p.astype(np.float16), _uids(generator.integers(0, 50, rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_QUERIES", block)
-        patch.setattr(neighbours, "_ROWS", step)
+        patch.setattr(nearest, "QUERY_ROWS", block)
+        patch.setattr(InnerProduct, "reference_rows", step)
         found = nearest_rows(q, p, uids, count)
     assert _listed(found, queries) == _brute(q, p, uids, count)
     half = rows // 2

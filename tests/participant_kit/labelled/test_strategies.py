@@ -17,21 +17,16 @@ from hypothesis import strategies as st
 from competition.data.uids import load_subset, uids_to_hex
 from competition.errors import DataFormatError, UsageError
 from competition.progress import Progress
-from participant_kit.labelled.build import (
-    CaptionOptions,
-    ImageOptions,
-    PromptOptions,
-    SchemaOptions,
-    Target,
-    label_by_captions,
-    label_by_images,
-    label_by_prompts,
-    label_by_schema,
-)
+from participant_kit.labelled import run
 from participant_kit.labelled.candidates import Quota
+from participant_kit.labelled.captions import ByCaptions
 from participant_kit.labelled.classes import load_classes
 from participant_kit.labelled.features import TextFeatures
+from participant_kit.labelled.images import ByImages
+from participant_kit.labelled.prompts import ByPrompts
 from participant_kit.labelled.record import LabelledReport
+from participant_kit.labelled.run import Strategy, Target
+from participant_kit.labelled.schema_map import BySchema
 from tests.participant_kit.labelled.made import NAMES, rows, write_classes, write_features, write_pool
 from tests.participant_kit.labelled.test_lemmas import by_loop
 
@@ -42,18 +37,17 @@ ALL = Quota()
 
 def label(strategy: str, folder: Path, metadata: Path, save_path: Path, quota: Quota = ALL, **how: Any) -> Any:
     """Run a strategy with small options; its inputs lie in ``folder``."""
-    target = Target(folder / "classes.json", save_path, quota)
-    if strategy == "substring":
-        return label_by_captions(target, metadata, CaptionOptions(), **how)
-    if strategy == "retrieve-captions":
-        options = CaptionOptions(TextFeatures(folder / "class.npy"), threshold=0.0)
-        return label_by_captions(target, metadata, options, **how)
-    if strategy in {"retrieve-images", "no-copies"}:
-        alike = 0.2 if strategy == "no-copies" else None
-        images = ImageOptions(folder / "reference.npy", folder / "labels.txt", neighbours=4, duplicate_cosine=alike)
-        return label_by_images(target, metadata, images, **how)
-    prompts = PromptOptions(TextFeatures(folder / "prompt.npy"), neighbours=5, several=strategy == "several")
-    return label_by_prompts(target, metadata, prompts, **how)
+    texts = TextFeatures(folder / "class.npy"), TextFeatures(folder / "prompt.npy")
+    references = (folder / "reference.npy", folder / "labels.txt")
+    strategies: dict[str, Strategy] = {
+        "substring": ByCaptions(metadata),
+        "retrieve-captions": ByCaptions(metadata, texts[0], threshold=0.0),
+        "retrieve-images": ByImages(metadata, *references, neighbours=4),
+        "no-copies": ByImages(metadata, *references, neighbours=4, duplicate_cosine=0.2),
+        "retrieve-prompts": ByPrompts(metadata, texts[1], neighbours=5),
+        "several": ByPrompts(metadata, texts[1], neighbours=5, several=True),
+    }
+    return run.label(Target(folder / "classes.json", save_path, quota), strategies[strategy], **how)
 
 
 @pytest.fixture(scope="module")
@@ -225,12 +219,12 @@ def test_references_can_be_a_labelled_table_of_a_pool(folder: Path, tmp_path: Pa
     labels = [f"c{number % 2}" for number in range(len(unique))]
     pq.write_table(pa.table({"uid": [uid for uid, _ in unique], "label": labels}), tmp_path / "r.parquet")
     target = Target(folder / "classes.json", tmp_path / "t.parquet")
-    by_table = label_by_images(target, folder / "metadata", ImageOptions(table=tmp_path / "r.parquet", neighbours=3))
+    by_table = run.label(target, ByImages(folder / "metadata", table=tmp_path / "r.parquet", neighbours=3))
     np.save(tmp_path / "r.npy", pool["l14_img"][[row for _, row in unique]])
     (tmp_path / "r.txt").write_text("\n".join(labels))
     target = Target(folder / "classes.json", tmp_path / "f.parquet")
-    options = ImageOptions(tmp_path / "r.npy", tmp_path / "r.txt", neighbours=3)
-    assert label_by_images(target, folder / "metadata", options).per_class == by_table.per_class
+    by_files = ByImages(folder / "metadata", tmp_path / "r.npy", tmp_path / "r.txt", neighbours=3)
+    assert run.label(target, by_files).per_class == by_table.per_class
     first, second = table(tmp_path / "t.parquet"), table(tmp_path / "f.parquet")
     assert all(first[name] == second[name] for name in ("uid", "label", "score"))
     assert set(first["source"]) <= {f"reference: {uid}" for uid, _ in unique}
@@ -245,7 +239,7 @@ def test_labels_are_mapped_many_to_one_and_the_unmapped_reported(folder: Path, t
 
     def made(name: str, **options: Any) -> LabelledReport:
         target = Target(folder / "classes.json", tmp_path / "out" / name)
-        return label_by_schema(target, tables, SchemaOptions(tmp_path / "map.tsv", **options))
+        return run.label(target, BySchema(tables, tmp_path / "map.tsv", **options))
 
     plain = made("plain.parquet")
     assert {name: count for name, count in plain.dropped.items() if count} == {

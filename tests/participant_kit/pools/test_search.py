@@ -53,6 +53,28 @@ def test_an_approximate_index_is_kept_and_its_recall_is_shown(tmp_path: Path, wo
     assert json.loads((tmp_path / "near.parquet.json").read_text())["recall"] >= 0.95
 
 
+def test_a_folder_with_the_index_of_another_pool_or_kind_is_refused_and_left_as_it_is(
+    tmp_path: Path, words: list[str | Path]
+) -> None:
+    folder = tmp_path / "index"
+    search = [*words, "--index-dir", folder, "-j", 1, "--index"]
+
+    def held() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    assert typed(*search, "hnsw").code == 0
+    before = held()
+    assert typed(*search, "hnsw").code == 0
+    assert typed(*search, "flat").code == 0
+    assert held() == before
+    write_pool(tmp_path / "other", files=1, rows=100)
+    for more in (["ivf-pq"], ["hnsw", "--seed", 1], ["hnsw", "--metadata-dir", tmp_path / "other"]):
+        said = refused(*search, *more).err
+        assert "has the index of other vectors, another kind or another version (3 files, 000000." in said
+        assert "--index-dir" in said
+        assert held() == before
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

@@ -144,6 +144,7 @@ def test_the_readme_shows_the_whole_chain() -> None:
         (["standings"], "DATACUP_ENDPOINT"),
         (["reshard", "-i", "in", "-o", "out", "-s", "none.npy"], "none.npy"),
         (["quickstart", "--strategy", "magic"], "no strategy 'magic'"),
+        (["quickstart", "--strategy", "clip_score", "--all"], "Both --all and --strategy"),
     ],
     ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
 )

@@ -11,6 +11,7 @@ import typer
 from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import spread
+from participant_kit.cli.tars import note_tars, tars_by
 
 
 @spread
@@ -30,13 +31,14 @@ def command(
     with console.progress("Indexing the pool") as progress:
         report = build_index(shards_dir, workers=workers, progress=progress)
     console.pairs(
-        asdict(report),
+        {**asdict(report), "tars_by": tars_by()},
         {
             "shards": f"{report.shards:,}",
             "samples": f"{report.samples:,}",
             "file": shards_dir / "index.parquet",
         },
     )
+    note_tars(console, "read")
     for reason, count in report.skipped.items():
         console.note(f"Warning: {count} samples are not in the index: {reason}.")
     console.next_step(f"datacup reshard -i {shards_dir} -o shards -s subset.npy")

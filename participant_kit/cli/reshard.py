@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from competition.data import native
 from competition.data.engine import Workers
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import spread
+from participant_kit.cli.tars import note_tars, tars_by
 
 if TYPE_CHECKING:
     from participant_kit.reshard import ReshardReport
@@ -87,13 +87,8 @@ def _show(console: Console, report: ReshardReport, input_dir: str, output_dir: s
     }
     if report.changed_images or report.unchangeable_images:
         shown["images changed"] = f"{report.changed_images:,}"
-    tool = "python" if native.module is None else "native"
-    console.pairs({**report.as_json(), "tars_by": tool}, shown)
-    console.note(
-        "Tars were read and written by the native module."
-        if tool == "native"
-        else "Tars were read and written by Python, which is slower: the native module was not built here."
-    )
+    console.pairs({**report.as_json(), "tars_by": tars_by()}, shown)
+    note_tars(console, "read and written")
     for warning in report.warnings:
         console.note(f"Warning: {warning}")
     name = output_dir.rstrip("/").rpartition("/")[2]

@@ -121,8 +121,10 @@ def test_an_index_is_made_used_and_shown(uids: list[str]) -> None:
     assert shown.code == 0
     assert "samples  60" in shown.out
     assert "Next: datacup reshard -i pool" in shown.err
+    assert "Tars were read by " in shown.err
     report = json.loads(typed("pool", "index", "-i", "pool", "--json").out)
     assert (report["shards"], report["samples"], report["skipped"]) == (3, 60, {})
+    assert report["tars_by"] == ("python" if native.module is None else "native")
     reshard("with")
     assert tree(Path("with")) == tree(Path("without"))
     assert "holds no shard" in refused("pool", "index", "-i", ".").err

@@ -71,13 +71,13 @@ def command(
     for outcome in outcomes:
         console.note(f"{outcome.strategy}: {_summary(outcome)}")
     _show(console, outcomes)
-    last = outcomes[-1]
-    if last.submission is None:
-        entry = plan.entry(last.strategy)
+    best = max(outcomes, key=lambda outcome: outcome.evaluation.results[0].value)
+    if best.submission is None:
+        entry = plan.entry(best.strategy)
         samples = str(entry.subset)
         console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, samples, pool=plan.pool))
     else:
-        suggest(console, last.submission)
+        suggest(console, best.submission)
 
 
 def _summary(outcome: Outcome) -> str:

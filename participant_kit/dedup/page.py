@@ -152,7 +152,7 @@ def _figure(member: Member) -> str:
         picture = '<div class="none">no picture</div>'
     else:
         encoded = base64.b64encode(member.picture).decode()
-        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="" loading="lazy">'
+        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="">'
     measured = "" if math.isnan(member.measure) else f" {member.measure:.4g}"
     role = html.escape(member.role)
     said = f"{role}{measured}<br><code>{html.escape(member.name)}</code>"

@@ -302,7 +302,7 @@ def _cell(cell: Cell, found: Example | None) -> str:
         picture = f'<div class="none">{"not in the shards read" if found is None else "no picture"}</div>'
     else:
         encoded = base64.b64encode(found.thumbnail).decode()
-        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="" loading="lazy">'
+        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="">'
     caption = plain(found.caption, MAX_CAPTION) if found is not None else ""
     said = f'{note}<span dir="auto">{caption}</span><code>{plain(cell.uid)}</code>'
     return f"<figure>{picture}<figcaption>{said}</figcaption></figure>"

@@ -252,5 +252,5 @@ def _figure(example: Example) -> str:
         picture = '<div class="none">no picture</div>'
     else:
         encoded = base64.b64encode(example.thumbnail).decode()
-        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="" loading="lazy">'
+        picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="">'
     return f"<figure>{picture}<figcaption>{shown}<br><code>{example.uid}</code></figcaption></figure>"

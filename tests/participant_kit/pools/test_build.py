@@ -52,7 +52,9 @@ def test_the_report_counts_and_identifies_the_pool(pool: tuple[Path, PoolReport]
 
 def test_the_folder_holds_datacomps_files_and_nothing_temporary(pool: tuple[Path, PoolReport]) -> None:
     folder, _ = pool
-    assert {path.name for path in folder.iterdir()} == {"metadata", "shards", "answers.parquet", "pool.json", ".lock"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("metadata", "shards", "reference", "answers.parquet", "pool.json", ".lock")
+    }
     shards = {path.name for path in (folder / "shards").iterdir()}
     assert shards == {f"{n:08d}{end}" for n in range(4) for end in (".tar", "_stats.json", ".parquet")}
     metadata = sorted(path.name for path in (folder / "metadata").iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +44,8 @@ def command(
     """Run the whole digits competition once.
 
     Pool, subset, shards, training, evaluation; with DATACUP_ENDPOINT and DATACUP_TOKEN set the entries are submitted
-    too. On two CPU cores nano takes one to two minutes, micro four times that. Started again, it goes on where it was.
+    too. On two CPU cores nano takes one to two minutes, --all about ten, micro four times that. Started again, it goes
+    on where it was.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
@@ -74,8 +76,10 @@ def command(
     best = max(outcomes, key=lambda outcome: outcome.evaluation.results[0].value)
     if best.submission is None:
         entry = plan.entry(best.strategy)
-        samples = str(entry.subset)
-        console.next_step(suggestion(competition, chosen_scale.recipe, entry.run_dir, samples, pool=plan.pool))
+        samples, recipe = shlex.quote(str(entry.subset)), chosen_scale.recipe
+        console.next_step(
+            suggestion(competition, recipe, entry.run_dir, samples, pool=plan.pool, lineage=entry.lineage)
+        )
     else:
         suggest(console, best.submission)
 

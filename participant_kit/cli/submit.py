@@ -79,16 +79,19 @@ def suggestion(
     samples: str = "SUBSET.npy",
     file: str | None = None,
     pool: Path | None = None,
+    lineage: Path | None = None,
 ) -> str:
     """The command that enters a run of ``recipe``, with the words that only its author knows left in capitals.
 
-    ``file`` is that of a competition that is not built in, ``pool`` the pool's folder.
+    ``file`` is that of a competition that is not built in, ``pool`` the pool's folder, ``lineage`` says
+    how the subset was made.
     """
     scale = next((scale.id for scale in competition.scales if scale.recipe == recipe), "SCALE")
     metadata = f"{shlex.quote(str(pool))}/metadata" if pool else "POOL/metadata"
     rules = "" if file is None else f"--competition {shlex.quote(file)} "
+    made = "" if lineage is None else f"--lineage {shlex.quote(str(lineage))} "
     return (
         f"datacup submit {rules}--track {competition.tracks[0].id} --scale {scale} "
         f"--train-output-dir {shlex.quote(str(run_dir))} --samples {samples} --metadata-dir {metadata} "
-        "--method-name NAME --author YOU --hf-repo-name REPO"
+        f"{made}--method-name NAME --author YOU --hf-repo-name REPO"
     )

@@ -55,8 +55,8 @@ class Plan:
 
     @property
     def pipelines(self) -> Path:
-        """Where the pipelines' files lie, and what several of them need."""
-        return self.folder / "pipelines"
+        """Where the pipelines' files lie, and what several need: of this pool, for another has other centres."""
+        return self.folder / "pipelines" / self.scale.pool.id
 
     def dataset(self, method: str) -> Path:
         """The folder of a method's dataset."""
@@ -140,12 +140,12 @@ def run_methods(
 
 def _build(plan: Plan, method: str, terminal: Terminal) -> Built:
     """The method's dataset and its shards."""
-    recipe = METHODS[method]
-    if recipe.clusters:
+    chosen = METHODS[method]
+    if chosen.clusters:
         _cluster(plan, terminal)
     path = plan.pipelines / f"{method}.yaml"
     make_folder(plan.pipelines)
-    write_bytes(path, recipe.text(f"../pools/{plan.scale.pool.id}").encode())
+    write_bytes(path, chosen.text(f"../../pools/{plan.scale.pool.id}").encode())
     told = Terminal(lambda title: terminal.show(f"{method}: {title[:1].lower()}{title[1:]}"), terminal.note)
     built = build(load_pipeline(path), plan.dataset(method), plan.workers, told)
     with terminal.show(f"{method}: writing shards") as progress:

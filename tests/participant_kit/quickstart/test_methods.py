@@ -13,12 +13,14 @@ import pytest
 from competition.catalog.digits.split import Part, load_part
 from competition.data.uids import load_subset
 from competition.progress import ProgressHook
+from competition.rules import find_competition
 from participant_kit.labelled.classes import load_classes
 from participant_kit.pipelines.load import load_pipeline
 from participant_kit.pipelines.run import Terminal, build
 from participant_kit.pools.cluster import ClusterOptions, cluster_pool
 from participant_kit.pools.digits import reference_set
 from participant_kit.quickstart.methods import CENTROIDS, METHODS
+from participant_kit.quickstart.run import Plan
 from tests.participant_kit.pools.tiny import build_tiny
 
 SAMPLES = 300
@@ -52,6 +54,12 @@ def test_a_method_builds_a_dataset_of_the_pool(name: str, folder: Path) -> None:
         assert len(uids) == SAMPLES
     elif METHODS[name].steps[-1].get("options", {}).get("fraction") == 0.3 and name != "clip_score_diverse":
         assert len(uids) in {90, 91}
+
+
+def test_pools_of_two_scales_share_no_centres_in_one_folder(tmp_path: Path) -> None:
+    competition = find_competition("digits")
+    plans = [Plan(competition, competition.tracks[0], scale, tmp_path, "me", 0, 1) for scale in competition.scales]
+    assert len({plan.pipelines for plan in plans}) == len(plans) > 1
 
 
 def test_the_reference_set_is_clean_normalised_and_of_digits_that_no_test_shows(folder: Path) -> None:

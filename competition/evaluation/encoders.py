@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from competition.errors import EvaluationError, ModelOutputError
-from competition.rules.models import ClipArchitecture, ClipRecipe
+from competition.rules.recipes import ClipArchitecture, ClipRecipe
 
 _TEXT_BATCH = 1024
 _MODEL_HINT = "Use the `model.safetensors` that `datacup train` wrote for this recipe."

@@ -18,7 +18,8 @@ from competition.evaluation.images import Preparation
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
-from competition.rules.models import ClipRecipe, Competition, Protocol, Suite, Task
+from competition.rules.models import Competition, Protocol, Suite, Task
+from competition.rules.recipes import ClipRecipe
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
 ResultCallback = Callable[[TaskResult], None]

@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from competition.errors import UsageError
-from competition.rules.loader import load_competition
-from competition.rules.models import Competition, Recipe, Scale, Track
+from competition.rules.loader import load_competition, load_recipes
+from competition.rules.models import Competition, Scale, Track
+from competition.rules.recipes import Recipe
 
 _CATALOG = Path(__file__).resolve().parent.parent / "catalog"
 
@@ -56,13 +57,26 @@ def find_track(competition: Competition, track_id: str) -> Track:
     )
 
 
-def find_recipe(recipe_id: str, within: Competition | None = None) -> tuple[Competition, Recipe]:
-    """The recipe of that id and the competition that it belongs to: ``within``, or else one of the built-in ones.
+@cache
+def all_recipes() -> dict[str, tuple[str, Recipe]]:
+    """Every built-in recipe by its id, with the name of the competition that it belongs to."""
+    found: dict[str, tuple[str, Recipe]] = {}
+    for folder in sorted(path.parent for path in _CATALOG.glob("*/*.yaml")):
+        recipes: list[Recipe] = []
+        if (folder / "competition.yaml").exists():
+            recipes += find_competition(folder.name).recipes
+        if (folder / "recipes.yaml").exists():
+            recipes += load_recipes(folder / "recipes.yaml")
+        found.update({recipe.id: (folder.name, recipe) for recipe in recipes})
+    return found
+
+
+def find_recipe(recipe_id: str, within: Competition | None = None) -> tuple[str, Recipe]:
+    """The recipe of that id and the name of the competition it belongs to: ``within``, or else a built-in one.
 
     Raises ``UsageError`` with the ids there are.
     """
-    searched = map(find_competition, built_in()) if within is None else (within,)
-    known = {recipe.id: (found, recipe) for found in searched for recipe in found.recipes}
+    known = all_recipes() if within is None else {recipe.id: (within.id, recipe) for recipe in within.recipes}
     if recipe_id not in known:
         where = "There is" if within is None else f"Competition {within.id!r} has"
         raise UsageError(f"{where} no recipe {recipe_id!r}.", hint=f"Recipes are: {', '.join(sorted(known))}.")

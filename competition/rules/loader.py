@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from competition.rules.base import Rule
 from competition.rules.document import Document, parse_document, read_document
 from competition.rules.models import Competition
+from competition.rules.recipes import Recipe
+
+
+class RecipeFile(Rule):
+    """A file of recipes beside a built-in competition."""
+
+    schema_version: Literal[1]
+    recipes: tuple[Recipe, ...] = Field(min_length=1)
+
+
+def load_recipes(path: Path) -> tuple[Recipe, ...]:
+    """Read and validate a file of recipes (raises ``RulesError`` as ``load_competition`` does)."""
+    document = read_document(path, "file of recipes")
+    try:
+        return RecipeFile.model_validate(document.values).recipes
+    except ValidationError as error:
+        raise document.refusal(error.errors(), "file of recipes") from error
 
 
 def load_competition(path: Path) -> Competition:

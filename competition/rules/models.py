@@ -7,101 +7,14 @@ says under which rules it was obtained.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from competition.canonical import digest
+from competition.rules.base import Identifier, Probability, Prose, Rule, Sha256, Title
 from competition.rules.inconsistency import known, unique, wrong
-from competition.rules.towers import check_towers
-
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=64)]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=120)]
-Prose = Annotated[str, StringConstraints(max_length=4000)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Rule(BaseModel):
-    """Base of all rules: immutable, and unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ClipArchitecture(Rule):
-    """An open_clip model configuration; the keys of the two towers are open_clip's own."""
-
-    name: Identifier
-    embed_dim: int = Field(ge=8, le=8192)
-    vision: dict[str, Any]
-    text: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _sized(self) -> Self:
-        for tower, key in (("vision", "image_size"), ("text", "context_length")):
-            size = getattr(self, tower).get(key)
-            if type(size) is not int or size < 1:
-                raise wrong(f"{key} must be a whole number of at least 1, and is {str(size)[:40]!r}", tower)
-        return self
-
-    def open_clip_config(self) -> dict[str, Any]:
-        """The configuration in the form that ``open_clip.CLIP`` takes."""
-        return {"embed_dim": self.embed_dim, "vision_cfg": dict(self.vision), "text_cfg": dict(self.text)}
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square input image in pixels."""
-        return int(self.vision["image_size"])
-
-
-class Optimizer(Rule):
-    """AdamW with linear warm-up and cosine decay to zero, as open_clip runs it."""
-
-    learning_rate: float = Field(gt=0, le=1)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.98, ge=0, lt=1)
-    epsilon: float = Field(default=1e-6, gt=0)
-    weight_decay: float = Field(default=0.2, ge=0)
-    warmup_steps: int = Field(ge=0)
-
-
-class ClipRecipe(Rule):
-    """A contrastive image-text training that is identical for everybody."""
-
-    kind: Literal["clip"]
-    id: Identifier
-    architecture: ClipArchitecture
-    optimizer: Optimizer
-    samples_seen: int = Field(gt=0)
-    global_batch: int = Field(gt=1)
-    crop_scale: tuple[Probability, Probability] = (0.9, 1.0)
-    precision: Literal["fp32", "amp_bf16"] = "fp32"
-    corrupt_tolerance: Probability = Field(default=0.0, description="share of undecodable samples that stops training")
-    sources: dict[str, str] = Field(default_factory=dict, description="where each number comes from")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        # Of recipes alone: `pool annotate` takes open_clip models with other kinds of towers, too.
-        check_towers(self.architecture.vision, self.architecture.text, "architecture")
-        if self.samples_seen < self.global_batch:
-            raise wrong(f"fewer than one batch of {self.global_batch}: nothing would be trained", "samples_seen")
-        smallest, largest = self.crop_scale
-        if not 0 < smallest <= largest:
-            raise wrong("must be two shares of the image, above 0, the smaller one first", "crop_scale")
-        return self
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps: floor(samples seen / global batch), whatever the number of workers."""
-        return self.samples_seen // self.global_batch
-
-    @property
-    def digest(self) -> str:
-        """Identity of the recipe."""
-        return digest(self.model_dump(mode="json"))
-
-
-Recipe = ClipRecipe
+from competition.rules.recipes import ClipRecipe
 
 
 class Protocol(StrEnum):
@@ -245,7 +158,7 @@ class Competition(Rule):
     notice: Prose = Field(default="", description="what readers must know to read the results rightly")
     tracks: tuple[Track, ...] = Field(min_length=1)
     scales: tuple[Scale, ...] = Field(min_length=1)
-    recipes: tuple[Recipe, ...] = Field(min_length=1)
+    recipes: tuple[ClipRecipe, ...] = Field(min_length=1)
     suite: Suite
     phases: tuple[Phase, ...] = Field(min_length=1)
     limits: Limits = Limits()
@@ -268,6 +181,6 @@ class Competition(Rule):
         """Identity of the whole competition file."""
         return digest(self.model_dump(mode="json"))
 
-    def recipe_of(self, scale: Scale) -> Recipe:
+    def recipe_of(self, scale: Scale) -> ClipRecipe:
         """The recipe that the scale trains."""
         return {recipe.id: recipe for recipe in self.recipes}[scale.recipe]

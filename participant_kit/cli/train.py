@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from competition.errors import UsageError
-from competition.rules import Competition, Recipe, built_in, find_competition, find_recipe, find_scale
+from competition.rules import Recipe, built_in, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
 
@@ -20,7 +20,8 @@ def command(
     exp_name: Annotated[str, typer.Option("--exp-name", help="Name of the run, and of its folder.")],
     scale: Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale: nano, micro.")] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Train this recipe, for example digits-nano; instead of --scale.")
+        str | None,
+        typer.Option("--recipe", help="Train this recipe, for example digits-nano-clip; instead of --scale."),
     ] = None,
     competition: Annotated[
         str | None,
@@ -39,7 +40,7 @@ def command(
     last checkpoint with the same command.
     """
     console = Console(as_json=as_json)
-    rules, chosen = _recipe(competition, scale, recipe)
+    competition_id, chosen = _recipe(competition, scale, recipe)
 
     from participant_kit.train.launcher import train
 
@@ -47,7 +48,7 @@ def command(
     with console.progress(f"Training {chosen.id}") as progress:
         report = train(
             chosen,
-            competition_id=rules.id,
+            competition_id=competition_id,
             data_dirs=[Path(part) for part in data_dir.split("::")],
             output_dir=output_dir,
             exp_name=exp_name,
@@ -67,10 +68,10 @@ def command(
     console.next_step(f"datacup evaluate --train-output-dir {shlex.quote(str(run_dir))}{suite}")
 
 
-def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[Competition, Recipe]:
+def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[str, Recipe]:
     if (scale is None) == (recipe is None):
         raise UsageError("Give either --scale or --recipe.", hint="For example: --scale nano")
     if recipe is not None:
         return find_recipe(recipe, within=None if competition is None else find_competition(competition))
     rules = find_competition(competition or "digits")
-    return rules, rules.recipe_of(find_scale(rules, scale or ""))
+    return rules.id, rules.recipe_of(find_scale(rules, scale or ""))

@@ -13,7 +13,7 @@ from open_clip import CLIP
 from open_clip.loss import ClipLoss
 
 from competition.evaluation.encoders import build_clip, normalise_pixels
-from competition.rules.models import ClipRecipe, Optimizer
+from competition.rules.recipes import ClipRecipe, Optimizer
 
 _MAX_LOGIT_SCALE = math.log(100)
 

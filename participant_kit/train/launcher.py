@@ -23,7 +23,7 @@ from competition.errors import TrainingError, UsageError
 from competition.evaluation.encoders import default_device
 from competition.progress import Progress, ProgressHook
 from competition.records.training import Hardware, TrainingData, TrainingReport
-from competition.rules.models import ClipRecipe
+from competition.rules.recipes import ClipRecipe
 from participant_kit.train.checkpoint import RunState, newest_checkpoint, restore, save_checkpoint, save_model
 from participant_kit.train.clip import ClipTrainer, learning_rate
 from participant_kit.train.pipeline import Batch, Samples, training_batches

@@ -18,7 +18,7 @@ from competition.errors import TrainingError
 from competition.evaluation.encoders import tokenizer
 from competition.evaluation.images import ImageDecodingError, decode_rgb
 from competition.progress import Progress, ProgressHook
-from competition.rules.models import ClipRecipe
+from competition.rules.recipes import ClipRecipe
 from participant_kit.train.augment import crop_and_resize, crop_boxes
 from participant_kit.train.sampling import batches
 from participant_kit.train.shards import ShardIndex

@@ -20,7 +20,7 @@ from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.encoders import ClipEncoder, load_weights
 from competition.rules import find_competition
-from competition.rules.models import ClipArchitecture
+from competition.rules.recipes import ClipArchitecture
 from participant_kit.evaluation import read_training_report, recipe_of
 
 ROLES = ("b32", "l14")

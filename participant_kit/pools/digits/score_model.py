@@ -19,7 +19,7 @@ from competition.catalog.digits.captions import describe
 from competition.catalog.digits.rendering import Conditions, draw_look, render
 from competition.catalog.digits.split import Part, load_part
 from competition.evaluation.encoders import ClipEncoder, load_encoder, tokenizer
-from competition.rules.models import ClipArchitecture, ClipRecipe, Optimizer
+from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer
 from participant_kit.pools.digits.distractors import PATTERNS, pattern_caption, pattern_image
 from participant_kit.train.checkpoint import save_model
 from participant_kit.train.clip import ClipTrainer

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from competition.evaluation.encoders import ClipEncoder, load_encoder
-from competition.rules.models import ClipArchitecture, ClipRecipe, Optimizer
+from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer
 
 
 def recipe_of(config: dict) -> ClipRecipe:

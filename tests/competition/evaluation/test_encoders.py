@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from competition.errors import EvaluationError
 from competition.evaluation.encoders import build_clip, load_encoder
-from competition.rules.models import ClipRecipe
+from competition.rules.recipes import ClipRecipe
 from tests.competition.evaluation.conftest import recipe_of
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from competition.errors import RulesError
 from competition.rules import Competition, built_in, find_competition, parse_competition
-from competition.rules.models import ClipArchitecture
+from competition.rules.recipes import ClipArchitecture
 
 CATALOG = Path(__file__).resolve().parents[3] / "competition" / "catalog"
 DIGITS = (CATALOG / "digits" / "competition.yaml").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
         ("global_batch: 16", "global_batch: many", "global_batch", "valid integer"),
         ("global_batch: 16", "global_batch: -1", "global_batch", "greater than 1"),
         (
-            "recipe: digits-nano",
+            "recipe: digits-nano-clip",
             "recipe: digits-giga",
             "scales.0.recipe",
             "'digits-giga' is not defined; defined are",

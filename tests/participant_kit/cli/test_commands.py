@@ -86,7 +86,7 @@ def test_what_a_built_pool_suggests_works(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_what_an_evaluation_suggests_is_of_the_scale_that_was_trained() -> None:
-    words = shlex.split(submit.suggestion(find_competition("digits"), "digits-micro", Path("runs/a")))
+    words = shlex.split(submit.suggestion(find_competition("digits"), "digits-micro-clip", Path("runs/a")))
     COMMAND.commands["submit"].make_context("submit", words[2:])  # type: ignore[attr-defined]
     assert words[words.index("--scale") + 1] == "micro"
 

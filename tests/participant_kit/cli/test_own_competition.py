@@ -43,8 +43,12 @@ def test_a_recipe_is_looked_up_in_the_competition_that_is_given(folder: Path) ->
 @pytest.mark.parametrize(
     ("words", "sentence", "hint"),
     [
-        (["--competition", "my rules.yaml", "--recipe", "digits-nano"], "'tiny' has no recipe 'digits-nano'", "tiny-n"),
-        (["--recipe", "tiny-nano"], "There is no recipe 'tiny-nano'", "digits-micro, digits-nano"),
+        (
+            ["--competition", "my rules.yaml", "--recipe", "digits-nano-clip"],
+            "'tiny' has no recipe 'digits-nano-clip'",
+            "tiny-n",
+        ),
+        (["--recipe", "tiny-nano"], "There is no recipe 'tiny-nano'", "digits-micro-clip, digits-nano-"),
     ],
 )
 def test_a_recipe_of_another_competition_is_not_taken(words: list[str], sentence: str, hint: str, folder: Path) -> None:

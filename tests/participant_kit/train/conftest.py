@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from competition.data.shards import Sample, write_shard
-from competition.rules.models import ClipArchitecture, ClipRecipe, Optimizer
+from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "white": (230, 230, 230)}
 MakeShards = Callable[..., Path]

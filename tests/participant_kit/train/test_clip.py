@@ -12,7 +12,7 @@ from open_clip_train.scheduler import cosine_lr
 from open_clip_train.train import train_one_epoch
 
 from competition.evaluation.encoders import build_clip, normalise_pixels, tokenizer
-from competition.rules.models import ClipRecipe
+from competition.rules.recipes import ClipRecipe
 from participant_kit.train.clip import ClipTrainer, learning_rate
 from tests.participant_kit.train.conftest import make_recipe
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from competition.data.shards import Sample
 from competition.progress import Progress
-from competition.rules.models import ClipRecipe
+from competition.rules.recipes import ClipRecipe
 from participant_kit.train.pipeline import Samples, training_batches
 from participant_kit.train.shards import ShardIndex, open_shards
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample

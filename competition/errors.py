@@ -71,6 +71,13 @@ class TrainingError(DataCupError):
     exit_code = 6
 
 
+class DivergedError(TrainingError):
+    """A loss or a weight is no number any more. The last good checkpoint is kept."""
+
+    code = "diverged"
+    exit_code = 10
+
+
 class EvaluationError(DataCupError):
     """A model or an evaluation set cannot be evaluated."""
 

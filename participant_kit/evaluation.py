@@ -13,7 +13,7 @@ from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Recipe
+from competition.rules import ClipRecipe, Competition
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -63,7 +63,7 @@ def read_training_report(run_dir: Path) -> TrainingReport:
         raise DataFormatError(f"{path} is not a training report.", hint=hint) from error
 
 
-def recipe_of(training: TrainingReport, rules: Competition) -> Recipe:
+def recipe_of(training: TrainingReport, rules: Competition) -> ClipRecipe:
     """The recipe that a run was trained with (raises ``EvaluationError`` when the competition has it no more)."""
     for recipe in rules.recipes:
         if recipe.digest == training.recipe_digest:

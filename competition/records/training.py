@@ -9,21 +9,38 @@ from pydantic import Field
 from competition.records.base import Identifier, Line, Record, Sha256, Timestamp
 
 
+class DataPart(Record):
+    """One shard (or another piece of a source)."""
+
+    name: Line
+    samples: int = Field(ge=0)
+    sha256: Sha256
+
+
 class TrainingData(Record):
-    """What the run was trained on. ``digest`` is the sha256 over the sorted (shard name, shard sha256) pairs."""
+    """What the run was trained on.
+
+    ``digest`` is the sha256 over the sorted (name, sha256) pairs of the parts; of several sources, over theirs in
+    order and the weights.
+    """
 
     shards: int = Field(ge=1)
     samples: int = Field(ge=1)
     digest: Sha256
     corrupt_samples: int = Field(ge=0, description="undecodable samples met while training")
+    source_samples: tuple[int, ...] = Field(default=(), description="samples of every source, in order")
+    weights: tuple[float, ...] | None = Field(default=None, description="how often sources are seen, in proportion")
+    parts: tuple[DataPart, ...] = Field(default=(), description="the first 100,000, in the order of the sources")
 
 
 class Hardware(Record):
     """The machine, in words."""
 
     device: Line
+    devices: int = Field(default=1, ge=1, description="processes that trained together")
     threads: int = Field(ge=1)
     torch_version: Line
+    cpu_capability: Line = "unknown"
 
 
 class TrainingReport(Record):
@@ -44,3 +61,4 @@ class TrainingReport(Record):
     started_at: Timestamp
     finished_at: Timestamp
     seconds: float = Field(ge=0, description="training time, summed over resumed parts")
+    gpu_hours: float = Field(default=0.0, ge=0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from competition.errors import RejectionError, RejectionReason, UsageError
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
-from competition.rules import Competition, Recipe, Scale, find_scale
+from competition.rules import ClipRecipe, Competition, Scale, find_scale
 
 if TYPE_CHECKING:
     from competition.data.uids import UidArray
@@ -40,7 +40,7 @@ class Entry:
             ) from error
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ClipRecipe:
         """The recipe that the entry must have been trained with."""
         return self.competition.recipe_of(self.scale)
 

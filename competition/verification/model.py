@@ -6,7 +6,7 @@ from functools import cache
 
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import FileRole
-from competition.rules import Recipe
+from competition.rules import ClipRecipe
 from competition.verification.entry import Entry, shown
 from competition.verification.safetensors_file import TensorEntry, check_finite, read_header
 
@@ -17,7 +17,7 @@ _DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF
 _LISTED = 3
 
 
-def expected_tensors(recipe: Recipe) -> dict[str, TensorKind]:
+def expected_tensors(recipe: ClipRecipe) -> dict[str, TensorKind]:
     """What the recipe's model consists of, by tensor name. Loads torch; the model itself takes no memory."""
     return _expected(recipe.architecture.model_dump_json())
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from competition.errors import UsageError
 from competition.rules import Recipe, built_in, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
+from participant_kit.train.trackers import TrackerName
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def command(
@@ -31,7 +35,24 @@ def command(
             "or digits.",
         ),
     ] = None,
+    data_weights: Annotated[
+        str | None,
+        typer.Option("--data-weights", help="How often each source is seen, in proportion: 1::2.5; default: by size."),
+    ] = None,
     seed: SeedOption = 0,
+    device: Annotated[
+        Device, typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes that prepare batches, for each that trains.")
+    ] = None,
+    save_memory: Annotated[
+        bool, typer.Option("--save-memory", help="Compute activations again instead of keeping them: the same results.")
+    ] = False,
+    track: Annotated[
+        list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the fixed recipe on your shards.
@@ -42,19 +63,21 @@ def command(
     console = Console(as_json=as_json)
     competition_id, chosen = _recipe(competition, scale, recipe)
 
-    from participant_kit.train.launcher import train
+    from participant_kit.train.data.choice import DataChoice
+    from participant_kit.train.launcher import FollowerError, Plan, train
+    from participant_kit.train.machine import Machine, is_leader
 
-    run_dir = output_dir / exp_name
-    with console.progress(f"Training {chosen.id}") as progress:
-        report = train(
-            chosen,
-            competition_id=competition_id,
-            data_dirs=[Path(part) for part in data_dir.split("::")],
-            output_dir=output_dir,
-            exp_name=exp_name,
-            seed=seed,
-            progress=progress,
-        )
+    data = DataChoice.parse(data_dir, data_weights)
+    plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
+    machine = Machine(device, threads, workers, save_memory)
+    try:
+        with console.progress(f"Training {chosen.id}") if is_leader() else nullcontext() as progress:
+            report = train(plan, machine, track=track or (), progress=progress)
+    except FollowerError:
+        raise typer.Exit(1) from None
+    if not is_leader():
+        return
+    run_dir = plan.folder
     shown: dict[str, object] = {
         "recipe": report.recipe,
         "steps": f"{report.steps:,}",

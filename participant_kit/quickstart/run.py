@@ -32,7 +32,10 @@ from participant_kit.pools.digits import build_digits_pool
 from participant_kit.quickstart.methods import CENTROIDS, CLUSTERS, METHODS
 from participant_kit.reshard import reshard
 from participant_kit.submission import Entry, submit
-from participant_kit.train.launcher import LOG_FILE, train
+from participant_kit.train.data.choice import DataChoice
+from participant_kit.train.launcher import Plan as Training
+from participant_kit.train.launcher import train
+from participant_kit.train.run import LOG_FILE
 from participant_kit.train.run_log import steps_done
 
 
@@ -194,8 +197,8 @@ def _train_and_evaluate(job: _Job) -> _Trained:
 
     torch.set_num_threads(job.threads)
     plan, run_dir = job.plan, job.plan.entry(job.method).run_dir
-    recipe, data = plan.competition.recipe_of(plan.scale), [plan.shards(job.method)]
-    report = train(recipe, plan.competition.id, data, run_dir.parent, run_dir.name, seed=plan.seed)
+    recipe, data = plan.competition.recipe_of(plan.scale), DataChoice((str(plan.shards(job.method)),))
+    report = train(Training(recipe, plan.competition.id, data, run_dir.parent, run_dir.name, plan.seed))
     evaluation = evaluate_run(run_dir, plan.competition, job.evaluation_root, lambda _progress: None)
     return _Trained(report.seconds, evaluation)
 

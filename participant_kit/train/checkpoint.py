@@ -1,6 +1,6 @@
 """Checkpoints of a run: weights, optimiser state and position. Whole or absent, the newest two are kept.
 
-``checkpoints/step-00000047/`` holds ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``. The folder
+``checkpoints/step-00000047/`` holds ``objective.safetensors``, ``optimizer.safetensors`` and ``state.json``. The folder
 appears under its name in one rename, after its files have reached the disk.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save
 
 from competition.data.atomic import PARTIAL_SUFFIX, make_folder, storage_errors, write_bytes
 from competition.errors import TrainingError
-from participant_kit.train.clip import ClipTrainer
+from participant_kit.train.trainer import Trainer
 
 KEPT = 2
 
@@ -33,14 +34,21 @@ class RunState(BaseModel):
     steps_done: int
     seconds: float
     started_at: AwareDatetime
+    corrupt: tuple[int, ...] = ()
+    scaler: dict[str, float] = {}
 
 
-def save_model(path: Path, trainer: ClipTrainer) -> None:
+def save_model(path: Path, trainer: Trainer) -> None:
     """Write the weights; equal weights give equal bytes (raises ``StorageError``)."""
-    write_bytes(path, save({name: tensor.contiguous() for name, tensor in trainer.model.state_dict().items()}))
+    write_bytes(path, save(_own(trainer.objective.model().state_dict())))
 
 
-def save_checkpoint(folder: Path, trainer: ClipTrainer, state: RunState) -> None:
+def _own(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that share no memory, as safetensors wants them."""
+    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, state: RunState) -> None:
     """Add a checkpoint to ``folder`` and remove all but the newest.
 
     Raises:
@@ -52,7 +60,7 @@ def save_checkpoint(folder: Path, trainer: ClipTrainer, state: RunState) -> None
     shutil.rmtree(partial, ignore_errors=True)
     try:
         make_folder(partial)
-        save_model(partial / "model.safetensors", trainer)
+        write_bytes(partial / "objective.safetensors", save(_own(trainer.objective.state_dict())))
         write_bytes(partial / "optimizer.safetensors", save(_optimizer_tensors(trainer)))
         write_bytes(partial / "state.json", state.model_dump_json().encode())
         with storage_errors("writing", final):
@@ -81,37 +89,40 @@ def newest_checkpoint(folder: Path) -> tuple[Path, RunState] | None:
         raise _damaged(found[-1]) from error
 
 
-def restore(checkpoint: Path, trainer: ClipTrainer) -> None:
+def restore(checkpoint: Path, trainer: Trainer, state: RunState) -> None:
     """Put the saved weights and optimiser state into ``trainer``.
 
     Raises:
         TrainingError: the files cannot be read or do not fit the recipe.
     """
     try:
-        trainer.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-        tensors = load_file(checkpoint / "optimizer.safetensors")
+        trainer.objective.load_state_dict(load_file(checkpoint / "objective.safetensors"))
+        places = {name: place for place, name in enumerate(_parameter_names(trainer))}
         described = trainer.optimizer.state_dict()
-        described["state"] = {
-            position: {key: tensors[f"{name}:{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            for position, name in enumerate(_parameter_names(trainer))
-        }
+        described["state"] = {}
+        for name, tensor in load_file(checkpoint / "optimizer.safetensors").items():
+            parameter, _, key = name.rpartition(":")
+            described["state"].setdefault(places[parameter], {})[key] = tensor
         trainer.optimizer.load_state_dict(described)
+        if state.scaler:
+            trainer.scaler.load_state_dict(dict(state.scaler))
     except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise _damaged(checkpoint) from error
 
 
-def _optimizer_tensors(trainer: ClipTrainer) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     names = _parameter_names(trainer)
     return {
-        f"{names[position]}:{key}": tensor.contiguous()
+        f"{names[position]}:{key}": tensor.contiguous().clone()
         for position, state in trainer.optimizer.state_dict()["state"].items()
         for key, tensor in state.items()
+        if tensor is not None
     }
 
 
-def _parameter_names(trainer: ClipTrainer) -> list[str]:
+def _parameter_names(trainer: Trainer) -> list[str]:
     """Names of the parameters in the optimiser's order."""
-    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    names = {id(parameter): name for name, parameter in trainer.objective.named_parameters()}
     return [names[id(parameter)] for group in trainer.optimizer.param_groups for parameter in group["params"]]
 
 

@@ -1,21 +1,57 @@
-"""The contrastive training step, equal to open_clip's own (``open_clip_train.train.train_one_epoch``, 3.3.0).
+"""Contrastive training, equal to open_clip's own (``open_clip_train.train.train_one_epoch``, 3.3.0).
 
-Model, loss, optimiser groups, schedule and step are open_clip's; a test compares the weights after a step of both.
+Model, loss, optimiser groups, schedule and step are open_clip's; a test compares the weights after steps of both.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from open_clip import CLIP
 from open_clip.loss import ClipLoss
 
-from competition.evaluation.encoders import build_clip, normalise_pixels
+from competition.evaluation.encoders import build_clip, normalise_pixels, tokenizer
 from competition.rules.recipes import ClipRecipe, Optimizer
+from participant_kit.train.augment import crop_and_resize, crop_boxes
+from participant_kit.train.data.decode import decode_pixels
+from participant_kit.train.data.loader import Draw
+from participant_kit.train.data.samples import CorruptSampleError, Decoded
+from participant_kit.train.data.source import RawSample
+from participant_kit.train.distributed import Group
+from participant_kit.train.objective import Ingredients, Objective
+
+Tokens = NDArray[np.int32]
 
 _MAX_LOGIT_SCALE = math.log(100)
+_KNOWN_CAPTIONS = 1_000_000
+
+
+def clip_ingredients(recipe: ClipRecipe, seed: int, group: Group) -> Ingredients:
+    """What a contrastive recipe is made of."""
+    objective = ClipObjective(recipe, seed, group)
+    options = recipe.optimizer
+
+    def optimizer() -> torch.optim.Optimizer:
+        # The fused kernel is the same update up to the last bit or two, several times faster on a CPU.
+        return torch.optim.AdamW(
+            parameter_groups(objective.clip, options.weight_decay),
+            lr=options.learning_rate,
+            betas=(options.beta1, options.beta2),
+            eps=options.epsilon,
+            fused=True,
+        )
+
+    return Ingredients(
+        objective=objective,
+        optimizer=optimizer,
+        rate=lambda step: learning_rate(options, step, recipe.steps),
+        preparation=ClipPreparation(recipe),
+        apart=True,
+    )
 
 
 def learning_rate(optimizer: Optimizer, step: int, steps: int) -> float:
@@ -36,52 +72,74 @@ def parameter_groups(model: CLIP, weight_decay: float) -> list[dict[str, object]
     return [{"params": gains_and_biases, "weight_decay": 0.0}, {"params": rest, "weight_decay": weight_decay}]
 
 
-class ClipTrainer:
-    """Model and optimiser of one run, and the step that advances them."""
+class ClipObjective(Objective):
+    """The contrastive loss of images uint8 [B, S, S, 3] and tokens int64 [B, context], over all processes."""
 
-    def __init__(self, recipe: ClipRecipe, seed: int, device: torch.device) -> None:
-        self.recipe = recipe
-        self.device = device
-        self.model = build_clip(recipe.architecture, seed).to(device).train()
-        options = recipe.optimizer
-        # The fused kernel is the same update up to the last bit or two, several times faster on a CPU.
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, options.weight_decay),
-            lr=options.learning_rate,
-            betas=(options.beta1, options.beta2),
-            eps=options.epsilon,
-            fused=True,
+    def __init__(self, recipe: ClipRecipe, seed: int, group: Group) -> None:
+        super().__init__()
+        self.clip = build_clip(recipe.architecture, seed)
+        self._loss = ClipLoss(
+            local_loss=group.world > 1, gather_with_grad=group.world > 1, rank=group.rank, world_size=group.world
         )
-        self._loss = ClipLoss()
 
-    def step(self, step: int, pixels: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """One optimiser step; returns the loss (a detached scalar).
+    def forward(self, pixels: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar."""
+        loss: torch.Tensor = self._loss(**self.clip(normalise_pixels(pixels), texts))
+        return loss
 
-        Args:
-            step: counted from 0; sets the learning rate.
-            pixels: uint8 [B, S, S, 3], augmented.
-            texts: int64 tokens [B, context].
-        """
-        rate = learning_rate(self.recipe.optimizer, step, self.recipe.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        images = normalise_pixels(pixels.to(self.device, non_blocking=True))
-        texts = texts.to(self.device, non_blocking=True)
-        self.optimizer.zero_grad()
-        with self._autocast():
-            loss: torch.Tensor = self._loss(**self.model(images, texts))
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+    def end_step(self, step: int) -> None:  # noqa: ARG002 - the bound is the same at every step
+        """Bound the logit scale to ln 100."""
         with torch.no_grad():
-            self.model.logit_scale.clamp_(0, _MAX_LOGIT_SCALE)
-        return loss.detach()
+            self.clip.logit_scale.clamp_(0, _MAX_LOGIT_SCALE)
 
-    def is_finite(self) -> bool:
-        """Whether every weight is a number."""
-        with torch.no_grad():
-            return all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
+    def model(self) -> torch.nn.Module:
+        """The CLIP model."""
+        model: torch.nn.Module = self.clip
+        return model
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.recipe.precision == "amp_bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+    def facts(self) -> Mapping[str, float]:
+        """The logit scale."""
+        return {"logit_scale": float(self.clip.logit_scale.detach().exp())}
+
+    def save_memory(self) -> None:
+        """Gradient checkpointing of both towers."""
+        self.clip.set_grad_checkpointing()
+
+
+class ClipPreparation:
+    """open_clip's training transform and tokenizer."""
+
+    def __init__(self, recipe: ClipRecipe) -> None:
+        self._side, self._scale = recipe.architecture.image_size, recipe.crop_scale
+        self._tokenizer = tokenizer(int(recipe.architecture.text["context_length"]))
+        self._known: dict[bytes, Tokens] = {}
+
+    def decode(self, raw: RawSample) -> Decoded:
+        """Pixels and tokens of a sample (raises ``ImageDecodingError`` or ``CorruptSampleError``)."""
+        if raw.image is None:
+            raise CorruptSampleError("it has no image")
+        return decode_pixels(raw.image), self._tokens(raw.caption)
+
+    def batch(self, samples: Sequence[Decoded], draw: Draw) -> tuple[torch.Tensor, ...]:
+        """Images uint8 [B, S, S, 3] and tokens int64 [B, context]."""
+        sizes = np.array([pixels.shape[:2] for pixels, _ in samples], dtype=np.int64)
+        boxes = crop_boxes(draw, sizes, self._scale)
+        images = np.stack(
+            [crop_and_resize(pixels, box, self._side) for (pixels, _), box in zip(samples, boxes, strict=True)]
+        )
+        texts = np.stack([tokens for _, tokens in samples]).astype(np.int64)
+        return torch.from_numpy(images), torch.from_numpy(texts)
+
+    def _tokens(self, caption: bytes | None) -> Tokens:
+        if caption is None:
+            raise CorruptSampleError("it has no caption")
+        known = self._known.get(caption)
+        if known is None:
+            try:
+                text = caption.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise CorruptSampleError("its caption is not UTF-8") from error
+            known = self._tokenizer([text])[0].numpy().astype(np.int32)
+            if len(self._known) < _KNOWN_CAPTIONS:
+                self._known[caption] = known
+        return known

@@ -22,7 +22,9 @@ from competition.evaluation.encoders import ClipEncoder, load_encoder, tokenizer
 from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer
 from participant_kit.pools.digits.distractors import PATTERNS, pattern_caption, pattern_image
 from participant_kit.train.checkpoint import save_model
-from participant_kit.train.clip import ClipTrainer
+from participant_kit.train.clip import clip_ingredients
+from participant_kit.train.distributed import Group
+from participant_kit.train.trainer import Trainer
 
 SEED = 20_260_103
 REFERENCE_SAMPLES = 6000
@@ -123,13 +125,14 @@ def load_references(folder: Path) -> dict[str, ClipEncoder]:
     return {role: load_encoder(recipe, model_path(folder, role), _CPU) for role, recipe in RECIPES.items()}
 
 
-def _train(role: str, samples: ReferenceSamples) -> ClipTrainer:
+def _train(role: str, samples: ReferenceSamples) -> Trainer:
     recipe = RECIPES[role]
-    trainer = ClipTrainer(recipe, SEED, _CPU)
+    group = Group(0, 1, _CPU)
+    trainer = Trainer(clip_ingredients(recipe, SEED, group), recipe, SEED, group)
     tokens = tokenizer(_CONTEXT)(list(samples.texts))
     rng = np.random.default_rng([SEED, _ORDER_STREAM])
     order = np.concatenate([rng.permutation(len(tokens)) for _ in range(recipe.samples_seen // len(tokens) + 1)])
     for step in range(recipe.steps):
         chosen = order[step * recipe.global_batch : (step + 1) * recipe.global_batch]
-        trainer.step(step, torch.from_numpy(samples.images[chosen]), tokens[chosen])
+        trainer.step(step, (torch.from_numpy(samples.images[chosen]), tokens[chosen]))
     return trainer

@@ -1,0 +1,107 @@
+"""Where samples come from: one interface for shards, image folders and Hugging Face datasets, and their union."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.canonical import digest
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """One sample as it is stored; ``None`` where the source has no such thing.
+
+    Args:
+        image: encoded (jpeg, png or webp).
+        caption: UTF-8, unless it is damaged.
+        label: class number.
+    """
+
+    image: bytes | None
+    caption: bytes | None = None
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a source, such as a shard: its name, its samples, and the sha256 of its content."""
+
+    name: str
+    samples: int
+    sha256: str
+
+
+class Source(Protocol):
+    """Samples that can be read in any order, from any process. Pickling one is cheap."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Its pieces, in the order of its samples."""
+        ...
+
+    @property
+    def identities(self) -> Indices:
+        """[samples]: equal where samples are copies of one uid."""
+        ...
+
+    def read(self, index: int) -> RawSample:
+        """The sample at a position (raises ``StorageError``)."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Where a sample lies, for messages."""
+        ...
+
+
+class TrainingSet:
+    """All sources of a run, one behind the other."""
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
+        """``weights`` say how often the sources are seen; without them every sample is seen equally often."""
+        self.sources = tuple(sources)
+        self.weights = tuple(weights) if weights is not None else None
+        self.sizes = tuple(sum(part.samples for part in source.parts) for source in sources)
+        self._starts = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @cached_property
+    def identities(self) -> Indices:
+        """[samples]: equal where samples are copies of one uid."""
+        if len(self.sources) == 1:
+            return self.sources[0].identities
+        return np.concatenate([source.identities for source in self.sources])
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Those of all sources."""
+        return tuple(part for source in self.sources for part in source.parts)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the sorted (name, sha256) pairs of the parts; of several sources in order, with the weights."""
+        pairs = [sorted([part.name, part.sha256] for part in source.parts) for source in self.sources]
+        return digest(pairs[0] if len(pairs) == 1 else [pairs, self.weights and list(self.weights)])
+
+    def read(self, index: int) -> RawSample:
+        """The sample at a position (raises ``StorageError``)."""
+        source, place = self._place(index)
+        return source.read(place)
+
+    def describe(self, index: int) -> str:
+        """Where a sample lies, for messages."""
+        source, place = self._place(index)
+        return source.describe(place)
+
+    def _place(self, index: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.sources[number], index - int(self._starts[number])

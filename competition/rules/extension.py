@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from competition.errors import RulesError
 from competition.rules.document import Document
 
 
-def extended(document: Document) -> Any:
-    """The values of a file of recipes, with every ``extends`` resolved.
+def extended(document: Document) -> Document:
+    """A file of recipes with every ``extends`` resolved. An inherited value is at the line of the recipe inheriting it.
 
     A recipe with ``extends: ID`` has all fields of the recipe ID, which stands above it, except those that it gives
     itself: a field is replaced whole, and takes its ``sources`` along. What is not a file of recipes is left as it
@@ -20,7 +21,7 @@ def extended(document: Document) -> Any:
     """
     values = document.values
     if not isinstance(values, dict) or not isinstance(values.get("recipes"), list):
-        return values
+        return document
     above: dict[str, dict[str, Any]] = {}
     recipes = []
     for number, recipe in enumerate(values["recipes"]):
@@ -30,7 +31,7 @@ def extended(document: Document) -> Any:
                 whole = _merged(_base(recipe["extends"], above, document, number), recipe)
             above[str(recipe.get("id"))] = whole
         recipes.append(whole)
-    return {**values, "recipes": recipes}
+    return replace(document, values={**values, "recipes": recipes})
 
 
 def _base(wanted: object, above: dict[str, dict[str, Any]], document: Document, number: int) -> dict[str, Any]:

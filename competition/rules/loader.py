@@ -32,9 +32,9 @@ def load_recipes(path: Path) -> tuple[Recipe, ...]:
 
     Raises ``RulesError`` as ``load_competition`` does.
     """
-    document = read_document(path, "file of recipes")
+    document = extended(read_document(path, "file of recipes"))
     try:
-        return RecipeFile.model_validate(extended(document)).recipes
+        return RecipeFile.model_validate(document.values).recipes
     except ValidationError as error:
         raise document.refusal(error.errors(), "file of recipes") from error
 

@@ -29,12 +29,12 @@ _HERE = Path(__file__).resolve().parent
 _THREADS = 2
 
 
-def main(words: Sequence[str] = ()) -> None:
+def main(options: Sequence[str] = ()) -> None:
     """Print a table: recipe, ours, the original, their ratio, and the share of time that ours waits for data."""
     parser = argparse.ArgumentParser(prog="bench.training")
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args(list(words))
+    arguments = parser.parse_args(list(options))
     print("| recipe | ours, samples/s | original, samples/s | ours / original | data wait |\n" + "| --- " * 5 + "|")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
@@ -55,7 +55,7 @@ def main(words: Sequence[str] = ()) -> None:
                 1,
                 _THREADS,
             ]
-            _compare(recipe, images, folder, partial(_printed, words), arguments.rounds)
+            _compare(recipe, images, folder, partial(_printed, [sys.executable, *words]), arguments.rounds)
 
 
 def _image_folder(folder: Path) -> Path:

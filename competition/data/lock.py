@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from competition.data.atomic import storage_errors
 from competition.errors import UsageError
+
+_HELD: set[IO[bytes]] = set()
 
 
 @contextmanager
@@ -33,4 +37,17 @@ def folder_lock(folder: Path, activity: str, option: str) -> Iterator[None]:
             raise UsageError(
                 f"Another process {activity} in {folder}.", hint=f"Wait for it, or choose another {option}."
             ) from error
-        yield
+        _HELD.add(stream)
+        try:
+            yield
+        finally:
+            _HELD.discard(stream)
+
+
+def _let_go() -> None:
+    """A forked child, which may outlive this process for some seconds, holds no lock of its parent."""
+    for stream in _HELD:
+        stream.close()
+
+
+os.register_at_fork(after_in_child=_let_go)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 
 from competition.data.atomic import make_folder
@@ -99,7 +100,12 @@ def train(
     """
     machine = machine or Machine()
     report = progress or (lambda _progress: None)
-    with join(machine.device) as group, machine.thread_count() as threads, ExitStack() as stack:
+    with (
+        torch.random.fork_rng(devices=[]),
+        join(machine.device) as group,
+        machine.thread_count() as threads,
+        ExitStack() as stack,
+    ):
         try:
             found: TrainingReport | TrainingSet | DataCupError = (
                 _begin(plan, threads, report, stack) if group.leader else TrainingSet(())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,12 @@ import pytest
 from PIL import Image
 
 from competition.data.shards import Sample, write_shard
-from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer
+from competition.progress import ProgressHook
+from competition.records.training import TrainingReport
+from competition.rules.recipes import ClipArchitecture, ClipRecipe, Optimizer, Recipe
+from participant_kit.train.data.choice import DataChoice
+from participant_kit.train.launcher import Plan, train
+from participant_kit.train.machine import Machine
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "white": (230, 230, 230)}
 MakeShards = Callable[..., Path]
@@ -50,6 +55,22 @@ def make_sample(number: int, *, uid: str | None = None) -> Sample:
         "json": json.dumps({"uid": uid or f"{number:032x}"}).encode(),
     }
     return Sample(f"{number:09d}", members)
+
+
+def train_on(
+    recipe: Recipe,
+    data: Sequence[Path],
+    out: Path,
+    name: str,
+    *,
+    threads: int = 1,
+    seed: int = 0,
+    workers: int = 0,
+    progress: ProgressHook | None = None,
+) -> TrainingReport:
+    """A run on the CPU; batches are prepared in this process unless there are ``workers``."""
+    plan = Plan(recipe, "digits", DataChoice(tuple(map(str, data))), out, name, seed)
+    return train(plan, Machine("cpu", threads, workers), progress=progress)
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from open_clip_train.train import train_one_epoch
 
 from competition.evaluation.encoders import build_clip, normalise_pixels, tokenizer
 from competition.rules.recipes import ClipRecipe
-from participant_kit.train.clip import ClipTrainer, learning_rate
+from participant_kit.train.clip import clip_ingredients, learning_rate
+from participant_kit.train.distributed import Group
+from participant_kit.train.trainer import Trainer
 from tests.participant_kit.train.conftest import make_recipe
 
 STEPS, BATCH = 3, 16
@@ -60,11 +62,12 @@ def open_clip_weights(recipe: ClipRecipe, seed: int, *, fused: bool, steps: int 
 
 
 def our_weights(recipe: ClipRecipe, seed: int, steps: int = STEPS) -> dict[str, torch.Tensor]:
-    trainer = ClipTrainer(recipe, seed, torch.device("cpu"))
+    group = Group(0, 1, torch.device("cpu"))
+    trainer = Trainer(clip_ingredients(recipe, seed, group), recipe, seed, group)
     pixels, texts = batches_of(recipe)
     for step in range(steps):
-        trainer.step(step, pixels[step], texts[step])
-    return trainer.model.state_dict()
+        trainer.step(step, (pixels[step], texts[step]))
+    return trainer.objective.model().state_dict()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "amp_bf16"])

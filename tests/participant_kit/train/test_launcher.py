@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from competition.data.digests import file_sha256
 from competition.data.shards import Sample
-from competition.errors import DataFormatError, StorageError, TrainingError, UsageError
+from competition.errors import DataFormatError, DivergedError, StorageError, TrainingError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.training import TrainingReport
-from participant_kit.train.launcher import train
-from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample
+from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample, train_on
 
 
 class InterruptedRunError(Exception):
@@ -33,7 +32,7 @@ def interrupt_at(step: int) -> ProgressHook:
 
 
 def run(data: Path, tmp_path: Path, name: str = "run", recipe=None, **options) -> TrainingReport:
-    return train(recipe or make_recipe(), "digits", [data], tmp_path / "out", name, threads=1, **options)
+    return train_on(recipe or make_recipe(), [data], tmp_path / "out", name, **options)
 
 
 def model_of(tmp_path: Path, name: str = "run") -> Path:
@@ -65,14 +64,25 @@ def test_the_same_run_twice_gives_the_same_bytes_and_learns(shards: MakeShards, 
 
 
 def test_where_shards_lie_changes_nothing(shards: MakeShards, tmp_path: Path) -> None:
-    whole = shards()
-    second = tmp_path / "elsewhere"
-    second.mkdir()
-    together = run(whole, tmp_path, "together")
-    (whole / "00000000.tar").rename(second / "00000000.tar")
-    apart = train(make_recipe(), "digits", [whole, second], tmp_path / "out", "apart", threads=1)
-    assert together.model_sha256 == apart.model_sha256
-    assert together.data == apart.data
+    here = run(shards(), tmp_path, "here")
+    (tmp_path / "shards").rename(tmp_path / "elsewhere")
+    there = run(tmp_path / "elsewhere", tmp_path, "there")
+    assert here.model_sha256 == there.model_sha256
+    assert here.data == there.data
+
+
+def test_the_report_lists_sources_and_shards(shards: MakeShards, tmp_path: Path) -> None:
+    one, two = shards(), shards([make_sample(number) for number in range(100, 112)], "two")
+    report = train_on(make_recipe(), [one, two], tmp_path / "out", "both")
+    assert report.data.source_samples == (30, 12)
+    assert [(part.name, part.samples) for part in report.data.parts] == [
+        ("00000000.tar", 10), ("00000001.tar", 10), ("00000002.tar", 10), ("00000000.tar", 10), ("00000001.tar", 2),
+    ]  # fmt: skip
+    assert report.data.parts[4].sha256 == file_sha256(two / "00000001.tar")
+    assert (report.hardware.device, report.hardware.devices, report.gpu_hours) == ("CPU", 1, 0.0)
+    curve = (tmp_path / "out/both/training_curve.svg").read_text()
+    assert "samples seen" in curve
+    assert "tiny, seed 0" in curve
 
 
 def test_a_finished_run_is_recognised(shards: MakeShards, tmp_path: Path) -> None:
@@ -174,10 +184,10 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint(shards: Make
     with pytest.raises(InterruptedRunError):
         run(data, tmp_path, progress=interrupt_at(5))
     checkpoint = tmp_path / "out/run/checkpoints/step-00000004"
-    weights = load_file(checkpoint / "model.safetensors")
-    weights["ln_final.weight"][0] = float("nan")
-    save_file(weights, checkpoint / "model.safetensors")
-    with pytest.raises(TrainingError, match="loss is nan at step 5"):
+    weights = load_file(checkpoint / "objective.safetensors")
+    weights["clip.ln_final.weight"][0] = float("nan")
+    save_file(weights, checkpoint / "objective.safetensors")
+    with pytest.raises(DivergedError, match="loss is nan at step 5"):
         run(data, tmp_path)
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["step-00000002", "step-00000004"]
     assert not model_of(tmp_path).exists()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from participant_kit.train.launcher import train
-from tests.participant_kit.train.conftest import MakeShards, make_recipe
+from tests.participant_kit.train.conftest import MakeShards, make_recipe, train_on
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -18,8 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-from participant_kit.train.launcher import train
-from tests.participant_kit.train.conftest import make_recipe
+from tests.participant_kit.train.conftest import make_recipe, train_on
 
 data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 for kill in map(int, sys.argv[4:]):
@@ -28,7 +26,7 @@ for kill in map(int, sys.argv[4:]):
             os.kill(os.getpid(), signal.SIGKILL)
     child = os.fork()
     if not child:
-        train(make_recipe(steps=steps), "digits", [data], out, "killed", threads=2, progress=progress)
+        train_on(make_recipe(steps=steps), [data], out, "killed", threads=2, workers=1, progress=progress)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
@@ -43,8 +41,8 @@ def test_killed_at_any_step(shards: MakeShards, tmp_path: Path) -> None:
         [sys.executable, "-c", KILLER, str(data), str(out), str(steps), *kills], cwd=ROOT, check=True, timeout=120
     )
     recipe = make_recipe(steps=steps)
-    resumed = train(recipe, "digits", [data], out, "killed", threads=2)
-    unbroken = train(recipe, "digits", [data], out, "unbroken", threads=2)
+    resumed = train_on(recipe, [data], out, "killed", threads=2)
+    unbroken = train_on(recipe, [data], out, "unbroken", threads=2)
     assert resumed.model_sha256 == unbroken.model_sha256
     assert (resumed.steps, resumed.final_loss) == (unbroken.steps, unbroken.final_loss)
     lines = [json.loads(line) for line in (out / "killed/train_log.jsonl").read_text().splitlines()]

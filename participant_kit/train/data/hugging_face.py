@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from competition.canonical import digest
-from competition.data.atomic import storage_errors
+from competition.data.atomic import storage_error, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import Needs, engine_of
 from competition.data.uids import parse_uid
@@ -273,9 +273,10 @@ def _readable(path: Path) -> Iterator[None]:
     import pyarrow as pa
 
     try:
-        with storage_errors("reading", path):
-            yield
-    except (pa.ArrowException, ValueError, KeyError) as error:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow's own, of damaged files, have no number
+            raise storage_error(error, "reading", path) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataFormatError(f"{path} cannot be read ({reason}).", hint=_DAMAGED) from error
 

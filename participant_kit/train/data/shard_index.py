@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,16 @@ class _Index(Record):
         return np.concatenate([[0], np.cumsum([shard.samples for shard in self.shards])]).astype(np.int64)
 
 
+class _IndexFile(Record):
+    content: _Index
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, content: _Index) -> _IndexFile:
+        """With the digest of its content."""
+        return cls(content=content, sha256=sha256(content.model_dump_json().encode()).hexdigest())
+
+
 _Kept = tuple[_Index, dict[str, Any]]
 
 
@@ -86,7 +97,7 @@ def keep_index(source: ShardSource, index: Path) -> ShardSource:
         with atomic_writer(_array(index, name)) as stream:
             write_npy(stream, getattr(source, name))
     content = _index_of(source, {name: file_sha256(_array(index, name)) for name in ARRAYS})
-    write_bytes(index / _INDEX, (content.model_dump_json(indent=1) + "\n").encode())
+    write_bytes(index / _INDEX, (_IndexFile.of(content).model_dump_json(indent=1) + "\n").encode())
     return _mapped(source, _read(index)) or source
 
 
@@ -130,8 +141,9 @@ def _index_of(source: ShardSource, arrays: dict[str, str]) -> _Index:
 def _read(index: Path) -> _Kept | None:
     """Index and arrays, if all of it is there and as it was written."""
     try:
-        content = _Index.model_validate_json((index / _INDEX).read_bytes())
-        if set(content.arrays) != set(ARRAYS):
+        file = _IndexFile.model_validate_json((index / _INDEX).read_bytes())
+        content = file.content
+        if file != _IndexFile.of(content) or set(content.arrays) != set(ARRAYS):
             return None
         if any(file_sha256(_array(index, name)) != content.arrays[name] for name in ARRAYS):
             return None

@@ -19,7 +19,7 @@ from competition.progress import ProgressHook
 from competition.records.training import TrainingReport
 from competition.rules.recipes import Recipe
 from participant_kit.train.checkpoint import RunState, newest_checkpoint, restore, save_model
-from participant_kit.train.data.choice import DataChoice, open_data
+from participant_kit.train.data.choice import DataChoice, keep_indexes, open_data
 from participant_kit.train.data.loader import Share
 from participant_kit.train.data.samples import Samples
 from participant_kit.train.data.source import TrainingSet
@@ -132,7 +132,7 @@ def _begin(plan: Plan, threads: int, progress: ProgressHook, stack: ExitStack) -
     data = open_data(plan.data, folder, threads, progress)
     make_folder(folder)
     stack.enter_context(folder_lock(folder, "is training", "--exp-name"))
-    return _finished(plan, data.digest) or data
+    return _finished(plan, data.digest) or keep_indexes(data, folder)
 
 
 def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from competition.canonical import digest
+from competition.errors import DataFormatError
+from competition.records.base import Line
 
 Indices = NDArray[np.int64]
 
@@ -37,6 +41,24 @@ class Part:
     name: str
     samples: int
     sha256: str
+
+
+_LINE: TypeAdapter[str] = TypeAdapter(Line)
+
+
+def part_name(name: str, folder: Path) -> str:
+    """``name`` of something in ``folder``, as a part's: reports list these.
+
+    Raises:
+        DataFormatError: a report cannot: it is too long, not UTF-8, or has control characters.
+    """
+    try:
+        return _LINE.validate_python(name)
+    except ValidationError as error:
+        raise DataFormatError(
+            f"The name {name!r} in {folder} cannot be listed in a report.",
+            hint="Rename it: at most 120 characters, in UTF-8, without control characters.",
+        ) from error
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from competition.errors import UsageError
 from competition.progress import ProgressHook
+from participant_kit.train.data.labels import LabelChoice, Labels, load_labels
 from participant_kit.train.data.shards import open_shards
 from participant_kit.train.data.source import Source, TrainingSet
 
@@ -18,13 +19,15 @@ class DataChoice:
     Args:
         sources: folders.
         weights: how often each source is seen, in proportion; by its samples where absent.
+        labels: of the samples, instead of those that the sources have.
     """
 
     sources: tuple[str, ...]
     weights: tuple[float, ...] | None = None
+    labels: LabelChoice | None = None
 
     @classmethod
-    def parse(cls, data_dir: str, data_weights: str | None = None) -> DataChoice:
+    def parse(cls, data_dir: str, data_weights: str | None = None, labels: LabelChoice | None = None) -> DataChoice:
         """From ``DIR[::DIR]`` and ``W[::W]``.
 
         Raises:
@@ -34,7 +37,7 @@ class DataChoice:
         if not all(sources):
             raise UsageError(f"--data-dir {data_dir!r} names no folder.", hint="Give one or more, joined by '::'.")
         if data_weights is None:
-            return cls(sources)
+            return cls(sources, labels=labels)
         try:
             weights = tuple(float(part) for part in data_weights.split("::"))
         except ValueError:
@@ -44,7 +47,7 @@ class DataChoice:
                 f"--data-weights {data_weights!r} does not weight {len(sources)} sources.",
                 hint="Give a positive number for each source of --data-dir, joined by '::', as in: 1::2.5",
             )
-        return cls(sources, weights)
+        return cls(sources, weights, labels)
 
 
 def open_data(choice: DataChoice, folder: Path, workers: int, progress: ProgressHook) -> TrainingSet:  # noqa: ARG001
@@ -58,10 +61,13 @@ def open_data(choice: DataChoice, folder: Path, workers: int, progress: Progress
 
     Raises:
         TrainingError: a source holds no samples.
-        DataFormatError: a shard is damaged.
+        DataFormatError: a shard is damaged, or the labels are, see ``load_labels``.
+        UsageError: there are no labels where some are named.
     """
-    return TrainingSet([_open(source, workers, progress) for source in choice.sources], choice.weights)
+    labels = load_labels(choice.labels) if choice.labels else None
+    sources = [_open(source, workers, progress, labels) for source in choice.sources]
+    return TrainingSet(sources, choice.weights, labels.sha256 if labels else None)
 
 
-def _open(source: str, workers: int, progress: ProgressHook) -> Source:
-    return open_shards(Path(source), workers, progress)
+def _open(source: str, workers: int, progress: ProgressHook, labels: Labels | None) -> Source:
+    return open_shards(Path(source), workers, progress, labels.numbers if labels else None)

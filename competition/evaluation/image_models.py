@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -23,10 +25,11 @@ def build_image_model(backbone: Backbone, classes: int, seed: int = 0) -> nn.Mod
     Raises:
         TrainingError: the installed timm does not know the model, or not with these options.
     """
+    options: dict[str, Any] = dict(backbone.options)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            return timm.create_model(backbone.name, pretrained=False, num_classes=classes, **backbone.options)
+            return timm.create_model(backbone.name, pretrained=False, num_classes=classes, **options)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             raise TrainingError(
                 f"timm {timm.__version__} cannot build the backbone {backbone.name!r} with its options: {error}.",

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import Mixup, create_transform
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
-from timm.optim import create_optimizer_v2
+from timm.data.mixup import Mixup
+from timm.data.transforms_factory import create_transform
+from timm.loss.cross_entropy import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.optim._optim_factory import create_optimizer_v2
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

@@ -39,6 +39,19 @@ def command(
         str | None,
         typer.Option("--data-weights", help="How often each source is seen, in proportion: 1::2.5; default: by size."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", help="Table with the label of each uid, as datacup label writes it; for supervised recipes."
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            help="List of classes of --labels, whose positions are the class numbers; default: labels are numbers.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: Annotated[
         Device, typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")
@@ -64,10 +77,13 @@ def command(
     competition_id, chosen = _recipe(competition, scale, recipe)
 
     from participant_kit.train.data.choice import DataChoice
+    from participant_kit.train.data.labels import LabelChoice
     from participant_kit.train.launcher import FollowerError, Plan, train
     from participant_kit.train.machine import Machine, is_leader
 
-    data = DataChoice.parse(data_dir, data_weights)
+    if classes is not None and labels is None:
+        raise UsageError("--classes says what --labels means.", hint="Give --labels too, or leave --classes out.")
+    data = DataChoice.parse(data_dir, data_weights, LabelChoice(labels, classes) if labels else None)
     plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
     machine = Machine(device, threads, workers, save_memory)
     try:

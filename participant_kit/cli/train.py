@@ -53,6 +53,12 @@ def command(
     track: Annotated[
         list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Only look whether the run can go ahead, and how long it will take; 20 steps are tried."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the fixed recipe on your shards.
@@ -63,6 +69,7 @@ def command(
     console = Console(as_json=as_json)
     competition_id, chosen = _recipe(competition, scale, recipe)
 
+    from participant_kit.cli.train_check import show_check
     from participant_kit.train.data.choice import DataChoice
     from participant_kit.train.launcher import FollowerError, Plan, train
     from participant_kit.train.machine import Machine, is_leader
@@ -70,6 +77,9 @@ def command(
     data = DataChoice.parse(data_dir, data_weights)
     plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
     machine = Machine(device, threads, workers, save_memory)
+    if check:
+        show_check(plan, machine, console)
+        return
     try:
         with console.progress(f"Training {chosen.id}") if is_leader() else nullcontext() as progress:
             report = train(plan, machine, track=track or (), progress=progress)

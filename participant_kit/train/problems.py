@@ -19,8 +19,8 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self.errors)
 
-    def __enter__(self) -> Problems:
-        return self
+    def __enter__(self) -> None:
+        """Nothing is needed to begin."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

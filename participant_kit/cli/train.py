@@ -66,6 +66,12 @@ def command(
     track: Annotated[
         list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Only look whether the run can go ahead, and how long it will take; 20 steps are tried."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the fixed recipe on your shards.
@@ -76,6 +82,7 @@ def command(
     console = Console(as_json=as_json)
     competition_id, chosen = _recipe(competition, scale, recipe)
 
+    from participant_kit.cli.train_check import show_check
     from participant_kit.train.data.choice import DataChoice
     from participant_kit.train.data.labels import LabelChoice
     from participant_kit.train.launcher import FollowerError, Plan, train
@@ -86,6 +93,9 @@ def command(
     data = DataChoice.parse(data_dir, data_weights, LabelChoice(labels, classes) if labels else None)
     plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
     machine = Machine(device, threads, workers, save_memory)
+    if check:
+        show_check(plan, machine, console)
+        return
     try:
         with console.progress(f"Training {chosen.id}") if is_leader() else nullcontext() as progress:
             report = train(plan, machine, track=track or (), progress=progress)

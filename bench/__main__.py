@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import captions_matching, near_duplicates, pool, reshard, simcore, strategies, vectors
+from bench import captions_matching, near_duplicates, pool, reshard, simcore, strategies, training, vectors
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
@@ -14,6 +14,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "reshard": reshard.main,
     "simcore": simcore.main,
     "strategies": strategies.main,
+    "training": training.main,
     "vectors": vectors.main,
 }
 

@@ -39,6 +39,19 @@ def command(
         str | None,
         typer.Option("--data-weights", help="How often each source is seen, in proportion: 1::2.5; default: by size."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", help="Table with the label of each uid, as datacup label writes it; for supervised recipes."
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            help="List of classes of --labels, whose positions are the class numbers; default: labels are numbers.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: Annotated[
         Device, typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")
@@ -53,6 +66,12 @@ def command(
     track: Annotated[
         list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Only look whether the run can go ahead, and how long it will take; 20 steps are tried."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the fixed recipe on your shards.
@@ -63,13 +82,20 @@ def command(
     console = Console(as_json=as_json)
     competition_id, chosen = _recipe(competition, scale, recipe)
 
+    from participant_kit.cli.train_check import show_check
     from participant_kit.train.data.choice import DataChoice
+    from participant_kit.train.data.labels import LabelChoice
     from participant_kit.train.launcher import FollowerError, Plan, train
     from participant_kit.train.machine import Machine, is_leader
 
-    data = DataChoice.parse(data_dir, data_weights)
+    if classes is not None and labels is None:
+        raise UsageError("--classes says what --labels means.", hint="Give --labels too, or leave --classes out.")
+    data = DataChoice.parse(data_dir, data_weights, LabelChoice(labels, classes) if labels else None)
     plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
     machine = Machine(device, threads, workers, save_memory)
+    if check:
+        show_check(plan, machine, console)
+        return
     try:
         with console.progress(f"Training {chosen.id}") if is_leader() else nullcontext() as progress:
             report = train(plan, machine, track=track or (), progress=progress)

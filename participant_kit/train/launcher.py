@@ -118,7 +118,7 @@ def train(
             return _ended(found)
         data = found if group.leader else open_data(plan.data, plan.folder, threads, report)
         assert isinstance(data, TrainingSet)
-        run = _prepare(plan, data, machine, threads, group, report)
+        run = prepare(plan, data, machine, threads, group, report)
         if group.leader:
             run.trackers = open_trackers(track, run.folder, plan.recipe.parameters(), plan.exp_name)
             for tracker in run.trackers:
@@ -132,7 +132,7 @@ def _begin(plan: Plan, threads: int, progress: ProgressHook, stack: ExitStack) -
     data = open_data(plan.data, folder, threads, progress)
     make_folder(folder)
     stack.enter_context(folder_lock(folder, "is training", "--exp-name"))
-    return _finished(plan, data.digest) or keep_indexes(data, folder)
+    return finished(plan, data.digest) or keep_indexes(data, folder)
 
 
 def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport:
@@ -143,9 +143,12 @@ def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport
     raise FollowerError
 
 
-def _prepare(
-    plan: Plan, data: TrainingSet, machine: Machine, threads: int, group: Group, progress: ProgressHook
-) -> Run:
+def prepare(plan: Plan, data: TrainingSet, machine: Machine, threads: int, group: Group, progress: ProgressHook) -> Run:
+    """Everything that trains, at the newest checkpoint of the plan's folder or at the beginning.
+
+    Raises:
+        TrainingError: less than a batch of data, a batch that does not divide, a checkpoint of another run.
+    """
     recipe = plan.recipe
     Share(group.rank, group.world).of(recipe.global_batch)
     steps = recipe.steps_on(data.sizes)
@@ -157,17 +160,9 @@ def _prepare(
         )
     ingredients = ingredients_of(recipe, data, plan.seed, group)
     trainer = Trainer(ingredients, recipe, plan.seed, group, save_memory=machine.save_memory)
-    state = RunState(
-        recipe_digest=recipe.digest,
-        data_digest=data.digest,
-        seed=plan.seed,
-        steps_done=0,
-        seconds=0.0,
-        started_at=datetime.now(UTC),
-    )
-    saved = newest_checkpoint(plan.folder / CHECKPOINTS)
+    state = _first_state(plan, data)
+    saved = checkpoint_of(plan, data)
     if saved is not None:
-        _require_same(saved[1], state, saved[0])
         restore(saved[0], trainer, saved[1])
         state = saved[1]
     samples = Samples(data, ingredients.preparation.decode)
@@ -191,13 +186,30 @@ def _prepare(
     return run
 
 
-def _require_same(saved: RunState, wanted: RunState, checkpoint: Path) -> None:
+def checkpoint_of(plan: Plan, data: TrainingSet) -> tuple[Path, RunState] | None:
+    """The newest checkpoint of the plan's folder, if any (raises ``TrainingError`` if it is of another run)."""
+    saved = newest_checkpoint(plan.folder / CHECKPOINTS)
+    if saved is None:
+        return None
+    wanted = _first_state(plan, data)
     for name, label in (("recipe_digest", "recipe"), ("data_digest", "data"), ("seed", "seed")):
-        if getattr(saved, name) != getattr(wanted, name):
+        if getattr(saved[1], name) != getattr(wanted, name):
             raise TrainingError(
-                f"The checkpoint {checkpoint} belongs to a run with another {label}.",
+                f"The checkpoint {saved[0]} belongs to a run with another {label}.",
                 hint="Choose another --exp-name, or delete the run's folder to start afresh.",
             )
+    return saved
+
+
+def _first_state(plan: Plan, data: TrainingSet) -> RunState:
+    return RunState(
+        recipe_digest=plan.recipe.digest,
+        data_digest=data.digest,
+        seed=plan.seed,
+        steps_done=0,
+        seconds=0.0,
+        started_at=datetime.now(UTC),
+    )
 
 
 def _finish(run: Run, plan: Plan, loss: float) -> TrainingReport:
@@ -211,8 +223,12 @@ def _finish(run: Run, plan: Plan, loss: float) -> TrainingReport:
     return run.group.told(report)
 
 
-def _finished(plan: Plan, data_digest: str) -> TrainingReport | None:
-    """The report of a finished run of the same thing; ``None`` when nothing is finished here."""
+def finished(plan: Plan, data_digest: str) -> TrainingReport | None:
+    """The report of a finished run of the same thing; ``None`` when nothing is finished here.
+
+    Raises:
+        UsageError: the folder holds a finished run of something else, or a report that is none.
+    """
     folder = plan.folder
     path = folder / REPORT_FILE
     if not path.exists():

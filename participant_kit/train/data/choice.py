@@ -71,8 +71,7 @@ def open_data(choice: DataChoice, folder: Path, workers: int, progress: Progress
     """
     labels = load_labels(choice.labels) if choice.labels else None
     sources = [
-        _open(source, _index(folder, number), workers, progress, labels)
-        for number, source in enumerate(choice.sources)
+        _open(source, _index(folder, number), workers, progress, labels) for number, source in enumerate(choice.sources)
     ]
     return TrainingSet(sources, choice.weights, labels.sha256 if labels else None)
 

@@ -7,7 +7,6 @@ and images are mixed after they are normalised, as the script does without its p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,15 +23,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from competition.errors import TrainingError
 from competition.evaluation.image_models import build_image_model
 from competition.rules.recipes import SupervisedRecipe
-from competition.rules.recipes.common import epochs_of
-from competition.rules.recipes.optimizers import ImageOptimizer
-from participant_kit.train.cosine import CosineRate
+from competition.rules.recipes.optimizers import AdamW, ImageOptimizer
 from participant_kit.train.data.decode import decode_pixels
 from participant_kit.train.data.loader import Draw
 from participant_kit.train.data.samples import CorruptSampleError, Decoded
 from participant_kit.train.data.source import RawSample, TrainingSet
 from participant_kit.train.global_random import kept_states, seed_states, seeded_numpy
 from participant_kit.train.objective import Ingredients, Objective
+from participant_kit.train.schedules import Span, cosine_decay, cosine_rate
 
 _AUGMENT_STREAM, _MIXING_STREAM = 6, 7
 _LOOKED_AT = 16
@@ -45,19 +43,15 @@ def supervised_ingredients(recipe: SupervisedRecipe, data: TrainingSet, seed: in
         TrainingError: the data have no labels, or the installed timm cannot build the backbone.
     """
     _require_labels(data)
-    objective = SupervisedObjective(recipe, seed)
+    objective, options, span = SupervisedObjective(recipe, seed), recipe.optimizer, Span.of(recipe, data.sizes)
     return Ingredients(
         objective=objective,
-        optimizer=lambda: image_optimizer(objective.classifier, recipe.optimizer),
-        rate=CosineRate(
-            recipe.schedule,
-            peak=recipe.optimizer.learning_rate,
-            batch=recipe.global_batch,
-            samples=len(data),
-            epochs=schedule_epochs(recipe, data.sizes),
-        ),
+        optimizer=lambda: image_optimizer(objective.classifier, options),
+        rate=cosine_rate(recipe.schedule, options.learning_rate, span),
         preparation=SupervisedPreparation(recipe),
         apart=False,
+        decay=cosine_decay(options, recipe.schedule, span),
+        clip=options.clip if isinstance(options, AdamW) else None,
     )
 
 
@@ -76,17 +70,6 @@ def image_optimizer(model: nn.Module, options: ImageOptimizer) -> torch.optim.Op
         filter_bias_and_bn=not options.decay_all,
         **further,
     )
-
-
-def schedule_epochs(recipe: SupervisedRecipe, source_samples: tuple[int, ...]) -> float:
-    """Length of the schedule in passes over data whose sources have so many samples.
-
-    With a number of samples as the budget, and a rate that stands still within an epoch, an epoch that is begun counts.
-    """
-    if recipe.budget.kind != "samples":
-        return epochs_of(recipe.budget, source_samples)
-    epochs = recipe.steps_on(source_samples) * recipe.global_batch / sum(source_samples)
-    return max(1, math.ceil(epochs)) if recipe.schedule.every == "epoch" else epochs
 
 
 def _require_labels(data: TrainingSet) -> None:

@@ -19,7 +19,14 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def command(
-    data_dir: Annotated[str, typer.Option("--data-dir", help="Folder of shards; several are joined by ::.")],
+    data_dir: Annotated[
+        str,
+        typer.Option(
+            "--data-dir",
+            help="Folder of shards, of class folders of images, or of a Hugging Face dataset, or hf:OWNER/NAME; "
+            "several are joined by ::.",
+        ),
+    ],
     output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs are kept.")],
     exp_name: Annotated[str, typer.Option("--exp-name", help="Name of the run, and of its folder.")],
     scale: Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale: nano, micro.")] = None,

@@ -57,6 +57,11 @@ def layout_of(folder: Path) -> Layout:
                 f"{folder} holds a dictionary of saved datasets, one a split.",
                 hint=f"Give one of its folders as --data-dir, such as {folder / 'train'}",
             )
+        if "shards" in names and next((folder / "shards").glob("*.tar"), None) is not None:
+            raise TrainingError(
+                f"{folder} is a pool: its shards lie in a folder of it.",
+                hint=f"Give {folder / 'shards'} as --data-dir.",
+            )
         found = _found(folder, names)
     if not found:
         raise TrainingError(f"{folder} holds no training data: no shards, images or parquet files.", hint=_HINT)
@@ -72,9 +77,9 @@ def layout_of(folder: Path) -> Layout:
 def _found(folder: Path, names: set[str]) -> list[Layout]:
     shards = {Path(name).stem for name in names if name.endswith(".tar")}
     parquet = any(name.endswith(".parquet") and Path(name).stem not in shards for name in names)
-    # Otherwise it is below: in `data`, as on the Hub, or in the one folder of a configuration.
-    parquet = parquet or any(
-        not path.name.startswith(".") and not path.parent.name.startswith(".") for path in folder.glob("*/*.parquet")
+    # Otherwise they are below: in `data`, as on the Hub, or in the one folder of a configuration.
+    parquet = parquet or (
+        not shards and any(not path.parent.name.startswith(".") for path in folder.glob("*/*.parquet"))
     )
     found = [Layout.SHARDS] if shards else []
     if parquet:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,16 @@ class ShardSource:
         with open_tar(path) as buffer:
             key = next(span.key for place, span in enumerate(scan_samples(buffer, path)) if place == position)
         return f"sample {key!r} of shard {path}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays that are mapped into memory travel as the names of their files."""
+        return {name: str(value.filename) if _mapped(value) else value for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ARRAYS:
+            if isinstance(state[name], str):
+                state[name] = np.load(state[name], mmap_mode="r", allow_pickle=False)
+        self.__dict__.update(state)
 
     def _shard(self, index: int) -> int:
         return int(np.searchsorted(self.firsts, index, side="right")) - 1
@@ -231,6 +241,10 @@ def _key_identities(buffer: Buffer, path: Path, rows: NDArray[np.int64]) -> list
 def _hashed(keys: Iterator[str]) -> Iterator[int]:
     for key in keys:
         yield int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _mapped(value: object) -> TypeGuard[np.memmap[Any, Any]]:
+    return isinstance(value, np.memmap) and value.filename is not None
 
 
 def _pread(descriptor: int, place: NDArray[np.int64]) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle  # noqa: TID251 - what a spawned worker does with a source
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_a_kept_index_is_mapped_and_no_shard_is_read(shards: MakeShards, tmp_pat
         assert isinstance(getattr(again, name), np.memmap)
         assert not getattr(again, name).flags.writeable
     assert [again.read(place) for place in range(30)] == [fresh.read(place) for place in range(30)]
+
+
+def test_a_mapped_source_travels_without_its_arrays(shards: MakeShards, tmp_path: Path) -> None:
+    folder = shards()
+    source = open_shards(folder, 1, quiet)
+    kept = keep_index(source, tmp_path / "index")
+    packed = pickle.dumps(kept)
+    assert all(getattr(kept, name).tobytes() not in packed for name in ARRAYS)
+    for arrived in (pickle.loads(packed), pickle.loads(pickle.dumps(source))):
+        assert same(arrived, source)
+        assert arrived.read(13) == source.read(13)
+    assert isinstance(pickle.loads(packed).images, np.memmap)
 
 
 def test_only_what_changed_is_read_again(shards: MakeShards, tmp_path: Path, read: list[str]) -> None:

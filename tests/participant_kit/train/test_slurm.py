@@ -118,7 +118,7 @@ def test_a_failure_is_the_jobs(tmp_path: Path, job: dict[str, str]) -> None:
     (tmp_path / "shards" / "00000000.tar").unlink()
     done = run_job(tmp_path, "train.sbatch", {**job, "SLURM_NTASKS": "2"}, "first")
     assert done.returncode == 6
-    assert done.stderr.count("Error: There are no shards (*.tar) in shards.") == 1
+    assert done.stderr.count("Error: shards holds no training data: no shards, images or parquet files.") == 1
     assert "Traceback" not in done.stderr
 
 

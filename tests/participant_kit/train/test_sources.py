@@ -326,6 +326,12 @@ def _broken_state(folder: Path) -> None:
     (saved(folder) / "state.json").write_text("{")
 
 
+def _pool(folder: Path) -> None:
+    (folder / "metadata").mkdir(parents=True)
+    pq.write_table(pa.table({"uid": ["a"]}), folder / "metadata" / "00000000.parquet")
+    _cut_tar(folder / "shards")
+
+
 def _dictionary(folder: Path) -> None:
     datasets.DatasetDict({"train": dataset(3)}).save_to_disk(folder)
 
@@ -356,6 +362,7 @@ def _cut(path: Path) -> None:
         (_cut_arrow, DataFormatError, r"data-00001-of-00002\.arrow cannot be read"),
         (_state_out, DataFormatError, "lists files outside"),
         (_broken_state, DataFormatError, "does not list data files"),
+        (_pool, TrainingError, "is a pool"),
         (_dictionary, TrainingError, "one a split"),
     ],
 )
@@ -370,8 +377,10 @@ def test_what_does_not_fit_is_said_in_one_sentence(
 
 
 def test_parquet_files_named_as_shards_are_the_shards_metadata(shards: MakeShards) -> None:
-    """img2dataset writes one beside every tar."""
+    """img2dataset writes one beside every tar; what lies in folders below is no rival either."""
     folder = shards()
+    (folder / "metadata").mkdir()
+    pq.write_table(pa.table({"url": ["x"]}), folder / "metadata" / "other.parquet")
     pq.write_table(pa.table({"url": ["x"]}), folder / "00000000.parquet")
     assert len(opened(folder)) == 30
 

@@ -252,7 +252,7 @@ def test_labels_are_needed_and_must_be_classes(shards: MakeShards, tmp_path: Pat
     with pytest.raises(TrainingError, match="none of the first 16 samples has one") as error:
         train_on(make_supervised(), [shards()], tmp_path, "none")
     assert "--labels" in error.value.hint
-    with pytest.raises(TrainingError, match=r"its label is 2, and the recipe's 2 classes are counted from 0"):
+    with pytest.raises(TrainingError, match=r"its label is [23], and the recipe's 2 classes are counted from 0"):
         train_on(make_supervised(classes=2), [shards(labelled_samples(), "many")], tmp_path, "many")
     with pytest.raises(CorruptSampleError, match="it has no label"):
         SupervisedPreparation(make_supervised()).decode(RawSample(b""))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from competition.errors import UsageError
+from competition.records.training import TrainingReport
 from competition.rules import Recipe, built_in, find_competition, find_recipe, find_scale
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
@@ -18,67 +19,81 @@ from participant_kit.train.trackers import TrackerName
 Device = Literal["auto", "cpu", "cuda"]
 
 
+DataDirOption = Annotated[
+    str,
+    typer.Option(
+        "--data-dir",
+        help="Folder of shards, of class folders of images, or of a Hugging Face dataset, or hf:OWNER/NAME; "
+        "several are joined by ::.",
+    ),
+]
+OutputDirOption = Annotated[Path, typer.Option("--output-dir", help="Where runs are kept.")]
+ExpNameOption = Annotated[str, typer.Option("--exp-name", help="Name of the run, and of its folder.")]
+ScaleOption = Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale: nano, micro.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="Train this recipe, for example digits-nano-clip; instead of --scale."),
+]
+CompetitionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--competition",
+        help="A built-in competition, or the path of a competition's YAML file; default: that of --recipe, or digits.",
+    ),
+]
+DataWeightsOption = Annotated[
+    str | None,
+    typer.Option("--data-weights", help="How often each source is seen, in proportion: 1::2.5; default: by size."),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="Table with the label of each uid, as datacup label writes it; for supervised recipes."
+    ),
+]
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        help="List of classes of --labels, whose positions are the class numbers; default: labels are numbers.",
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=0, help="Processes that prepare batches, for each that trains.")
+]
+SaveMemoryOption = Annotated[
+    bool, typer.Option("--save-memory", help="Compute activations again instead of keeping them: the same results.")
+]
+TrackOption = Annotated[
+    list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
+]
+CheckOption = Annotated[
+    bool,
+    typer.Option(
+        "--check", help="Only look whether the run can go ahead, and how long it will take; 20 steps are tried."
+    ),
+]
+
+
 def command(
-    data_dir: Annotated[
-        str,
-        typer.Option(
-            "--data-dir",
-            help="Folder of shards, of class folders of images, or of a Hugging Face dataset, or hf:OWNER/NAME; "
-            "several are joined by ::.",
-        ),
-    ],
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where runs are kept.")],
-    exp_name: Annotated[str, typer.Option("--exp-name", help="Name of the run, and of its folder.")],
-    scale: Annotated[str | None, typer.Option("--scale", help="Train the recipe of this scale: nano, micro.")] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="Train this recipe, for example digits-nano-clip; instead of --scale."),
-    ] = None,
-    competition: Annotated[
-        str | None,
-        typer.Option(
-            "--competition",
-            help="A built-in competition, or the path of a competition's YAML file; default: that of --recipe, "
-            "or digits.",
-        ),
-    ] = None,
-    data_weights: Annotated[
-        str | None,
-        typer.Option("--data-weights", help="How often each source is seen, in proportion: 1::2.5; default: by size."),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels", help="Table with the label of each uid, as datacup label writes it; for supervised recipes."
-        ),
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            "--classes",
-            help="List of classes of --labels, whose positions are the class numbers; default: labels are numbers.",
-        ),
-    ] = None,
+    data_dir: DataDirOption,
+    output_dir: OutputDirOption,
+    exp_name: ExpNameOption,
+    scale: ScaleOption = None,
+    recipe: RecipeOption = None,
+    competition: CompetitionOption = None,
+    data_weights: DataWeightsOption = None,
+    labels: LabelsOption = None,
+    classes: ClassesOption = None,
     seed: SeedOption = 0,
-    device: Annotated[
-        Device, typer.Option("--device", help="Where to train; auto takes a GPU if there is one.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the model.")] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that prepare batches, for each that trains.")
-    ] = None,
-    save_memory: Annotated[
-        bool, typer.Option("--save-memory", help="Compute activations again instead of keeping them: the same results.")
-    ] = False,
-    track: Annotated[
-        list[TrackerName] | None, typer.Option("--track", help="Where to follow the curve live; may be repeated.")
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Only look whether the run can go ahead, and how long it will take; 20 steps are tried."
-        ),
-    ] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    save_memory: SaveMemoryOption = False,
+    track: TrackOption = None,
+    check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the fixed recipe on your shards.
@@ -108,9 +123,11 @@ def command(
             report = train(plan, machine, track=track or (), progress=progress)
     except FollowerError:
         raise typer.Exit(1) from None
-    if not is_leader():
-        return
-    run_dir = plan.folder
+    if is_leader():
+        _show(console, report, plan.folder, competition)
+
+
+def _show(console: Console, report: TrainingReport, run_dir: Path, competition: str | None) -> None:
     shown: dict[str, object] = {
         "recipe": report.recipe,
         "steps": f"{report.steps:,}",

@@ -61,7 +61,7 @@ def find_track(competition: Competition, track_id: str) -> Track:
 def all_recipes() -> dict[str, tuple[str, Recipe]]:
     """Every built-in recipe by its id, with the name of the competition that it belongs to."""
     found: dict[str, tuple[str, Recipe]] = {}
-    for folder in sorted(path.parent for path in _CATALOG.glob("*/*.yaml")):
+    for folder in sorted({path.parent for path in _CATALOG.glob("*/*.yaml")}):
         recipes: list[Recipe] = []
         if (folder / "competition.yaml").exists():
             recipes += find_competition(folder.name).recipes

@@ -15,6 +15,8 @@ from competition.errors import RulesError
 
 MAX_FILE_BYTES = 1_000_000
 _MAX_DEPTH = 32
+_DISCRIMINATORS = ("kind", "method")
+"""Fields by which a model is chosen."""
 _SHOWN = 5
 _LINE_ENDS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # YAML's
 _LARGEST_INTEGER = 2**53 - 1  # canonical JSON, and so every digest, knows no larger one
@@ -50,12 +52,25 @@ class Document:
         sentences = []
         errors = [error for error in errors if not _follows(error, errors)]
         for error in errors[:_SHOWN]:
-            where: Location = error["loc"] + tuple(error.get("ctx", {}).get("where", ()))
+            where = self._without_tags(error["loc"] + tuple(error.get("ctx", {}).get("where", ())))
             problem = error["msg"].removeprefix("Value error, ")
             sentences.append(f"{self.name}, line {self.line(where)}: {_dotted(where) or root}: {problem}.")
         if len(errors) > len(sentences):
             sentences.append(f"{len(errors) - len(sentences)} more problems follow.")
         return RulesError("\n".join(sentences))
+
+    def _without_tags(self, where: Location) -> Location:
+        """The place in the file: pydantic puts the kind that it took a mapping for between its place and its keys."""
+        value, place, passed = self.values, list[str | int](), False
+        for part in where:
+            if not passed and isinstance(value, dict) and part in [value.get(name) for name in _DISCRIMINATORS]:
+                passed = True
+                continue
+            place.append(part)
+            passed = False
+            inside = isinstance(value, dict) or (isinstance(value, list) and part in range(len(value)))
+            value = (value.get(part) if isinstance(value, dict) else value[int(part)]) if inside else None
+        return tuple(place)
 
 
 def read_document(path: Path, kind: str) -> Document:

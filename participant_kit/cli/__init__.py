@@ -21,6 +21,7 @@ COMMANDS = (
     "build",
     "describe",
     "reshard",
+    "recipe",
     "train",
     "evaluate",
     "submit",

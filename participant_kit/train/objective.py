@@ -43,6 +43,8 @@ class Ingredients:
         preparation: of samples.
         apart: see ``data.order.batches``.
         static: every step uses the same parameters in the same way (``static_graph`` of DDP).
+        decay: weight decay of a step, counted from 0, of the parameters that are decayed; constant when absent.
+        clip: largest norm of the gradient of each parameter.
     """
 
     objective: Objective
@@ -51,3 +53,5 @@ class Ingredients:
     preparation: Preparation
     apart: bool
     static: bool = True
+    decay: Callable[[int], float] | None = None
+    clip: float | None = None

@@ -25,7 +25,7 @@ class Trainer:
         self, ingredients: Ingredients, recipe: BaseRecipe, seed: int, group: Group, *, save_memory: bool = False
     ) -> None:
         self.group, self._seed = group, seed
-        self.rate = ingredients.rate
+        self.rate, self._decay, self._clip = ingredients.rate, ingredients.decay, ingredients.clip
         self.objective: Objective = ingredients.objective
         if save_memory:
             self.objective.save_memory()
@@ -54,13 +54,14 @@ class Trainer:
             inputs: as the recipe's preparation makes them.
         """
         self._seed_step(step)
-        self._set_rate(step)
+        self._set_rates(step)
         self.objective.begin_step(step)
         on_device = [tensor.to(self.group.device, non_blocking=True) for tensor in inputs]
         self.optimizer.zero_grad()
         with self._autocast():
             loss: torch.Tensor = self._forward(*on_device)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._clip_gradients()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.objective.end_step(step)
@@ -77,10 +78,20 @@ class Trainer:
         if self.group.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _set_rate(self, step: int) -> None:
+    def _set_rates(self, step: int) -> None:
         rate = self.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+            if self._decay is not None and group["weight_decay"]:
+                group["weight_decay"] = self._decay(step)
+
+    def _clip_gradients(self) -> None:
+        if self._clip is None:
+            return
+        self.scaler.unscale_(self.optimizer)
+        for parameter in self.objective.parameters():
+            if parameter.grad is not None:
+                nn.utils.clip_grad_norm_(parameter, self._clip)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._half is None:

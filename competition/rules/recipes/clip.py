@@ -65,12 +65,15 @@ class ShardsWithReplacement(Rule):
 
     Each of ``streams`` loader workers draws shards with replacement, with a probability in proportion to the weight
     of their source (so a source counts by its weight times its *shards*, and samples of short shards are seen more
-    often), reads them whole through a shuffle buffer of ``buffer`` samples (``initial`` before the first is drawn),
-    and gives every ``streams``-th batch.
+    often), and reads them whole through a shuffle buffer of ``buffer`` samples (``initial`` before the first is
+    drawn). Every rank of the original's machine has ``streams / ranks`` of the workers and takes a batch of each in
+    turn; a global batch is made of those of all ranks, in equal parts. So with one rank, a stream gives every
+    ``streams``-th batch. The order belongs to the recipe, and is the same on any machine.
     """
 
     kind: Literal["shards_with_replacement"]
     streams: int = Field(ge=1, le=65536)
+    ranks: int = Field(default=1, ge=1, le=65536)
     buffer: int = Field(default=5000, ge=1)
     initial: int = Field(default=1000, ge=1)
 
@@ -118,6 +121,10 @@ class ClipRecipe(BaseRecipe):
         smallest, largest = self.crop_scale
         if not 0 < smallest <= largest:
             raise wrong("must be two shares of the image, above 0, the smaller one first", "crop_scale")
+        if isinstance(self.order, ShardsWithReplacement):
+            for name, whole in (("streams", self.order.streams), ("global_batch", self.global_batch)):
+                if whole % self.order.ranks:
+                    raise wrong(f"the ranks share {name} evenly, and {whole} is no multiple of them", "order", "ranks")
         return self
 
     @property

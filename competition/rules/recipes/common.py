@@ -51,8 +51,8 @@ class Epochs(Rule):
 class CoresetEpochs(Rule):
     """SimCore's rule for coresets of unknown size: about ``draws`` draws of the coreset, at most ``epochs`` passes.
 
-    Epochs = min(``epochs``, floor(``draws`` / samples of the coreset)), the coreset being all sources behind the
-    first; a single source is trained for ``epochs``.
+    Epochs = min(``epochs``, floor(``draws`` / samples of the coreset)), and at least one, the coreset being all
+    sources behind the first; a single source is trained for ``epochs``.
     """
 
     kind: Literal["coreset_epochs"] = "coreset_epochs"

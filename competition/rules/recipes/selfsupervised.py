@@ -13,9 +13,10 @@ from competition.rules.recipes.supervised import Rgb
 
 
 class Momentum(Rule):
-    """Weight of the old teacher when the student's weights are averaged into it.
+    """Weight of the old teacher when the student's weights are averaged into it, after every step.
 
-    It rises from ``start`` to ``end`` along half a cosine; ``every`` step or epoch the teacher is updated.
+    It rises from ``start`` to ``end`` along half a cosine; ``every`` says whether it changes with each step or stands
+    still within an epoch (``start`` in the first).
     """
 
     start: Probability

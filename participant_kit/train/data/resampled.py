@@ -18,11 +18,17 @@ _STREAM = 6
 
 
 def resampled_batches(data: TrainingSet, batch: int, seed: int, order: ShardsWithReplacement) -> Iterator[Indices]:
-    """Endless batches [batch]: the streams give one each in turn. Copies of one uid may meet."""
+    """Endless batches [batch], of the original ranks in equal parts. Copies of one uid may meet.
+
+    Every rank's streams give its part each in turn.
+    """
     streams = [_samples(data, order, np.random.default_rng([seed, _STREAM, n])) for n in range(order.streams)]
+    turns, part = order.streams // order.ranks, batch // order.ranks
     while True:
-        for stream in streams:
-            yield np.fromiter((next(stream) for _ in range(batch)), dtype=np.int64, count=batch)
+        for turn in range(turns):
+            of_ranks = streams[turn::turns]
+            drawn = (next(stream) for stream in of_ranks for _ in range(part))
+            yield np.fromiter(drawn, dtype=np.int64, count=batch)
 
 
 def _samples(data: TrainingSet, order: ShardsWithReplacement, generator: np.random.Generator) -> Iterator[int]:

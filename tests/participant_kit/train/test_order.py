@@ -125,3 +125,14 @@ def test_waiting_copies_are_seen_too() -> None:
     identities = np.array([0] * 5 + list(range(1, 46)), dtype=np.int64)
     seen = Counter(np.concatenate(first(identities, 10, seed=0, steps=40)).tolist())
     assert sum(seen[index] for index in range(5)) >= 5 * 7 - 5
+
+
+def test_original_ranks_fill_equal_parts_of_a_batch() -> None:
+    """Two ranks of two workers: halves of a batch come from the same turn's worker of each rank."""
+    data = TrainingSet([Fixed(np.arange(40), part=10)])
+    shared = {"kind": "shards_with_replacement", "buffer": 4, "initial": 1}
+    of_ranks = ShardsWithReplacement.model_validate({**shared, "streams": 4, "ranks": 2})
+    alone = ShardsWithReplacement.model_validate({**shared, "streams": 4})
+    together = list(islice(resampled_batches(data, 6, 0, of_ranks), 2))
+    singly = list(islice(resampled_batches(data, 3, 0, alone), 4))
+    assert np.array_equal(np.concatenate(together), np.concatenate([singly[n] for n in (0, 2, 1, 3)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import timm
@@ -31,7 +32,7 @@ def drawn(seed: int, stream: Stream) -> Iterator[None]:
         yield
 
 
-def build_backbone(backbone: Backbone, seed: int, **further: float) -> nn.Module:
+def build_backbone(backbone: Backbone, seed: int, **further: Any) -> nn.Module:
     """The model without a classifier, float32 on the CPU: images [B, 3, S, S] to features [B, ``num_features``].
 
     Args:
@@ -42,7 +43,9 @@ def build_backbone(backbone: Backbone, seed: int, **further: float) -> nn.Module
     Raises:
         TrainingError: timm has no such model, or it does not take these options.
     """
-    options = {name: list(value) if isinstance(value, tuple) else value for name, value in backbone.options.items()}
+    options: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in backbone.options.items()
+    }
     try:
         with drawn(seed, Stream.BACKBONE):
             model: nn.Module = timm.create_model(backbone.name, pretrained=False, num_classes=0, **options, **further)

@@ -9,9 +9,9 @@ from torch import nn
 
 from competition.rules.recipes import SelfSupervisedRecipe
 from competition.rules.recipes.selfsupervised import Byol
+from participant_kit.train.schedules import Span
 from participant_kit.train.selfsupervised.backbone import Stream, drawn, width
 from participant_kit.train.selfsupervised.method import SelfSupervised
-from participant_kit.train.selfsupervised.passes import Passes
 from participant_kit.train.selfsupervised.schedules import momentum
 from participant_kit.train.selfsupervised.teacher import average, copied
 
@@ -34,11 +34,9 @@ class SymmetricCosine(nn.Module):
 class ByolObjective(SelfSupervised):
     """Predicts what a momentum encoder says of the other view. Both views are normalised as one batch."""
 
-    def __init__(
-        self, recipe: SelfSupervisedRecipe, method: Byol, backbone: nn.Module, seed: int, passes: Passes
-    ) -> None:
+    def __init__(self, recipe: SelfSupervisedRecipe, method: Byol, backbone: nn.Module, seed: int, span: Span) -> None:
         super().__init__(recipe, backbone)
-        self._momentum, self._passes = method.momentum, passes
+        self._momentum, self._span = method.momentum, span
         with drawn(seed, Stream.HEADS):
             self.projector = BYOLProjectionHead(width(backbone), method.hidden, method.output)
             self.predictor = BYOLPredictionHead(method.output, method.hidden, method.output)
@@ -56,6 +54,6 @@ class ByolObjective(SelfSupervised):
 
     def end_step(self, step: int) -> None:
         """Average the student into the target, running statistics included."""
-        weight = momentum(self._momentum, self._passes, step)
+        weight = momentum(self._momentum, self._span, step)
         average(self.target_backbone, self.backbone, weight, statistics=True)
         average(self.target_projector, self.projector, weight, statistics=True)

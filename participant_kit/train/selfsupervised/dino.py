@@ -12,9 +12,9 @@ from torch import nn
 
 from competition.rules.recipes import SelfSupervisedRecipe
 from competition.rules.recipes.selfsupervised import Dino
+from participant_kit.train.schedules import Span
 from participant_kit.train.selfsupervised.backbone import Stream, build_backbone, drawn, width
 from participant_kit.train.selfsupervised.method import SelfSupervised
-from participant_kit.train.selfsupervised.passes import Passes
 from participant_kit.train.selfsupervised.schedules import is_frozen, momentum, teacher_temperature
 from participant_kit.train.selfsupervised.teacher import average
 
@@ -22,10 +22,10 @@ from participant_kit.train.selfsupervised.teacher import average
 class DinoObjective(SelfSupervised):
     """A student with dropped paths follows its own momentum teacher, which is what is submitted."""
 
-    def __init__(self, recipe: SelfSupervisedRecipe, method: Dino, seed: int, passes: Passes) -> None:
+    def __init__(self, recipe: SelfSupervisedRecipe, method: Dino, seed: int, span: Span) -> None:
         student = build_backbone(recipe.backbone, seed, drop_path_rate=method.drop_path)
         super().__init__(recipe, student)
-        self._method, self._full_size, self._passes, self._step = method, recipe.views.count, passes, 0
+        self._method, self._full_size, self._span, self._step = method, recipe.views.count, span, 0
         self.head = _head(width(student), method, seed)
         # A layer with weight normalisation cannot be copied, so that both are made of the same numbers.
         self.teacher = build_backbone(recipe.backbone, seed).requires_grad_(False)
@@ -47,7 +47,7 @@ class DinoObjective(SelfSupervised):
 
     def frozen(self) -> Iterable[nn.Parameter]:
         """The last layer, in the first epochs."""
-        frozen = is_frozen(self._method.freeze_last_layer, self._passes, self._step)
+        frozen = is_frozen(self._method.freeze_last_layer, self._span, self._step)
         return self.head.last_layer.parameters() if frozen else ()
 
     def forward(self, *views: torch.Tensor) -> torch.Tensor:
@@ -56,13 +56,13 @@ class DinoObjective(SelfSupervised):
         with torch.no_grad():
             full = views[: self._full_size]
             teacher = self.by_size(lambda pixels: self.teacher_head(self.teacher(pixels)), full, self._full_size)
-        temperature = teacher_temperature(self._method, self._passes, self._step)
+        temperature = teacher_temperature(self._method, self._span, self._step)
         loss: torch.Tensor = self._loss(teacher, student, teacher_temp=temperature)
         return loss
 
     def end_step(self, step: int) -> None:
         """Average the student into the teacher, running statistics included."""
-        weight = momentum(self._method.momentum, self._passes, step)
+        weight = momentum(self._method.momentum, self._span, step)
         average(self.teacher, self.backbone, weight, statistics=True)
         average(self.teacher_head, self.head, weight)
 

@@ -1,4 +1,4 @@
-"""What all methods share: a backbone, pixels to floats on its device, and layers that keep their weights for a while."""
+"""What all methods share: a backbone, pixels to floats on its device, layers that keep their weights for a while."""
 
 from __future__ import annotations
 

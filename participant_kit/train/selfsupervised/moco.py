@@ -9,9 +9,9 @@ from torch import nn
 from competition.rules.recipes import SelfSupervisedRecipe
 from competition.rules.recipes.selfsupervised import Moco
 from participant_kit.train.distributed import Group
+from participant_kit.train.schedules import Span
 from participant_kit.train.selfsupervised.backbone import Stream, drawn, width
 from participant_kit.train.selfsupervised.method import SelfSupervised
-from participant_kit.train.selfsupervised.passes import Passes
 from participant_kit.train.selfsupervised.schedules import momentum
 from participant_kit.train.selfsupervised.teacher import average, copied
 
@@ -26,10 +26,10 @@ class MocoObjective(SelfSupervised):
         backbone: nn.Module,
         seed: int,
         group: Group,
-        passes: Passes,
+        span: Span,
     ) -> None:
         super().__init__(recipe, backbone)
-        self._momentum, self._passes = method.momentum, passes
+        self._momentum, self._span = method.momentum, span
         with drawn(seed, Stream.HEADS):
             self.head = nn.Linear(width(backbone), method.output)
             self._loss = NTXentLoss(method.temperature, (method.queue, method.output), group.world > 1)
@@ -48,6 +48,6 @@ class MocoObjective(SelfSupervised):
 
     def end_step(self, step: int) -> None:
         """Average the student into the encoder of keys (whose running statistics are its own)."""
-        weight = momentum(self._momentum, self._passes, step)
+        weight = momentum(self._momentum, self._span, step)
         average(self.key_backbone, self.backbone, weight)
         average(self.key_head, self.head, weight)

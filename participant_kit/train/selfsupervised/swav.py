@@ -13,9 +13,9 @@ from torch.nn import functional
 from competition.rules.recipes import SelfSupervisedRecipe
 from competition.rules.recipes.selfsupervised import Swav
 from participant_kit.train.distributed import Group
+from participant_kit.train.schedules import Span
 from participant_kit.train.selfsupervised.backbone import Stream, drawn, width
 from participant_kit.train.selfsupervised.method import SelfSupervised
-from participant_kit.train.selfsupervised.passes import Passes
 from participant_kit.train.selfsupervised.schedules import is_frozen
 
 
@@ -29,10 +29,10 @@ class SwavObjective(SelfSupervised):
         backbone: nn.Module,
         seed: int,
         group: Group,
-        passes: Passes,
+        span: Span,
     ) -> None:
         super().__init__(recipe, backbone)
-        self._full_size, self._freeze, self._passes = recipe.views.count, method.freeze_prototypes, passes
+        self._full_size, self._freeze, self._span = recipe.views.count, method.freeze_prototypes, span
         self._step = 0
         with drawn(seed, Stream.HEADS):
             self.projector = SwaVProjectionHead(width(backbone), method.hidden, method.output)
@@ -50,7 +50,7 @@ class SwavObjective(SelfSupervised):
 
     def frozen(self) -> Iterable[nn.Parameter]:
         """The prototypes, in the first epochs."""
-        return self.prototypes.parameters() if is_frozen(self._freeze, self._passes, self._step) else ()
+        return self.prototypes.parameters() if is_frozen(self._freeze, self._span, self._step) else ()
 
     def forward(self, *views: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar, of the views uint8 [B, S, S, 3]."""

@@ -23,7 +23,8 @@ def average(teacher: nn.Module, student: nn.Module, momentum: float, *, statisti
         momentum: weight of the old teacher.
         statistics: average running statistics of batch normalisation, too; counters are the same in both.
     """
-    ours, theirs = list(teacher.parameters()), list(student.parameters())
+    ours: list[torch.Tensor] = list(teacher.parameters())
+    theirs: list[torch.Tensor] = list(student.parameters())
     if statistics:
         ours += [buffer for buffer in teacher.buffers() if buffer.is_floating_point()]
         theirs += [buffer for buffer in student.buffers() if buffer.is_floating_point()]

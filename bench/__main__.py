@@ -5,13 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import captions_matching, near_duplicates, pool, reshard, simcore, strategies, training, vectors
+from bench import (
+    captions_matching,
+    near_duplicates,
+    pool,
+    reshard,
+    selfsupervised,
+    simcore,
+    strategies,
+    training,
+    vectors,
+)
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
     "near_duplicates": near_duplicates.main,
     "pool": pool.main,
     "reshard": reshard.main,
+    "selfsupervised": selfsupervised.main,
     "simcore": simcore.main,
     "strategies": strategies.main,
     "training": training.main,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from competition.rules.base import Probability, Rule
+from competition.rules.inconsistency import wrong
 from competition.rules.recipes.common import Backbone, BaseRecipe, Budget, epochs_of
 from competition.rules.recipes.optimizers import Cosine, ImageOptimizer
 from competition.rules.recipes.supervised import Rgb
@@ -141,6 +142,26 @@ class SelfSupervisedRecipe(BaseRecipe):
     budget: Budget
     optimizer: ImageOptimizer
     schedule: Cosine = Cosine()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        method, views = self.method, self.views
+        if isinstance(method, Moco) and method.queue % self.global_batch:
+            raise wrong(f"{method.queue} is no multiple of the global batch of {self.global_batch}", "method", "queue")
+        if isinstance(method, Mae):
+            if views.count != 1:
+                raise wrong(f"a masked autoencoder sees one view of an image, not {views.count}", "views", "count")
+        elif isinstance(method, Swav | Dino):
+            if views.count < 2:
+                raise wrong(f"{method.method} compares two views of an image or more", "views", "count")
+        elif views.count != 2:
+            raise wrong(f"{method.method} compares two views of an image, not {views.count}", "views", "count")
+        if views.local_count and not isinstance(method, Swav | Dino):
+            raise wrong(f"{method.method} sees no local views", "views", "local_count")
+        for name, (smallest, largest) in (("scale", views.scale), ("local_scale", views.local_scale)):
+            if not 0 < smallest <= largest:
+                raise wrong("must be two shares of the image, above 0, the smaller one first", "views", name)
+        return self
 
     def steps_on(self, source_samples: tuple[int, ...]) -> int:
         """Optimiser steps on data whose sources have so many samples: floor(samples seen / global batch)."""

@@ -29,7 +29,7 @@ from participant_kit.train.loop import diverged, gathered_corrupt, run_steps
 from participant_kit.train.machine import Machine
 from participant_kit.train.report import write_report
 from participant_kit.train.run import CHECKPOINTS, MODEL_FILE, REPORT_FILE, Run
-from participant_kit.train.trackers import TrackerName, open_trackers
+from participant_kit.train.trackers import Followed, TrackerName, open_trackers
 from participant_kit.train.trainer import Trainer
 
 
@@ -120,7 +120,7 @@ def train(
         assert isinstance(data, TrainingSet)
         run = prepare(plan, data, machine, threads, group, report)
         if group.leader:
-            run.trackers = open_trackers(track, run.folder, plan.recipe.parameters(), plan.exp_name)
+            run.trackers = open_trackers(track, _followed(run, plan.exp_name))
             for tracker in run.trackers:
                 stack.callback(tracker.close)
         return _finish(run, plan, run_steps(run))
@@ -210,6 +210,12 @@ def _first_state(plan: Plan, data: TrainingSet) -> RunState:
         seconds=0.0,
         started_at=datetime.now(UTC),
     )
+
+
+def _followed(run: Run, name: str) -> Followed:
+    state = run.state
+    identity = f"{state.recipe_digest} {state.data_digest} {state.seed} {state.started_at.isoformat()}"
+    return Followed(run.folder, name, identity, state.steps_done, run.recipe.parameters())
 
 
 def _finish(run: Run, plan: Plan, loss: float) -> TrainingReport:

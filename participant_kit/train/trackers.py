@@ -69,7 +69,7 @@ class _TensorBoard:
 
         # What a killed run wrote after its last checkpoint is purged: those steps are trained again.
         purged = run.steps_done + 1 if run.steps_done else None
-        self._writer: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
 
     def log(self, line: dict[str, Any]) -> None:
         for key, value in line.items():

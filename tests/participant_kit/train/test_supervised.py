@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from participant_kit.train.cosine import CosineRate
 from timm.data import Mixup, create_transform
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
@@ -21,7 +22,6 @@ from competition.progress import Progress
 from competition.records.training import TrainingReport
 from competition.rules.recipes import Backbone, SupervisedRecipe
 from competition.rules.recipes.optimizers import Cosine
-from participant_kit.train.cosine import CosineRate
 from participant_kit.train.data.loader import Draw
 from participant_kit.train.data.samples import CorruptSampleError
 from participant_kit.train.data.source import RawSample

@@ -215,10 +215,8 @@ def test_a_full_disk_keeps_the_checkpoint_before() -> None:
     Path("runs").mkdir()
     found = json.loads(train("--check", "--json").out)["disk"]
     size = int(found["checkpoint_bytes"] * 1.6)
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "runs"], check=False).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "runs"]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
         pytest.skip("only root can mount a disk")
     try:
         assert "MiB more to runs/mine" in train_refused(4, "--check")

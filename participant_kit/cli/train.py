@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,9 @@ from participant_kit.cli.options import SeedOption
 from participant_kit.train.trackers import TrackerName
 
 Device = Literal["auto", "cpu", "cuda"]
+
+_LEADER_SECONDS = 3.0
+"""A launcher kills all when one ends: the leader, who knows what is wrong, shall have said it by then."""
 
 
 DataDirOption = Annotated[
@@ -115,13 +119,14 @@ def command(
     data = DataChoice.parse(data_dir, data_weights, LabelChoice(labels, classes) if labels else None)
     plan = Plan(chosen, competition_id, data, output_dir, exp_name, seed)
     machine = Machine(device, threads, workers, save_memory)
-    if check:
-        show_check(plan, machine, console)
-        return
     try:
+        if check:
+            show_check(plan, machine, console)
+            return
         with console.progress(f"Training {chosen.id}") if is_leader() else nullcontext() as progress:
             report = train(plan, machine, track=track or (), progress=progress)
     except FollowerError:
+        time.sleep(_LEADER_SECONDS)
         raise typer.Exit(1) from None
     if is_leader():
         _show(console, report, plan.folder, competition)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-import typer
-
 from participant_kit.cli.console import Console
 from participant_kit.train.check import check
 from participant_kit.train.check_report import CheckReport, DataFound
-from participant_kit.train.launcher import FollowerError, Plan
+from participant_kit.train.launcher import Plan
 from participant_kit.train.machine import Machine, is_leader
 
 
 def show_check(plan: Plan, machine: Machine, console: Console) -> None:
     """Check a run and show what was found (raises what ``check`` raises)."""
-    try:
-        with console.progress(f"Checking {plan.recipe.id}") if is_leader() else nullcontext() as progress:
-            report = check(plan, machine, progress=progress)
-    except FollowerError:
-        raise typer.Exit(1) from None
+    with console.progress(f"Checking {plan.recipe.id}") if is_leader() else nullcontext() as progress:
+        report = check(plan, machine, progress=progress)
     if is_leader():
         console.pairs(report.model_dump(mode="json"), _shown(report))
         console.note("The run can go ahead.")

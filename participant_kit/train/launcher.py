@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from competition.data.atomic import make_folder
 from competition.data.digests import file_sha256
 from competition.data.lock import folder_lock
-from competition.errors import DataCupError, TrainingError, UsageError
+from competition.errors import DataCupError, DivergedError, TrainingError, UsageError
 from competition.progress import ProgressHook
 from competition.records.training import TrainingReport
 from competition.rules.recipes import Recipe
@@ -108,7 +108,7 @@ def train(
     ):
         try:
             found: TrainingReport | TrainingSet | DataCupError = (
-                _begin(plan, threads, report, stack) if group.leader else TrainingSet(())
+                _begin(plan, group, threads, report, stack) if group.leader else TrainingSet(())
             )
         except DataCupError as error:
             found = error
@@ -123,16 +123,36 @@ def train(
             run.trackers = open_trackers(track, _followed(run, plan.exp_name))
             for tracker in run.trackers:
                 stack.callback(tracker.close)
-        return _finish(run, plan, run_steps(run))
+        try:
+            return _finish(run, plan, run_steps(run))
+        except DivergedError:  # met by all at once
+            if group.leader:
+                raise
+            raise FollowerError from None
 
 
-def _begin(plan: Plan, threads: int, progress: ProgressHook, stack: ExitStack) -> TrainingReport | TrainingSet:
+def _begin(
+    plan: Plan, group: Group, threads: int, progress: ProgressHook, stack: ExitStack
+) -> TrainingReport | TrainingSet:
     """Lock the folder and open the data; or the report of a run that is finished."""
+    Share(group.rank, group.world).of(plan.recipe.global_batch)
     folder = plan.folder
     data = open_data(plan.data, folder, threads, progress)
+    _steps_on(data, plan.recipe)
     make_folder(folder)
     stack.enter_context(folder_lock(folder, "is training", "--exp-name"))
     return finished(plan, data.digest) or keep_indexes(data, folder)
+
+
+def _steps_on(data: TrainingSet, recipe: Recipe) -> int:
+    steps = recipe.steps_on(data.sizes)
+    if steps < 1:
+        raise TrainingError(
+            f"The data hold {len(data)} samples: recipe {recipe.id!r} would train on less than one batch of "
+            f"{recipe.global_batch}.",
+            hint="Give more data.",
+        )
+    return steps
 
 
 def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport:
@@ -151,13 +171,7 @@ def prepare(plan: Plan, data: TrainingSet, machine: Machine, threads: int, group
     """
     recipe = plan.recipe
     Share(group.rank, group.world).of(recipe.global_batch)
-    steps = recipe.steps_on(data.sizes)
-    if steps < 1:
-        raise TrainingError(
-            f"The data hold {len(data)} samples: recipe {recipe.id!r} would train on less than one batch of "
-            f"{recipe.global_batch}.",
-            hint="Give more data.",
-        )
+    steps = _steps_on(data, recipe)
     ingredients = ingredients_of(recipe, data, plan.seed, group)
     trainer = Trainer(ingredients, recipe, plan.seed, group, save_memory=machine.save_memory)
     state = _first_state(plan, data)

@@ -143,7 +143,13 @@ def _show(console: Console, report: TrainingReport, run_dir: Path, competition: 
     }
     console.pairs({**report.model_dump(mode="json"), "run_dir": str(run_dir)}, shown)
     suite = "" if competition is None or competition in built_in() else f" --suite {shlex.quote(competition)}"
-    console.next_step(f"datacup evaluate --train-output-dir {shlex.quote(str(run_dir))}{suite}")
+    if suite or (report.competition in built_in() and _scored(report)):
+        console.next_step(f"datacup evaluate --train-output-dir {shlex.quote(str(run_dir))}{suite}")
+
+
+def _scored(report: TrainingReport) -> bool:
+    """Whether the competition scores entries of this recipe."""
+    return any(recipe.digest == report.recipe_digest for recipe in find_competition(report.competition).recipes)
 
 
 def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[str, Recipe]:

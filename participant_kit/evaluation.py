@@ -70,7 +70,7 @@ def recipe_of(training: TrainingReport, rules: Competition) -> ClipRecipe:
             return recipe
     raise EvaluationError(
         f"The run's recipe {training.recipe!r} is not one of competition {rules.id!r} as it is now.",
-        hint="Train the run again with today's recipe.",
+        hint="It scores runs of: " + ", ".join(recipe.id for recipe in rules.recipes) + ". Train one of these again.",
     )
 
 

@@ -21,7 +21,7 @@ class TrainingData(Record):
     """What the run was trained on.
 
     ``digest`` is the sha256 over the sorted (name, sha256) pairs of the parts; of several sources, over theirs in
-    order and the weights.
+    order and the weights. Where labels come from a table, it is the sha256 over that and ``labels_sha256``.
     """
 
     shards: int = Field(ge=1)
@@ -30,6 +30,9 @@ class TrainingData(Record):
     corrupt_samples: int = Field(ge=0, description="undecodable samples met while training")
     source_samples: tuple[int, ...] = Field(default=(), description="samples of every source, in order")
     weights: tuple[float, ...] | None = Field(default=None, description="how often sources are seen, in proportion")
+    labels_sha256: Sha256 | None = Field(
+        default=None, description="over the pairs of uid and class number of the table of labels, sorted by uid"
+    )
     parts: tuple[DataPart, ...] = Field(default=(), description="the first 100,000, in the order of the sources")
 
 

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from competition.data.atomic import atomic_writer, storage_errors
+from competition.data.atomic import storage_errors
 from competition.data.metadata import column_uids, read_columns
-from competition.data.uids import UidArray, uids_to_hex
+from competition.data.uids import UidArray
 from competition.errors import DataFormatError, UsageError
-from participant_kit.labelled.candidates import Candidates
 
 SCHEMA = pa.schema([("uid", pa.string()), ("label", pa.string()), ("score", pa.float32()), ("source", pa.string())])
 """``label`` is a class id, ``score`` is null where a strategy has none, ``source`` says what led to it."""
@@ -45,31 +43,6 @@ def label_tables(paths: Sequence[Path]) -> list[Path]:
                 raise UsageError(f"Two tables have the name {each.name}.", hint="Rename one of them.")
             found[each.name] = each
     return [found[name] for name in sorted(found)]
-
-
-def write_table(path: Path, samples: Candidates, ids: list[str], sources: list[str], *, scored: bool) -> None:
-    """Write samples, in their order, as a table; the same samples give the same bytes.
-
-    Args:
-        path: the parquet file; an existing one is replaced.
-        samples: their labels and sources are positions in ``ids`` and ``sources``.
-        ids: of the classes.
-        sources: what a source means, in words.
-        scored: the scores mean something; NaN becomes null.
-
-    Raises:
-        StorageError: the disk is full or the path cannot be written.
-    """
-    floats = samples.scores.astype(np.float32)
-    scores = pa.array(floats, mask=np.isnan(floats)) if scored else pa.nulls(len(samples), pa.float32())
-    columns = [
-        pa.array(uids_to_hex(samples.uids), pa.string()),
-        pa.array(ids, pa.string()).take(pa.array(samples.labels)),
-        scores,
-        pa.array(sources, pa.string()).take(pa.array(samples.sources)),
-    ]
-    with atomic_writer(path) as stream:
-        pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), stream, compression="zstd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from competition.data.atomic import atomic_writer
 from competition.data.digests import file_sha256
-from competition.data.uids import repeated_rows, save_subset
+from competition.data.uids import repeated_rows, save_subset, uids_to_hex
 from competition.evaluation.class_statistics import FEW_IMAGES, class_balance, largest_classes
 from participant_kit.labelled.candidates import Candidates
 from participant_kit.labelled.record import LabelledReport
-from participant_kit.labelled.table import write_table
+from participant_kit.labelled.table import SCHEMA
 from participant_kit.subsets.record import SubsetReport
 
 SHARED = ("strategy", "options", "total", "kept", "dropped", "repeats", "assets", "tools", "subset", "subset_sha256")
@@ -106,3 +109,28 @@ def write_dataset(dataset: Dataset, save_path: Path) -> LabelledReport:
     )
     report.write(save_path)
     return report
+
+
+def write_table(path: Path, samples: Candidates, ids: list[str], sources: list[str], *, scored: bool) -> None:
+    """Write samples, in their order, as a table; the same samples give the same bytes.
+
+    Args:
+        path: the parquet file; an existing one is replaced.
+        samples: their labels and sources are positions in ``ids`` and ``sources``.
+        ids: of the classes.
+        sources: what a source means, in words.
+        scored: the scores mean something; NaN becomes null.
+
+    Raises:
+        StorageError: the disk is full or the path cannot be written.
+    """
+    floats = samples.scores.astype(np.float32)
+    scores = pa.array(floats, mask=np.isnan(floats)) if scored else pa.nulls(len(samples), pa.float32())
+    columns = [
+        pa.array(uids_to_hex(samples.uids), pa.string()),
+        pa.array(ids, pa.string()).take(pa.array(samples.labels)),
+        scores,
+        pa.array(sources, pa.string()).take(pa.array(samples.sources)),
+    ]
+    with atomic_writer(path) as stream:
+        pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), stream, compression="zstd")

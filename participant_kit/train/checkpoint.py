@@ -43,6 +43,16 @@ def save_model(path: Path, trainer: Trainer) -> None:
     write_bytes(path, save(_own(trainer.objective.model().state_dict())))
 
 
+def saved_bytes(trainer: Trainer) -> tuple[int, int]:
+    """Bytes of a checkpoint and of the model, but for their headers; the optimiser's exist after its first step."""
+    weights, optimizer = trainer.objective.state_dict(), _optimizer_tensors(trainer)
+    return _bytes(weights) + _bytes(optimizer), _bytes(trainer.objective.model().state_dict())
+
+
+def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
 def _own(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors that share no memory, as safetensors wants them."""
     return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from competition.data.atomic import make_folder
 from competition.data.digests import file_sha256
 from competition.data.lock import folder_lock
-from competition.errors import DataCupError, TrainingError, UsageError
+from competition.errors import DataCupError, DivergedError, TrainingError, UsageError
 from competition.progress import ProgressHook
 from competition.records.training import TrainingReport
 from competition.rules.recipes import Recipe
 from participant_kit.train.checkpoint import RunState, newest_checkpoint, restore, save_model
-from participant_kit.train.data.choice import DataChoice, open_data
+from participant_kit.train.data.choice import DataChoice, keep_indexes, open_data
 from participant_kit.train.data.loader import Share
 from participant_kit.train.data.samples import Samples
 from participant_kit.train.data.source import TrainingSet
@@ -29,7 +29,7 @@ from participant_kit.train.loop import diverged, gathered_corrupt, run_steps
 from participant_kit.train.machine import Machine
 from participant_kit.train.report import write_report
 from participant_kit.train.run import CHECKPOINTS, MODEL_FILE, REPORT_FILE, Run
-from participant_kit.train.trackers import TrackerName, open_trackers
+from participant_kit.train.trackers import Followed, TrackerName, open_trackers
 from participant_kit.train.trainer import Trainer
 
 
@@ -108,7 +108,7 @@ def train(
     ):
         try:
             found: TrainingReport | TrainingSet | DataCupError = (
-                _begin(plan, threads, report, stack) if group.leader else TrainingSet(())
+                _begin(plan, group, threads, report, stack) if group.leader else TrainingSet(())
             )
         except DataCupError as error:
             found = error
@@ -118,21 +118,41 @@ def train(
             return _ended(found)
         data = found if group.leader else open_data(plan.data, plan.folder, threads, report)
         assert isinstance(data, TrainingSet)
-        run = _prepare(plan, data, machine, threads, group, report)
+        run = prepare(plan, data, machine, threads, group, report)
         if group.leader:
-            run.trackers = open_trackers(track, run.folder, plan.recipe.parameters(), plan.exp_name)
+            run.trackers = open_trackers(track, _followed(run, plan.exp_name))
             for tracker in run.trackers:
                 stack.callback(tracker.close)
-        return _finish(run, plan, run_steps(run))
+        try:
+            return _finish(run, plan, run_steps(run))
+        except DivergedError:  # met by all at once
+            if group.leader:
+                raise
+            raise FollowerError from None
 
 
-def _begin(plan: Plan, threads: int, progress: ProgressHook, stack: ExitStack) -> TrainingReport | TrainingSet:
+def _begin(
+    plan: Plan, group: Group, threads: int, progress: ProgressHook, stack: ExitStack
+) -> TrainingReport | TrainingSet:
     """Lock the folder and open the data; or the report of a run that is finished."""
+    Share(group.rank, group.world).of(plan.recipe.global_batch)
     folder = plan.folder
     data = open_data(plan.data, folder, threads, progress)
+    _steps_on(data, plan.recipe)
     make_folder(folder)
     stack.enter_context(folder_lock(folder, "is training", "--exp-name"))
-    return _finished(plan, data.digest) or data
+    return finished(plan, data.digest) or keep_indexes(data, folder)
+
+
+def _steps_on(data: TrainingSet, recipe: Recipe) -> int:
+    steps = recipe.steps_on(data.sizes)
+    if steps < 1:
+        raise TrainingError(
+            f"The data hold {len(data)} samples: recipe {recipe.id!r} would train on less than one batch of "
+            f"{recipe.global_batch}.",
+            hint="Give more data.",
+        )
+    return steps
 
 
 def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport:
@@ -143,31 +163,20 @@ def _ended(found: TrainingReport | TrainingSet | DataCupError) -> TrainingReport
     raise FollowerError
 
 
-def _prepare(
-    plan: Plan, data: TrainingSet, machine: Machine, threads: int, group: Group, progress: ProgressHook
-) -> Run:
+def prepare(plan: Plan, data: TrainingSet, machine: Machine, threads: int, group: Group, progress: ProgressHook) -> Run:
+    """Everything that trains, at the newest checkpoint of the plan's folder or at the beginning.
+
+    Raises:
+        TrainingError: less than a batch of data, a batch that does not divide, a checkpoint of another run.
+    """
     recipe = plan.recipe
     Share(group.rank, group.world).of(recipe.global_batch)
-    steps = recipe.steps_on(data.sizes)
-    if steps < 1:
-        raise TrainingError(
-            f"The data hold {len(data)} samples: recipe {recipe.id!r} would train on less than one batch of "
-            f"{recipe.global_batch}.",
-            hint="Give more data.",
-        )
+    steps = _steps_on(data, recipe)
     ingredients = ingredients_of(recipe, data, plan.seed, group)
     trainer = Trainer(ingredients, recipe, plan.seed, group, save_memory=machine.save_memory)
-    state = RunState(
-        recipe_digest=recipe.digest,
-        data_digest=data.digest,
-        seed=plan.seed,
-        steps_done=0,
-        seconds=0.0,
-        started_at=datetime.now(UTC),
-    )
-    saved = newest_checkpoint(plan.folder / CHECKPOINTS)
+    state = _first_state(plan, data)
+    saved = checkpoint_of(plan, data)
     if saved is not None:
-        _require_same(saved[1], state, saved[0])
         restore(saved[0], trainer, saved[1])
         state = saved[1]
     samples = Samples(data, ingredients.preparation.decode)
@@ -191,13 +200,36 @@ def _prepare(
     return run
 
 
-def _require_same(saved: RunState, wanted: RunState, checkpoint: Path) -> None:
+def checkpoint_of(plan: Plan, data: TrainingSet) -> tuple[Path, RunState] | None:
+    """The newest checkpoint of the plan's folder, if any (raises ``TrainingError`` if it is of another run)."""
+    saved = newest_checkpoint(plan.folder / CHECKPOINTS)
+    if saved is None:
+        return None
+    wanted = _first_state(plan, data)
     for name, label in (("recipe_digest", "recipe"), ("data_digest", "data"), ("seed", "seed")):
-        if getattr(saved, name) != getattr(wanted, name):
+        if getattr(saved[1], name) != getattr(wanted, name):
             raise TrainingError(
-                f"The checkpoint {checkpoint} belongs to a run with another {label}.",
+                f"The checkpoint {saved[0]} belongs to a run with another {label}.",
                 hint="Choose another --exp-name, or delete the run's folder to start afresh.",
             )
+    return saved
+
+
+def _first_state(plan: Plan, data: TrainingSet) -> RunState:
+    return RunState(
+        recipe_digest=plan.recipe.digest,
+        data_digest=data.digest,
+        seed=plan.seed,
+        steps_done=0,
+        seconds=0.0,
+        started_at=datetime.now(UTC),
+    )
+
+
+def _followed(run: Run, name: str) -> Followed:
+    state = run.state
+    identity = f"{state.recipe_digest} {state.data_digest} {state.seed} {state.started_at.isoformat()}"
+    return Followed(run.folder, name, identity, state.steps_done, run.recipe.parameters())
 
 
 def _finish(run: Run, plan: Plan, loss: float) -> TrainingReport:
@@ -211,8 +243,12 @@ def _finish(run: Run, plan: Plan, loss: float) -> TrainingReport:
     return run.group.told(report)
 
 
-def _finished(plan: Plan, data_digest: str) -> TrainingReport | None:
-    """The report of a finished run of the same thing; ``None`` when nothing is finished here."""
+def finished(plan: Plan, data_digest: str) -> TrainingReport | None:
+    """The report of a finished run of the same thing; ``None`` when nothing is finished here.
+
+    Raises:
+        UsageError: the folder holds a finished run of something else, or a report that is none.
+    """
     folder = plan.folder
     path = folder / REPORT_FILE
     if not path.exists():

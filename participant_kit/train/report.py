@@ -35,6 +35,7 @@ def write_report(run: Run, competition: str, loss: float, corrupt: int) -> Train
             corrupt_samples=corrupt,
             source_samples=data.sizes,
             weights=data.weights,
+            labels_sha256=data.labels_sha256,
             parts=tuple(
                 DataPart(name=part.name, samples=part.samples, sha256=part.sha256)
                 for part in data.parts[:_LISTED_PARTS]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,25 +30,46 @@ class Tracker(Protocol):
         ...
 
 
-def open_trackers(names: Sequence[TrackerName], folder: Path, config: dict[str, Any], name: str) -> tuple[Tracker, ...]:
-    """The wished trackers of a run in ``folder``; a resumed run goes on with its curves.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The run that is followed.
+
+    Args:
+        folder: the run's.
+        name: shown.
+        identity: equal for a run and its continuation alone.
+        steps_done: at which it goes on; 0 for a new one.
+        config: shown beside the curve.
+    """
+
+    folder: Path
+    name: str
+    identity: str
+    steps_done: int
+    config: Mapping[str, Any]
+
+
+def open_trackers(names: Sequence[TrackerName], run: Followed) -> tuple[Tracker, ...]:
+    """The wished trackers of a run; a resumed one goes on with its curves.
 
     Raises:
         ModuleNotFoundError: a tracker's package is not installed (extra ``tracking``).
     """
     made: list[Tracker] = []
     if TrackerName.TENSORBOARD in names:
-        made.append(_TensorBoard(folder))
+        made.append(_TensorBoard(run))
     if TrackerName.WANDB in names:
-        made.append(_Wandb(folder, config, name))
+        made.append(_Wandb(run))
     return tuple(made)
 
 
 class _TensorBoard:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, run: Followed) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
+        # What a killed run wrote after its last checkpoint is purged: those steps are trained again.
+        purged = run.steps_done + 1 if run.steps_done else None
+        self._writer: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
 
     def log(self, line: dict[str, Any]) -> None:
         for key, value in line.items():
@@ -57,12 +81,18 @@ class _TensorBoard:
 
 
 class _Wandb:
-    def __init__(self, folder: Path, config: dict[str, Any], name: str) -> None:
+    def __init__(self, run: Followed) -> None:
         import wandb
 
-        # The id follows from the run's name, so that a killed run goes on with its curve.
+        # Another run of the same name has another id; a killed run has the same again, and goes on with its curve.
+        plain = re.sub(r"[^A-Za-z0-9_-]", "-", run.name)[:64]
         self._run: Any = wandb.init(
-            project="datacup", name=name, id=name.replace("/", "-"), resume="allow", config=config, dir=str(folder)
+            project="datacup",
+            name=run.name,
+            id=f"{plain}-{sha256(run.identity.encode()).hexdigest()[:12]}",
+            resume="allow",
+            config=dict(run.config),
+            dir=str(run.folder),
         )
 
     def log(self, line: dict[str, Any]) -> None:

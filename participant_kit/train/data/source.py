@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from competition.canonical import digest
+from competition.errors import DataFormatError
+from competition.records.base import Line
 
 Indices = NDArray[np.int64]
 
@@ -39,6 +43,24 @@ class Part:
     sha256: str
 
 
+_LINE: TypeAdapter[str] = TypeAdapter(Line)
+
+
+def part_name(name: str, folder: Path) -> str:
+    """``name`` of something in ``folder``, as a part's: reports list these.
+
+    Raises:
+        DataFormatError: a report cannot: it is too long, not UTF-8, or has control characters.
+    """
+    try:
+        return _LINE.validate_python(name)
+    except ValidationError as error:
+        raise DataFormatError(
+            f"The name {name!r} in {folder} cannot be listed in a report.",
+            hint="Rename it: at most 120 characters, in UTF-8, without control characters.",
+        ) from error
+
+
 class Source(Protocol):
     """Samples that can be read in any order, from any process. Pickling one is cheap."""
 
@@ -64,10 +86,19 @@ class Source(Protocol):
 class TrainingSet:
     """All sources of a run, one behind the other."""
 
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
-        """``weights`` say how often the sources are seen; without them every sample is seen equally often."""
+    def __init__(
+        self, sources: Sequence[Source], weights: Sequence[float] | None = None, labels_sha256: str | None = None
+    ) -> None:
+        """Put sources together.
+
+        Args:
+            sources: in order.
+            weights: how often the sources are seen; without them every sample is seen equally often.
+            labels_sha256: identity of labels that do not come from the parts, see ``Labels``.
+        """
         self.sources = tuple(sources)
         self.weights = tuple(weights) if weights is not None else None
+        self.labels_sha256 = labels_sha256
         self.sizes = tuple(sum(part.samples for part in source.parts) for source in sources)
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
 
@@ -88,9 +119,13 @@ class TrainingSet:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the sorted (name, sha256) pairs of the parts; of several sources in order, with the weights."""
+        """sha256 over the sorted (name, sha256) pairs of the parts; of several sources in order, with the weights.
+
+        With labels of their own, it is the sha256 over that digest and theirs.
+        """
         pairs = [sorted([part.name, part.sha256] for part in source.parts) for source in self.sources]
-        return digest(pairs[0] if len(pairs) == 1 else [pairs, self.weights and list(self.weights)])
+        samples = digest(pairs[0] if len(pairs) == 1 else [pairs, self.weights and list(self.weights)])
+        return digest([samples, self.labels_sha256]) if self.labels_sha256 else samples
 
     def read(self, index: int) -> RawSample:
         """The sample at a position (raises ``StorageError``)."""

@@ -22,7 +22,7 @@ from participant_kit.labelled.classes import load_classes
 from participant_kit.labelled.distribution import apportion, largest_size, tempered, uniform, zipf
 from participant_kit.labelled.prune import PruneOptions, prune_dataset
 from participant_kit.labelled.record import LabelledReport
-from participant_kit.labelled.table import write_table
+from participant_kit.labelled.write import write_table
 from tests.participant_kit.cli.typed import refused, typed
 from tests.participant_kit.labelled.made import unit, write_classes, write_pool
 

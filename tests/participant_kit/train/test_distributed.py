@@ -123,7 +123,7 @@ def test_batch_normalisation_is_over_all_processes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("data", "batch", "sentence"), [("nowhere", 8, "There are no shards"), ("shards", 9, "does not divide")]
+    ("data", "batch", "sentence"), [("nowhere", 8, "There is no folder"), ("shards", 9, "does not divide")]
 )
 def test_the_leader_says_what_is_wrong_and_nobody_waits(
     shards: MakeShards, tmp_path: Path, data: str, batch: int, sentence: str

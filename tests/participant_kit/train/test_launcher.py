@@ -152,10 +152,10 @@ def test_corrupt_samples_stop_training_beyond_the_tolerance(
 
 
 def test_missing_empty_and_damaged_shards(shards: MakeShards, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no shards"):
+    with pytest.raises(TrainingError, match=r"no folder .*nowhere"):
         run(tmp_path / "nowhere", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainingError, match="no shards"):
+    with pytest.raises(TrainingError, match="no training data: no shards"):
         run(tmp_path / "empty", tmp_path)
     data = shards()
     content = (data / "00000001.tar").read_bytes()

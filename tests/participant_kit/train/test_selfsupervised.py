@@ -72,12 +72,12 @@ def make_ssl(name: str, *, steps: int = 6, batch: int = 8, **changes: object) ->
     return SelfSupervisedRecipe.model_validate(values | changes)
 
 
-def objective_of(recipe: SelfSupervisedRecipe, seed: int = 0) -> Any:
-    return build_objective(recipe, seed, ALONE, Span.of(recipe, (SAMPLES,)))
+def objective_of(recipe: SelfSupervisedRecipe, seed: int = 0, group: Group = ALONE) -> Any:
+    return build_objective(recipe, seed, group, Span.of(recipe, (SAMPLES,)))
 
 
-def trainer_of(recipe: SelfSupervisedRecipe, seed: int = 0) -> Trainer:
-    objective = objective_of(recipe, seed)
+def trainer_of(recipe: SelfSupervisedRecipe, seed: int = 0, group: Group = ALONE) -> Trainer:
+    objective = objective_of(recipe, seed, group)
     ingredients = Ingredients(
         objective=objective,
         optimizer=lambda: build_optimizer(recipe.optimizer, objective),
@@ -85,7 +85,7 @@ def trainer_of(recipe: SelfSupervisedRecipe, seed: int = 0) -> Trainer:
         preparation=ViewPreparation(recipe),
         apart=False,
     )
-    return Trainer(ingredients, recipe, 0, ALONE)
+    return Trainer(ingredients, recipe, 0, group)
 
 
 def views_of(recipe: SelfSupervisedRecipe, step: int = 0) -> list[torch.Tensor]:

@@ -91,9 +91,9 @@ def test_a_wrong_recipe_id_lists_those_there_are() -> None:
 
 @pytest.mark.parametrize("check", [(), ("--check",)])
 def test_missing_and_empty_shards(check: tuple[str, ...]) -> None:
-    assert "There are no shards (*.tar) in nowhere." in train_refused(6, "--data-dir", "nowhere", *check)
+    assert "There is no folder nowhere." in train_refused(6, "--data-dir", "nowhere", *check)
     Path("empty").mkdir()
-    assert "There are no shards (*.tar) in empty." in train_refused(6, "--data-dir", "empty", *check)
+    assert "empty holds no training data" in train_refused(6, "--data-dir", "empty", *check)
     Path("empty", "00000000.tar").write_bytes(bytes(10_240))
     assert "The 1 shards of empty hold no sample." in train_refused(6, "--data-dir", "empty", *check)
     Path("empty", "00000000.tar").write_bytes(b"")

@@ -33,7 +33,10 @@ class Span:
         """That of a recipe on data whose sources have so many samples."""
         steps, samples, budget = recipe.steps_on(source_samples), sum(source_samples), recipe.budget
         if isinstance(budget, SamplesSeen):
-            return cls(steps, recipe.global_batch, samples, steps * recipe.global_batch / samples)
+            epochs = steps * recipe.global_batch / samples
+            # A rate that stands still within an epoch ends with the last one that is begun.
+            whole = recipe.schedule.every == "epoch"
+            return cls(steps, recipe.global_batch, samples, max(1, math.ceil(epochs)) if whole else epochs)
         return cls(steps, recipe.global_batch, samples, epochs_of(budget, source_samples))
 
     def epoch(self, step: int) -> int:

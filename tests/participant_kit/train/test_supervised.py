@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from participant_kit.train.cosine import CosineRate
 from timm.data import Mixup, create_transform
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
@@ -27,11 +26,11 @@ from participant_kit.train.data.samples import CorruptSampleError
 from participant_kit.train.data.source import RawSample
 from participant_kit.train.distributed import join
 from participant_kit.train.objective import Ingredients
+from participant_kit.train.schedules import Span, cosine_rate
 from participant_kit.train.supervised import (
     SupervisedObjective,
     SupervisedPreparation,
     image_optimizer,
-    schedule_epochs,
 )
 from participant_kit.train.trainer import Trainer
 from tests.participant_kit.train.conftest import MakeShards, make_sample, train_on
@@ -113,11 +112,10 @@ def timm_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dic
 
 def our_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dict[str, torch.Tensor], list[float]]:
     objective = SupervisedObjective(recipe, seed)
-    epochs = schedule_epochs(recipe, (samples,))
     ingredients = Ingredients(
         objective=objective,
         optimizer=lambda: image_optimizer(objective.classifier, recipe.optimizer),
-        rate=CosineRate(recipe.schedule, recipe.optimizer.learning_rate, BATCH, samples, epochs),
+        rate=cosine_rate(recipe.schedule, recipe.optimizer.learning_rate, Span.of(recipe, (samples,))),
         preparation=SupervisedPreparation(recipe),
         apart=False,
     )
@@ -152,8 +150,8 @@ def test_steps_equal_timms_bit_for_bit(changes: dict[str, object]) -> None:
 def test_rates_equal_timms_scheduler_by_epoch(warmup: int, final: float, first: int) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     theirs = CosineLRScheduler(optimizer, t_initial=20, lr_min=final, warmup_t=warmup, warmup_lr_init=1e-6)
-    schedule = Cosine(final=final, warmup_epochs=warmup, warmup_start=1e-6, first_epoch=first)  # type: ignore[arg-type]
-    rate = CosineRate(schedule, peak=0.5, batch=8, samples=50, epochs=20)
+    schedule = Cosine(final=final, warmup_epochs=warmup, warmup_start=1e-6, throughout=True, first_epoch=first)  # type: ignore[arg-type]
+    rate = cosine_rate(schedule, 0.5, Span(125, 8, 50, 20))
     for step in range(20 * 50 // 8):
         theirs.step(step * 8 // 50 + first)
         assert rate(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=1e-18)
@@ -164,8 +162,8 @@ def test_rates_equal_timms_scheduler_by_update() -> None:
     theirs = CosineLRScheduler(
         optimizer, t_initial=20 * 6, lr_min=1e-4, warmup_t=3 * 6, warmup_lr_init=1e-6, t_in_epochs=False
     )
-    schedule = Cosine(final=1e-4, warmup_epochs=3, warmup_start=1e-6, every="step")
-    rate = CosineRate(schedule, peak=0.5, batch=8, samples=48, epochs=20)
+    schedule = Cosine(final=1e-4, warmup_epochs=3, warmup_start=1e-6, throughout=True, every="step")
+    rate = cosine_rate(schedule, 0.5, Span(120, 8, 48, 20))
     for step in range(20 * 6):
         theirs.step_update(step)
         assert rate(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
@@ -173,9 +171,9 @@ def test_rates_equal_timms_scheduler_by_update() -> None:
 
 def test_the_schedule_is_as_long_as_the_budget() -> None:
     by_step = {"every": "step"}
-    assert schedule_epochs(make_supervised(), (10,)) == 4  # 3.2 epochs are begun four times
-    assert schedule_epochs(make_supervised(schedule=by_step), (10,)) == pytest.approx(3.2)
-    assert schedule_epochs(make_supervised(budget={"kind": "epochs", "epochs": 7}), (10,)) == 7
+    assert Span.of(make_supervised(), (10,)).epochs == 4  # 3.2 epochs are begun four times
+    assert Span.of(make_supervised(schedule=by_step), (10,)).epochs == pytest.approx(3.2)
+    assert Span.of(make_supervised(budget={"kind": "epochs", "epochs": 7}), (10,)).epochs == 7
 
 
 def decoded(count: int) -> list[tuple[Any, int]]:

@@ -63,10 +63,13 @@ def cosine_rate(schedule: Cosine, peak: float, span: Span) -> Callable[[int], fl
     def rate(step: int) -> float:
         at = span.passed(step, schedule.every) + schedule.first_epoch
         if at < warmup:
-            return schedule.warmup_start + (peak - schedule.warmup_start) * at / warmup
+            return schedule.warmup_start + at * ((peak - schedule.warmup_start) / warmup)
         begun = 0 if schedule.throughout else warmup
-        share = min((at - begun) / (span.epochs - begun), 1.0)
-        return schedule.final + 0.5 * (peak - schedule.final) * (1 + math.cos(math.pi * share))
+        length = span.epochs - begun
+        # In the order of timm's operations, so that the last bits are the same.
+        return schedule.final + 0.5 * (peak - schedule.final) * (
+            1 + math.cos(math.pi * min(at - begun, length) / length)
+        )
 
     return rate
 

@@ -84,10 +84,20 @@ def test_the_commands_of_a_page_run(folder: Path, tmp_path: Path, monkeypatch: p
     for words in found:
         result = typed(*words)
         assert result.code == 0, (words, result.err)
-        saved = Path(words[words.index("--save-path") + 1])
+        saved = _saved(words)
         assert saved.stat().st_size, words
         if words[0] == "label":
             _check_label(words, saved, result)
+
+
+def _saved(words: list[str]) -> Path:
+    """The file that a command makes."""
+    option = dict(zip(words, words[1:], strict=False))
+    if words[0] == "train":
+        return Path(option["--output-dir"]) / option["--exp-name"] / "model.safetensors"
+    if words[0] == "reshard":
+        return Path(option["-o"]) / "00000000.tar"
+    return Path(option["--save-path"])
 
 
 def _check_label(words: list[str], table: Path, result: Typed) -> None:

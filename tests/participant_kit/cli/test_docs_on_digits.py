@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_the_commands_of_a_page_run(folder: Path, tmp_path: Path, monkeypatch: p
 
 def _saved(words: list[str]) -> Path:
     """The file that a command makes."""
-    option = dict(zip(words, words[1:], strict=False))
+    option = dict(pairwise(words))
     if words[0] == "train":
         return Path(option["--output-dir"]) / option["--exp-name"] / "model.safetensors"
     if words[0] == "reshard":

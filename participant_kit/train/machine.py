@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,12 @@ class Machine:
             torch.set_num_threads(before)
 
     def loaders(self, group: Group, *, all_held: bool) -> int:
-        """Processes that prepare batches for one that trains."""
+        """Processes that prepare batches for one that trains; 0: it prepares them itself.
+
+        A worker of the engine is daemonic, and such a process may start no others.
+        """
+        if multiprocessing.current_process().daemon:
+            return 0
         if self.workers is not None:
             return self.workers
         # Held samples need little work, and one process leaves the cores to the model; decoding needs them all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import resource
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from competition.data.digests import file_sha256
+from competition.data.engine import LocalEngine
 from competition.data.shards import Sample
 from competition.errors import DataFormatError, DivergedError, StorageError, TrainingError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.training import TrainingReport
+from participant_kit.train.data.choice import DataChoice
+from participant_kit.train.launcher import Plan, train
+from participant_kit.train.machine import Machine
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample, train_on
 
 
@@ -61,6 +66,14 @@ def test_the_same_run_twice_gives_the_same_bytes_and_learns(shards: MakeShards, 
     assert first.model_sha256 == second.model_sha256 != other.model_sha256
     losses = [json.loads(line)["loss"] for line in (tmp_path / "out/a/train_log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] - 0.3
+
+
+def test_a_worker_of_the_engine_trains(shards: MakeShards, tmp_path: Path) -> None:
+    """It is daemonic and may start no processes of its own: it prepares its batches itself, and gets the same."""
+    data, out = shards(), tmp_path / "out"
+    tasks = {name: Plan(make_recipe(), "digits", DataChoice((str(data),)), out, name) for name in ("a", "b")}
+    reports = LocalEngine(2).map(partial(train, machine=Machine("cpu", 1)), tasks, stage="training")
+    assert reports["a"].model_sha256 == reports["b"].model_sha256 == run(data, tmp_path).model_sha256
 
 
 def test_where_shards_lie_changes_nothing(shards: MakeShards, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from competition.errors import TrainingError
 from competition.rules.recipes import Backbone
 
 
-def build_image_model(backbone: Backbone, classes: int, seed: int = 0) -> nn.Module:
+def build_image_model(backbone: Backbone, classes: int, seed: int = 0, **further: Any) -> nn.Module:
     """A timm model with freshly drawn float32 weights on the CPU, in training mode.
 
     The weights depend on ``seed`` alone: the global random state is neither used nor changed.
@@ -21,11 +21,12 @@ def build_image_model(backbone: Backbone, classes: int, seed: int = 0) -> nn.Mod
         backbone: its name and options.
         classes: outputs of the classifier; with 0 the model gives pooled features.
         seed: of the weights.
+        further: options of the method that trains it.
 
     Raises:
         TrainingError: the installed timm does not know the model, or not with these options.
     """
-    options: dict[str, Any] = dict(backbone.options)
+    options: dict[str, Any] = {**backbone.options, **further}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:

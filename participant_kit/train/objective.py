@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import nn
 from participant_kit.train.data.loader import Preparation
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A loss with everything that it trains or keeps; its state dict is the whole state beside the optimiser's."""
 
     def begin_step(self, step: int) -> None:
@@ -20,9 +21,9 @@ class Objective(nn.Module):
     def end_step(self, step: int) -> None:
         """Change what no gradient changes (a momentum teacher, a bound), after the optimiser's update."""
 
+    @abstractmethod
     def model(self) -> nn.Module:
         """The part that is submitted: its state dict is ``model.safetensors``."""
-        raise NotImplementedError
 
     def facts(self) -> Mapping[str, float]:
         """Further columns of the training log."""

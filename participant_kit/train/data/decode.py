@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from competition.evaluation.images import MAX_PIXELS, ImageDecodingError, decode_rgb
+from competition.evaluation.images import MAX_PIXELS, decode_rgb
 
 Pixels = NDArray[np.uint8]
 
@@ -39,6 +39,3 @@ def _plain_jpeg(data: bytes) -> bool:
             return image.width * image.height <= MAX_PIXELS and image.mode in {"L", "RGB"}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return False
-
-
-__all__ = ["ImageDecodingError", "Pixels", "decode_pixels"]

@@ -8,11 +8,10 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from torch import nn
 
-from competition.errors import TrainingError
+from competition.evaluation.image_models import build_image_model
 from competition.rules.recipes import Backbone
 
 
@@ -27,34 +26,20 @@ class Stream(IntEnum):
 def drawn(seed: int, stream: Stream) -> Iterator[None]:
     """Weights made within come from the seed; the global random state is as before afterwards."""
     with torch.random.fork_rng(devices=[]):
-        state = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]
-        torch.default_generator.manual_seed(int(state >> 1))
+        torch.default_generator.manual_seed(_seed_of(seed, stream))
         yield
 
 
 def build_backbone(backbone: Backbone, seed: int, **further: Any) -> nn.Module:
     """The model without a classifier, float32 on the CPU: images [B, 3, S, S] to features [B, ``num_features``].
 
-    Args:
-        backbone: name and options.
-        seed: of the weights, which depend on nothing else.
-        further: options of the method.
-
-    Raises:
-        TrainingError: timm has no such model, or it does not take these options.
+    See ``build_image_model`` (raises ``TrainingError``); ``further`` are options of the method.
     """
-    options: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in backbone.options.items()
-    }
-    try:
-        with drawn(seed, Stream.BACKBONE):
-            model: nn.Module = timm.create_model(backbone.name, pretrained=False, num_classes=0, **options, **further)
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise TrainingError(
-            f"timm cannot build the backbone {backbone.name!r}: {error}.",
-            hint="Name a model of timm, and options that it takes, in the recipe's backbone.",
-        ) from error
-    return model
+    return build_image_model(backbone, 0, _seed_of(seed, Stream.BACKBONE), **further)
+
+
+def _seed_of(seed: int, stream: Stream) -> int:
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def width(backbone: nn.Module) -> int:

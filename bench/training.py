@@ -55,7 +55,7 @@ def main(options: Sequence[str] = ()) -> None:
                 1,
                 _THREADS,
             ]
-            _compare(recipe, images, folder, partial(_printed, [sys.executable, *words]), arguments.rounds)
+            _compare(recipe, images, folder, partial(_printed, words), arguments.rounds)
 
 
 def _image_folder(folder: Path) -> Path:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import timm as untyped_timm
+import timm.data
+import timm.loss
+import timm.optim
 import torch
 from lightly.loss import NTXentLoss
 from lightly.transforms.multi_view_transform import MultiViewTransform
@@ -33,7 +36,7 @@ from torchvision.transforms import (
 from competition.rules import SelfSupervisedRecipe, SupervisedRecipe, find_recipe
 
 _WARM = 5
-timm: Any = untyped_timm
+_TIMM: Any = untyped_timm
 
 
 def _clocked(batches: Iterator[Any], steps: int, step: Any, batch: int) -> float:
@@ -54,28 +57,28 @@ def _endless(loader: Any) -> Iterator[Any]:
 def timm_loop(recipe: SupervisedRecipe, images: str, workers: int, steps: int) -> float:
     """Train on the CPU with timm's loader, mixup, loss and optimiser."""
     options, batch = recipe.augmentation, recipe.global_batch
-    dataset = timm.data.create_dataset("", root=images, is_training=True)
-    loader = timm.data.create_loader(
+    dataset = _TIMM.data.create_dataset("", root=images, is_training=True)
+    loader = _TIMM.data.create_loader(
         dataset, input_size=(3, recipe.image_size, recipe.image_size),
         batch_size=batch, is_training=True, use_prefetcher=False, no_aug=False, scale=options.scale,
         ratio=options.ratio, hflip=options.horizontal_flip, color_jitter=options.color_jitter or None,
         interpolation=options.interpolation, mean=options.mean, std=options.std, num_workers=workers,
         persistent_workers=workers > 0, device=torch.device("cpu"),
     )  # fmt: skip
-    model = timm.create_model(recipe.backbone.name, num_classes=recipe.classes, **recipe.backbone.options).train()
+    model = _TIMM.create_model(recipe.backbone.name, num_classes=recipe.classes, **recipe.backbone.options).train()
     rate, decay = recipe.optimizer.learning_rate, recipe.optimizer.weight_decay
-    optimizer = timm.optim.create_optimizer_v2(
+    optimizer = _TIMM.optim.create_optimizer_v2(
         model, opt=recipe.optimizer.kind, lr=rate, weight_decay=decay, momentum=0.9
     )
     mixup: Any = None
-    loss_of: Any = timm.loss.LabelSmoothingCrossEntropy(recipe.label_smoothing)
+    loss_of: Any = _TIMM.loss.LabelSmoothingCrossEntropy(recipe.label_smoothing)
     if recipe.mixing is not None:
         mixing = recipe.mixing
-        mixup = timm.data.Mixup(
+        mixup = _TIMM.data.Mixup(
             mixing.mixup_alpha, mixing.cutmix_alpha, prob=mixing.probability, switch_prob=mixing.switch_probability,
             label_smoothing=recipe.label_smoothing, num_classes=recipe.classes,
         )  # fmt: skip
-        loss_of = timm.loss.SoftTargetCrossEntropy()
+        loss_of = _TIMM.loss.SoftTargetCrossEntropy()
 
     def step(inputs: Any) -> None:
         pixels, target = inputs
@@ -107,7 +110,7 @@ def lightly_loop(recipe: SelfSupervisedRecipe, images: str, workers: int, steps:
     loader = DataLoader(
         dataset, batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
     )  # fmt: skip
-    backbone = timm.create_model(recipe.backbone.name, num_classes=0, **recipe.backbone.options)
+    backbone = _TIMM.create_model(recipe.backbone.name, num_classes=0, **recipe.backbone.options)
     width = int(backbone.num_features)
     head = nn.Sequential(nn.Linear(width, method.hidden), nn.ReLU(), nn.Linear(method.hidden, method.output))
     model, loss_of = nn.Sequential(backbone, head).train(), NTXentLoss(method.temperature)

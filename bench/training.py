@@ -26,7 +26,6 @@ from participant_kit.train.launcher import Plan, train
 from participant_kit.train.machine import Machine
 
 _HERE = Path(__file__).resolve().parent
-_THREADS = 2
 
 
 def main(options: Sequence[str] = ()) -> None:
@@ -34,15 +33,17 @@ def main(options: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="bench.training")
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of the model, ours and the original's")
     arguments = parser.parse_args(list(options))
+    threads: int = arguments.threads
     print("| recipe | ours, samples/s | original, samples/s | ours / original | data wait |\n" + "| --- " * 5 + "|")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
         if arguments.peers is not None:
-            build_digits_pool(folder / "pool", find_competition("digits").scales[0], workers=_THREADS)
+            build_digits_pool(folder / "pool", find_competition("digits").scales[0], workers=2)
             shards = folder / "pool" / "shards"
-            peer = _open_clip(arguments.peers / "venv/bin/python", shards, folder)
-            _compare("digits-nano-clip", shards, folder, peer, arguments.rounds)
+            peer = _open_clip(arguments.peers / "venv/bin/python", shards, folder, threads)
+            _compare("digits-nano-clip", shards, folder, peer, arguments.rounds, threads)
         images = _image_folder(folder / "images")
         for peer_name, recipe in (("timm", "digits-nano-supervised"), ("lightly", "digits-nano-simclr")):
             words: list[object] = [
@@ -53,9 +54,9 @@ def main(options: Sequence[str] = ()) -> None:
                 recipe,
                 images,
                 1,
-                _THREADS,
+                threads,
             ]
-            _compare(recipe, images, folder, partial(_printed, words), arguments.rounds)
+            _compare(recipe, images, folder, partial(_printed, words), arguments.rounds, threads)
 
 
 def _image_folder(folder: Path) -> Path:
@@ -69,10 +70,10 @@ def _image_folder(folder: Path) -> Path:
     return folder
 
 
-def _compare(recipe_id: str, shards: Path, folder: Path, peer: Callable[[], float], rounds: int) -> None:
+def _compare(recipe_id: str, shards: Path, folder: Path, peer: Callable[[], float], rounds: int, threads: int) -> None:
     ours, theirs, waits = [], [], []
     for number in range(rounds):
-        speed, wait = _ours(recipe_id, shards, folder / "runs", f"{recipe_id}-{number}")
+        speed, wait = _ours(recipe_id, shards, folder / "runs", f"{recipe_id}-{number}", threads)
         ours.append(speed)
         waits.append(wait)
         theirs.append(peer())
@@ -84,29 +85,30 @@ def _compare(recipe_id: str, shards: Path, folder: Path, peer: Callable[[], floa
     )
 
 
-def _ours(recipe_id: str, shards: Path, output: Path, name: str) -> tuple[float, float]:
+def _ours(recipe_id: str, shards: Path, output: Path, name: str, threads: int) -> tuple[float, float]:
     """Samples/s between the first and the last log line, and the share of time waited for data."""
     competition, recipe = find_recipe(recipe_id)
     plan = Plan(recipe, competition, DataChoice((str(shards),)), output, name)
-    train(plan, Machine("cpu", _THREADS))
+    train(plan, Machine("cpu", threads))
     lines = [json.loads(line) for line in (plan.folder / "train_log.jsonl").read_text().splitlines()]
     first, last = lines[0], lines[-1]
     return (last["samples"] - first["samples"]) / (last["seconds"] - first["seconds"]), last["data_wait_share"]
 
 
-def _open_clip(python: Path, shards: Path, folder: Path) -> Callable[[], float]:
+def _open_clip(python: Path, shards: Path, folder: Path, threads: int) -> Callable[[], float]:
     _, recipe = find_recipe("digits-nano-clip")
     assert isinstance(recipe, ClipRecipe)
     config = folder / "digits-vit.json"
     config.write_text(json.dumps(recipe.architecture.open_clip_config()))
     options = recipe.optimizer
     words = [
-        config, shards, recipe.samples_seen, recipe.global_batch, folder / "logs", options.learning_rate,
-        options.warmup_steps, 1, _THREADS,
+        config, shards, recipe.samples_seen, recipe.global_batch, options.learning_rate, options.warmup_steps, 1,
+        threads,
     ]  # fmt: skip
 
     def measure() -> float:
-        return _printed([python, _HERE / "training_clip_peer.py", *words])
+        logs = tempfile.mkdtemp(prefix="logs-", dir=folder)  # open_clip does not train into a folder that it knows
+        return _printed([python, _HERE / "training_clip_peer.py", *words, logs])
 
     return measure
 

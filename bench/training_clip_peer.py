@@ -1,7 +1,7 @@
 """open_clip's own training command on given shards; prints the samples/s between its first and last log line as JSON.
 
 Runs in the peers' environment (open_clip_torch[training], whose webdataset it works with):
-``python training_clip_peer.py MODEL_CONFIG SHARDS SAMPLES BATCH LOGS LR WARMUP WORKERS THREADS``.
+``python training_clip_peer.py MODEL_CONFIG SHARDS SAMPLES BATCH LR WARMUP WORKERS THREADS LOGS``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Clock(logging.Handler):
 
 def main(words: list[str]) -> None:
     """Train one epoch."""
-    config, shards, samples, batch, logs, rate, warmup, workers, threads = words
+    config, shards, samples, batch, rate, warmup, workers, threads, logs = words
     torch.set_num_threads(int(threads))
     open_clip.add_model_config(Path(config))
     clock = _Clock()

@@ -108,11 +108,15 @@ def restore(checkpoint: Path, trainer: Trainer, state: RunState) -> None:
     try:
         trainer.objective.load_state_dict(load_file(checkpoint / "objective.safetensors"))
         places = {name: place for place, name in enumerate(_parameter_names(trainer))}
+        parameters = dict(trainer.objective.named_parameters())
         described = trainer.optimizer.state_dict()
         described["state"] = {}
         for name, tensor in load_file(checkpoint / "optimizer.safetensors").items():
             parameter, _, key = name.rpartition(":")
-            described["state"].setdefault(places[parameter], {})[key] = tensor
+            # In the parameter's memory layout: fused updates expect it, and other loops round differently.
+            like = parameters[parameter]
+            laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            described["state"].setdefault(places[parameter], {})[key] = laid_out.detach()
         trainer.optimizer.load_state_dict(described)
         if state.scaler:
             trainer.scaler.load_state_dict(dict(state.scaler))

@@ -24,7 +24,7 @@ class Machine:
 
     Args:
         device: ``auto`` takes a GPU when there is one.
-        threads: of the model on a CPU; torch's number when absent.
+        threads: of the model on a CPU; when absent torch's number, less a core for the batches where there are several.
         workers: processes that prepare batches, for each process that trains; chosen when absent.
         save_memory: compute activations again in the backward pass (gradient checkpointing).
     """
@@ -38,7 +38,8 @@ class Machine:
     def thread_count(self) -> Iterator[int]:
         """Set the model's threads for a while; yields their number."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
+        # A loader beside as many spinning threads as there are cores makes small steps half as fast.
+        torch.set_num_threads(self.threads or min(before, max(1, len(os.sched_getaffinity(0)) - 1)))
         try:
             yield torch.get_num_threads()
         finally:

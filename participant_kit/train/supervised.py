@@ -43,7 +43,9 @@ def supervised_ingredients(recipe: SupervisedRecipe, data: TrainingSet, seed: in
         TrainingError: the data have no labels, or the installed timm cannot build the backbone.
     """
     _require_labels(data)
-    objective, options, span = SupervisedObjective(recipe, seed), recipe.optimizer, Span.of(recipe, data.sizes)
+    # Convolutions are up to twice as fast with the channels of a pixel beside each other.
+    objective = SupervisedObjective(recipe, seed).to(memory_format=torch.channels_last)
+    options, span = recipe.optimizer, Span.of(recipe, data.sizes)
     return Ingredients(
         objective=objective,
         optimizer=lambda: image_optimizer(objective.classifier, options),
@@ -109,6 +111,7 @@ class SupervisedObjective(Objective):
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar (raises ``TrainingError`` where an odd number of samples should be mixed)."""
         # As timm's PrefetchLoader does it.
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         images, targets = pixels.float().sub_(self._mean).div_(self._std), labels
         if self._mixup is not None:
             if len(images) % 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from competition.rules.recipes import SelfSupervisedRecipe
 from competition.rules.recipes.optimizers import AdamW
 from competition.rules.recipes.selfsupervised import Byol, Dino, Mae, Moco, SimClr, SimSiam, Swav
@@ -28,7 +30,8 @@ def selfsupervised_ingredients(recipe: SelfSupervisedRecipe, data: TrainingSet, 
     Copies of a sample stay apart only where samples of one batch are each other's negatives.
     """
     span = Span.of(recipe, data.sizes)
-    objective = build_objective(recipe, seed, group, span)
+    # Convolutions are up to twice as fast with the channels of a pixel beside each other, as views have them.
+    objective = build_objective(recipe, seed, group, span).to(memory_format=torch.channels_last)
     options, schedule = recipe.optimizer, recipe.schedule
     return Ingredients(
         objective=objective,

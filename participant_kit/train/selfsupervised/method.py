@@ -43,8 +43,8 @@ class SelfSupervised(Objective):
             self.backbone.set_grad_checkpointing()  # type: ignore[operator]  # of timm
 
     def pixels(self, *views: torch.Tensor) -> torch.Tensor:
-        """Views of one size, one behind the other: float32 [views * B, 3, S, S], normalised."""
-        floats = torch.cat(views).permute(0, 3, 1, 2).contiguous().float().div(255)
+        """Views of one size, one behind the other: float32 [views * B, 3, S, S], channels last, normalised."""
+        floats = torch.cat(views).permute(0, 3, 1, 2).float().div(255)
         return floats.sub_(self.mean).div_(self.std)
 
     def by_size(self, network: Network, views: Sequence[torch.Tensor], full_size: int) -> list[torch.Tensor]:

@@ -42,7 +42,7 @@ from torch import nn
 from participant_kit.train.batch_norm import synchronise_batch_norm
 from participant_kit.train.distributed import join
 
-with join("cpu") as group:
+def main(group):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(8, 3, 4, 4, generator=generator)
     weights = torch.randn(8, 3, 4, 4, generator=generator)
@@ -57,6 +57,9 @@ with join("cpu") as group:
     values = [*(parameter.grad for parameter in model.parameters()), *model.buffers()]
     if group.leader:
         print(" ".join(f"{float(value):.9e}" for tensor in values for value in tensor.flatten()))
+
+with join("cpu") as group:
+    main(group)  # a wrapped model that is alive when the interpreter ends makes torch abort, now and then
 """
 
 

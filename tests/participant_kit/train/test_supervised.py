@@ -72,8 +72,9 @@ def inputs(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def timm_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Weights and losses of a loop as in timm's script, for one epoch a step of ``samples`` = BATCH."""
+    """Weights and losses of timm's script with ``--channels-last``, for one epoch a step of ``samples`` = BATCH."""
     model, options = build_image_model(recipe.backbone, CLASSES, seed).train(), recipe.optimizer
+    model = model.to(memory_format=torch.channels_last)
     further: dict[str, Any] = (
         {"momentum": 0.9} if options.kind == "sgd" else {"betas": (0.9, 0.999), "eps": options.epsilon}
     )
@@ -97,7 +98,7 @@ def timm_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dic
     for step in range(STEPS):
         scheduler.step(step * BATCH // samples)
         pixels, target = inputs(step)
-        images = pixels.float().sub_(mean).div_(std)
+        images = pixels.contiguous(memory_format=torch.channels_last).float().sub_(mean).div_(std)
         if mixup is not None:
             state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, 7, step]))).get_state()
             np.random.set_state(state)  # noqa: NPY002 - what timm's Mixup draws from
@@ -111,7 +112,7 @@ def timm_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dic
 
 
 def our_weights(recipe: SupervisedRecipe, seed: int, samples: int) -> tuple[dict[str, torch.Tensor], list[float]]:
-    objective = SupervisedObjective(recipe, seed)
+    objective = SupervisedObjective(recipe, seed).to(memory_format=torch.channels_last)
     ingredients = Ingredients(
         objective=objective,
         optimizer=lambda: image_optimizer(objective.classifier, recipe.optimizer),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from participant_kit.train.data.samples import Corrupt, Decoded, Samples
 from participant_kit.train.data.source import Indices, RawSample
 
 _AHEAD = 4
+_PARENT_CHECK_SECONDS = 1.0
 _PIPED_BYTES = 2**20
 """Smaller batches come through a pipe: handing over a shared block costs a millisecond, as much as a small step."""
 
@@ -127,6 +131,7 @@ def load_batches(  # noqa: PLR0913 - each of them says something else
         batch_size=None,
         num_workers=workers,
         collate_fn=_whole,
+        worker_init_fn=_end_with_parent,
         pin_memory=pin_memory,
         prefetch_factor=_AHEAD if workers else None,
         # Workers share the decoded samples; they are forked before anything else runs beside this thread.
@@ -146,6 +151,18 @@ class _Once(torch.utils.data.Sampler[tuple[int, Indices]]):
 
     def __iter__(self) -> Iterator[tuple[int, Indices]]:
         return iter(self._steps)
+
+
+def _end_with_parent(_worker: int) -> None:
+    """A worker whose trainer was killed would wait for ever to hand over the batches that it had prepared."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_CHECK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _whole(batch: Any) -> Any:

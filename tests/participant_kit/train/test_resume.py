@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, train_on
+from tests.participant_kit.train.test_golden_losses import RECIPES, write_digits
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,3 +49,59 @@ def test_killed_at_any_step(shards: MakeShards, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (out / "killed/train_log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
     assert sorted(path.name for path in (out / "killed/checkpoints").iterdir()) == ["step-00000006", "step-00000009"]
+
+
+SHORT = """
+import os, signal, sys
+from pathlib import Path
+from competition.rules import all_recipes
+from participant_kit.train.data.choice import DataChoice
+from participant_kit.train.launcher import Plan, train
+from participant_kit.train.machine import Machine
+
+data, out, name = sys.argv[1:]
+
+def run(recipe, folder, kill=0):
+    def progress(at):
+        if at.stage == "training" and at.done == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+    plan = Plan(recipe, "digits", DataChoice((data,)), Path(out), folder)
+    return train(plan, Machine("cpu", 1, 1), progress=progress)
+
+competition, recipe = all_recipes()[name]
+said = recipe.model_dump(mode="json")
+said["budget"] = {"kind": "samples", "samples": 8 * recipe.global_batch}
+recipe = type(recipe).model_validate(said)
+child = os.fork()
+if not child:
+    run(recipe, "killed", kill=5)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+resumed, unbroken = run(recipe, "killed"), run(recipe, "unbroken")
+assert resumed.steps == unbroken.steps == 8
+print(resumed.model_sha256, unbroken.model_sha256, resumed.final_loss == unbroken.final_loss)
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith("-clip")])
+def test_every_kind_goes_on_from_a_kill(name: str, digits: Path, tmp_path: Path) -> None:
+    """Optimiser state, momentum teachers, queues, centres and mixing are all restored, memory layouts too.
+
+    And the killed one's loader ends: as long as it lives, it holds the pipe that is read here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, str(digits), str(tmp_path), name],
+        cwd=ROOT, check=True, timeout=240, capture_output=True, text=True,
+    )  # fmt: skip
+    resumed, unbroken, same_loss = done.stdout.split()
+    assert resumed == unbroken
+    assert same_loss == "True"

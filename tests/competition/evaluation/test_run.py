@@ -13,7 +13,7 @@ import torch
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.run import evaluate_suite
 from competition.records.evaluation import EvaluationReport, TaskResult
-from competition.rules.models import (
+from competition.rules import (
     Aggregate,
     ClipRecipe,
     Competition,

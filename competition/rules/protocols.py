@@ -95,13 +95,13 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
     Protocol.KNN_SELECT: tuple(f"{name}@{k}" for name in ("acc1", "acc5") for k in _NEIGHBOURS),
     Protocol.KNN_SIMCORE: ("acc1@20", "acc1@200"),
     Protocol.SEMI_SUPERVISED: ("acc1", "mean_per_class_recall"),
-    Protocol.CLER: ("image_centres", "text_and_image_centres", "neighbours", "text_and_neighbours", "text"),
+    Protocol.CLER: ("centres", "centres-text", "neighbours", "neighbours-text", "text"),
     Protocol.DATASET_METRICS: (
         *("fid", "kid", "cmmd", "precision", "recall", "density", "coverage"),
         *("clip_score", "clip_iqa", "inception_score", "proxy_a_distance"),
     ),
     Protocol.CLASS_STATISTICS: ("coverage_classes", "long_tail@500", "large_share@5", "confusion_skew"),
-    Protocol.PREDICTIONS: ("acc1", "acc5"),
+    Protocol.PREDICTIONS: _ACCURACIES,
 }
 """What can be a task's score."""
 
@@ -114,4 +114,7 @@ SETTINGS: dict[Protocol, frozenset[str]] = {
     Protocol.SEMI_SUPERVISED: frozenset({"label_share"}),
     Protocol.CLER: frozenset({"measure"}),
 }
-"""What a task may set; a protocol that is not here has nothing to set."""
+"""What a task may set; a protocol that is not here has nothing to set. Counts and shares are above 0."""
+
+MEASURES = _PROBED
+"""What ``measure`` may be: how a recogniser's answers are scored."""

@@ -9,10 +9,10 @@ from pydantic import Field, StringConstraints, model_validator
 from competition.canonical import digest
 from competition.rules.base import Identifier, Probability, Prose, Rule, Title
 from competition.rules.inconsistency import known, unique, wrong
-from competition.rules.protocols import LESS_IS_BETTER, METRICS, SETTINGS, Protocol
+from competition.rules.protocols import LESS_IS_BETTER, MEASURES, METRICS, SETTINGS, Protocol
 
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@.-]+$", max_length=64)]
-Setting = bool | int | float | Identifier
+Setting = int | float | Identifier
 
 
 def _absent(value: object) -> bool:
@@ -64,12 +64,22 @@ class Task(Rule):
         if self.metric not in METRICS[self.protocol]:
             offered = ", ".join(METRICS[self.protocol])
             raise wrong(f"{self.protocol.value} has no {self.metric}; it has {offered}", "metric")
-        permitted = SETTINGS.get(self.protocol, frozenset())
-        for name in self.settings:
-            if name not in permitted:
-                offered = ", ".join(sorted(permitted)) or "nothing"
-                raise wrong(f"{self.protocol.value} has no setting {name!r}; it has {offered}", "settings", name)
+        for name, value in self.settings.items():
+            self._check_setting(name, value)
         return self
+
+    def _check_setting(self, name: str, value: Setting) -> None:
+        permitted = SETTINGS.get(self.protocol, frozenset())
+        if name not in permitted:
+            offered = ", ".join(sorted(permitted)) or "nothing"
+            raise wrong(f"{self.protocol.value} has no setting {name!r}; it has {offered}", "settings", name)
+        if name == "measure":
+            known(str(value), set(MEASURES), "settings", name)
+        elif name == "label_share":
+            if isinstance(value, str) or not 0 < value <= 1:
+                raise wrong("must be a share above 0 and at most 1", "settings", name)
+        elif type(value) is not int or value < 1:
+            raise wrong("must be a whole number above 0", "settings", name)
 
     @property
     def less_is_better(self) -> bool:

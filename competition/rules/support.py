@@ -18,18 +18,22 @@ def unsupported(competition: Competition) -> tuple[str, ...]:
 
 
 def _of_scales(competition: Competition) -> Iterator[str]:
-    recipes = {recipe.id: recipe for recipe in competition.recipes}
+    kinds = {recipe.id: recipe.kind for recipe in competition.recipes}
+    scales: dict[str, list[str]] = {}
     for scale in competition.scales:
-        yield from _of_scale(scale, recipes[scale.recipe].kind if scale.recipe is not None else None)
+        for reason in _of_scale(scale, None if scale.recipe is None else kinds[scale.recipe]):
+            scales.setdefault(reason, []).append(scale.id)
+    for reason, ids in scales.items():
+        yield f"Scale {', '.join(ids)}: {reason}."
 
 
 def _of_scale(scale: Scale, kind: str | None) -> Iterator[str]:
     if kind is None:
-        yield f"Scale {scale.id!r} trains nothing, and an entry holds a trained model."
+        yield "nothing is trained, and an entry holds a trained model"
     elif kind != "clip":
-        yield f"Scale {scale.id!r} trains a {kind} model, and an entry's model is a CLIP model."
+        yield f"a {kind} model is trained, and an entry's model is a CLIP model"
     if scale.pool is None:
-        yield f"Scale {scale.id!r} has no pool, and an entry is a subset of one."
+        yield "there is no pool, and an entry is a subset of one"
 
 
 def _of_suite(suite: Suite) -> Iterator[str]:

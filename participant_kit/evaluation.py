@@ -71,9 +71,10 @@ def recipe_of(training: TrainingReport, rules: Competition) -> ClipRecipe:
     for recipe in rules.recipes:
         if recipe.digest == training.recipe_digest:
             return require_clip(recipe)
+    listed = ", ".join(recipe.id for recipe in rules.recipes)
     raise EvaluationError(
         f"The run's recipe {training.recipe!r} is not one of competition {rules.id!r} as it is now.",
-        hint="It scores runs of: " + ", ".join(recipe.id for recipe in rules.recipes) + ". Train one of these again.",
+        hint=f"It scores runs of: {listed}. Train one of these again." if listed else "It trains nothing itself.",
     )
 
 

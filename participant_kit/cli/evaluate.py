@@ -10,6 +10,7 @@ import typer
 from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
+from competition.records.training import TrainingReport
 from competition.rules import Competition, built_in, find_competition, find_suite, unsupported
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
@@ -42,11 +43,7 @@ def command(
     from participant_kit.evaluation import evaluate_run, read_training_report
 
     training = read_training_report(run)
-    rules = (
-        _competition_of_run(training.competition)
-        if suite is None
-        else _competition_of_suite(suite, training.competition)
-    )
+    rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
@@ -96,12 +93,13 @@ def _is_file(suite: str | None) -> bool:
     return suite is not None and suite.endswith((".yaml", ".yml"))
 
 
-def _competition_of_suite(suite: str, of_run: str) -> Competition:
-    """The competition that the suite belongs to; the run's with this suite, where it belongs to none."""
+def _competition_of_suite(suite: str, training: TrainingReport) -> Competition:
+    """The competition that has the suite and the run's recipe; else the run's own competition, with that suite."""
     if _is_file(suite):
         return find_competition(suite)
     chosen = find_suite(suite)
     for found in map(find_competition, built_in()):
-        if found.suite.digest == chosen.digest:
+        trains = {recipe.digest for recipe in found.recipes}
+        if found.suite.digest == chosen.digest and training.recipe_digest in trains:
             return found
-    return _competition_of_run(of_run).model_copy(update={"suite": chosen})
+    return _competition_of_run(training.competition).model_copy(update={"suite": chosen})

@@ -118,7 +118,7 @@ def _test_images(size: int) -> ClassificationSet:
 def _pool() -> Path:
     competition = find_competition("digits")
     scale = find_scale(competition, "nano")
-    pool = CACHE / scale.pool.id
+    pool = CACHE / scale.given_pool.id
     build_digits_pool(pool, scale)
     return pool
 

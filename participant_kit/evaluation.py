@@ -13,7 +13,7 @@ from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import ClipRecipe, Competition
+from competition.rules import ClipRecipe, Competition, require_clip
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -64,13 +64,17 @@ def read_training_report(run_dir: Path) -> TrainingReport:
 
 
 def recipe_of(training: TrainingReport, rules: Competition) -> ClipRecipe:
-    """The recipe that a run was trained with (raises ``EvaluationError`` when the competition has it no more)."""
+    """The recipe that a run was trained with.
+
+    Raises ``EvaluationError`` when the competition has it no more, ``UsageError`` when it trains no CLIP model.
+    """
     for recipe in rules.recipes:
         if recipe.digest == training.recipe_digest:
-            return recipe
+            return require_clip(recipe)
+    listed = ", ".join(recipe.id for recipe in rules.recipes)
     raise EvaluationError(
         f"The run's recipe {training.recipe!r} is not one of competition {rules.id!r} as it is now.",
-        hint="It scores runs of: " + ", ".join(recipe.id for recipe in rules.recipes) + ". Train one of these again.",
+        hint=f"It scores runs of: {listed}. Train one of these again." if listed else "It trains nothing itself.",
     )
 
 

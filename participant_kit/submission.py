@@ -71,7 +71,7 @@ class Entry:
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
         report = read_training_report(self.run_dir)
-        recipe = self.competition.recipe_of(self.scale)
+        recipe = self.competition.clip_recipe_of(self.scale)
         if report.recipe_digest != recipe.digest:
             raise UsageError(
                 f"{self.run_dir} was trained with recipe {report.recipe!r}, not with that of scale {self.scale.id!r}.",
@@ -114,7 +114,7 @@ class Entry:
         for path in list_metadata(self.metadata_dir):
             part = read_uids(path)
             found.append(part[count_in(part, distinct) > 0])
-        check_members(str(self.subset), subset, sort_uids(np.concatenate(found)), self.scale.pool.id)
+        check_members(str(self.subset), subset, sort_uids(np.concatenate(found)), self.scale.given_pool.id)
 
     def read_lineage(self) -> tuple[bytes, DatasetLineage] | None:
         """The lineage and its file's bytes, if the entry has one.

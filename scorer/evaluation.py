@@ -41,7 +41,7 @@ def evaluate_entry(raw: str, send: Send) -> None:
     request = EvaluateRequest.model_validate_json(raw)
     torch.set_num_threads(request.threads)
     competition = request.competition
-    recipe = competition.recipe_of(find_scale(competition, request.scale))
+    recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
     suite = competition.suite
     ensure_sets(suite.id, request.evaluation)
     encoder = load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256))

@@ -78,7 +78,7 @@ def verify_entry(raw: str, send: Send) -> None:
     check_registration(manifest, request.registration)
     paths = {file.path: mirror.verified(file.sha256) for file in manifest.files}
     entry = Entry(manifest, request.competition, paths, pool_uids=None)
-    pool = indexed_uids(entry.scale.pool, request.pools, request.mirror / "pool-index")
+    pool = indexed_uids(entry.scale.given_pool, request.pools, request.mirror / "pool-index")
     run_checks(Entry(manifest, request.competition, paths, pool), lambda name: send(Checking(check=name)))
 
 

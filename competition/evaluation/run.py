@@ -18,8 +18,10 @@ from competition.evaluation.images import Preparation
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
-from competition.rules.models import Competition, Protocol, Suite, Task
+from competition.rules.models import Competition
+from competition.rules.protocols import EXECUTABLE, Protocol
 from competition.rules.recipes import ClipRecipe
+from competition.rules.suites import Suite, Task
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
 ResultCallback = Callable[[TaskResult], None]
@@ -79,11 +81,12 @@ def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) ->
     """Evaluate one task whose set lies below ``root``; decoded images are kept in ``root/.decoded``.
 
     Raises:
-        EvaluationError: the set is absent, damaged, or not the one that the task names.
+        EvaluationError: the set is absent, damaged, or not the one that the task names, or the task's protocol is not
+            available in this version.
     """
     start = time.perf_counter()
     outcome = _run_protocol(encoder, task, root)
-    if outcome.samples != task.samples:
+    if task.samples is not None and outcome.samples != task.samples:
         raise EvaluationError(
             f"The evaluation set {task.dataset!r} has {outcome.samples} images instead of {task.samples}.",
             hint="Get or build the evaluation sets again.",
@@ -105,6 +108,12 @@ def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) ->
 
 
 def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutcome:
+    if task.protocol not in EXECUTABLE:
+        available = ", ".join(sorted(protocol.value for protocol in EXECUTABLE))
+        raise EvaluationError(
+            f"Task {task.id!r} needs the protocol {task.protocol.value}, which this version of DataCup cannot run.",
+            hint=f"The task stays unscored. Protocols that run are: {available}.",
+        )
     folder, cache = root / task.dataset, root / CACHE_FOLDER
     if not folder.is_dir():
         raise EvaluationError(
@@ -117,6 +126,8 @@ def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutco
             return zeroshot.evaluate(encoder, load_classification(folder, prepare, cache))
         case Protocol.IMAGE_TEXT_RETRIEVAL:
             return retrieval.evaluate(encoder, load_retrieval(folder, prepare, cache))
+        case _:
+            raise AssertionError(f"{task.protocol.value} is called executable and is not run")
 
 
 def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:

@@ -15,7 +15,7 @@ class StandingsTask(Record):
     id: Identifier
     title: str
     metric: str
-    samples: int
+    samples: int | None = Field(description="test images; None: the suite does not say how many")
     chance: float | None
     hidden: bool = Field(description="a hidden test, shown because it was revealed")
 

@@ -1,8 +1,18 @@
 """What competitions fix: frozen models, their YAML files, and the catalogue of built-in ones."""
 
-from competition.rules.catalog import all_recipes, built_in, find_competition, find_recipe, find_scale, find_track
+from competition.rules.catalog import (
+    all_recipes,
+    all_suites,
+    built_in,
+    find_competition,
+    find_recipe,
+    find_scale,
+    find_suite,
+    find_track,
+)
 from competition.rules.loader import load_competition, parse_competition
-from competition.rules.models import Aggregate, Competition, Limits, Phase, Pool, Protocol, Scale, Suite, Task, Track
+from competition.rules.models import Competition, Limits, Phase, Pool, Scale, Track, require_clip
+from competition.rules.protocols import Protocol
 from competition.rules.recipes import (
     ClipArchitecture,
     ClipRecipe,
@@ -11,6 +21,8 @@ from competition.rules.recipes import (
     SelfSupervisedRecipe,
     SupervisedRecipe,
 )
+from competition.rules.suites import Aggregate, Suite, Task
+from competition.rules.support import unsupported
 
 __all__ = [
     "Aggregate",
@@ -30,11 +42,15 @@ __all__ = [
     "Task",
     "Track",
     "all_recipes",
+    "all_suites",
     "built_in",
     "find_competition",
     "find_recipe",
     "find_scale",
+    "find_suite",
     "find_track",
     "load_competition",
     "parse_competition",
+    "require_clip",
+    "unsupported",
 ]

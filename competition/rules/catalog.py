@@ -1,4 +1,4 @@
-"""Finding competitions: the built-in ones of ``competition/catalog`` by name, any other by the path of its file."""
+"""Finding competitions, suites and recipes: the built-in ones by name, other competitions by the path of their file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from functools import cache
 from pathlib import Path
 
 from competition.errors import UsageError
-from competition.rules.loader import load_competition, load_recipes
+from competition.rules.loader import load_competition
 from competition.rules.models import Competition, Scale, Track
 from competition.rules.recipes import Recipe
-
-_CATALOG = Path(__file__).resolve().parent.parent / "catalog"
+from competition.rules.references import CATALOG, recipes_on_file, suite_files, suite_on_file
+from competition.rules.suites import Suite
 
 
 def built_in() -> list[str]:
     """Names of the competitions that ship with DataCup."""
-    return sorted(path.parent.name for path in _CATALOG.glob("*/competition.yaml"))
+    return sorted(path.parent.name for path in CATALOG.glob("*/competition.yaml"))
 
 
 @cache
@@ -25,7 +25,7 @@ def find_competition(name_or_path: str) -> Competition:
     Raises ``UsageError`` when there is neither, ``RulesError`` when the file is malformed.
     """
     if name_or_path in built_in():
-        return load_competition(_CATALOG / name_or_path / "competition.yaml")
+        return load_competition(CATALOG / name_or_path / "competition.yaml")
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         return load_competition(path)
@@ -60,15 +60,32 @@ def find_track(competition: Competition, track_id: str) -> Track:
 @cache
 def all_recipes() -> dict[str, tuple[str, Recipe]]:
     """Every built-in recipe by its id, with the name of the competition that it belongs to."""
-    found: dict[str, tuple[str, Recipe]] = {}
-    for folder in sorted({path.parent for path in _CATALOG.glob("*/*.yaml")}):
-        recipes: list[Recipe] = []
-        if (folder / "competition.yaml").exists():
-            recipes += find_competition(folder.name).recipes
-        if (folder / "recipes.yaml").exists():
-            recipes += load_recipes(folder / "recipes.yaml")
-        found.update({recipe.id: (folder.name, recipe) for recipe in recipes})
+    found = dict(recipes_on_file())
+    for name in built_in():
+        found.update({recipe.id: (name, recipe) for recipe in find_competition(name).recipes if recipe.id not in found})
     return found
+
+
+@cache
+def all_suites() -> dict[str, Suite]:
+    """Every built-in suite by its reference: those with a file of their own, and those inside competitions."""
+    found = {reference: suite_on_file(reference) for reference in suite_files()}
+    for name in built_in():
+        suite = find_competition(name).suite
+        found.setdefault(suite.reference, suite)
+    return dict(sorted(found.items()))
+
+
+def find_suite(name: str) -> Suite:
+    """The built-in suite of that reference (``datacomp-38@1``), or the newest version of that id (``datacomp-38``).
+
+    Raises ``UsageError`` with the suites there are.
+    """
+    known = all_suites()
+    versions = [suite for suite in known.values() if name in {suite.id, suite.reference}]
+    if not versions:
+        raise UsageError(f"There is no suite {name!r}.", hint=f"Suites are: {', '.join(known)}.")
+    return max(versions, key=lambda suite: suite.version)
 
 
 def find_recipe(recipe_id: str, within: Competition | None = None) -> tuple[str, Recipe]:

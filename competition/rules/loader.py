@@ -3,40 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from competition.rules.base import Rule
 from competition.rules.document import Document, parse_document, read_document
-from competition.rules.extension import extended
-from competition.rules.inconsistency import unique
 from competition.rules.models import Competition
-from competition.rules.recipes import Recipe
-
-
-class RecipeFile(Rule):
-    """A file of recipes beside a built-in competition."""
-
-    schema_version: Literal[1]
-    recipes: tuple[Recipe, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _named_once(self) -> Self:
-        unique("recipes", [recipe.id for recipe in self.recipes])
-        return self
-
-
-def load_recipes(path: Path) -> tuple[Recipe, ...]:
-    """Read and validate a file of recipes, each of which may extend one above it (see ``extended``).
-
-    Raises ``RulesError`` as ``load_competition`` does.
-    """
-    document = extended(read_document(path, "file of recipes"))
-    try:
-        return RecipeFile.model_validate(document.values).recipes
-    except ValidationError as error:
-        raise document.refusal(error.errors(), "file of recipes") from error
+from competition.rules.references import resolved
 
 
 def load_competition(path: Path) -> Competition:
@@ -54,7 +26,8 @@ def parse_competition(raw: bytes, *, name: str) -> Competition:
 
 
 def _competition(document: Document) -> Competition:
+    whole = resolved(document)
     try:
-        return Competition.model_validate(document.values)
+        return Competition.model_validate(whole.values)
     except ValidationError as error:
         raise document.refusal(error.errors(), "competition") from error

@@ -6,100 +6,16 @@ says under which rules it was obtained.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from competition.canonical import digest
-from competition.rules.base import Identifier, Probability, Prose, Rule, Sha256, Title
+from competition.errors import UsageError
+from competition.rules.base import Identifier, Prose, Rule, Sha256, Title
 from competition.rules.inconsistency import known, unique, wrong
-from competition.rules.recipes import ClipRecipe
-
-
-class Protocol(StrEnum):
-    """How a task is evaluated; one module each in ``competition.evaluation``."""
-
-    ZEROSHOT_CLASSIFICATION = "zeroshot_classification"
-    IMAGE_TEXT_RETRIEVAL = "image_text_retrieval"
-
-
-METRICS = {
-    Protocol.ZEROSHOT_CLASSIFICATION: ("acc1", "acc5", "mean_per_class_recall"),
-    Protocol.IMAGE_TEXT_RETRIEVAL: ("mean_recall@1",),
-}
-
-
-class Task(Rule):
-    """One evaluation: a protocol on a data set, with the metric that counts."""
-
-    id: Identifier
-    title: Title
-    description: Prose = ""
-    protocol: Protocol
-    dataset: Identifier = Field(description="folder of the evaluation set, in CLIP_benchmark's webdataset layout")
-    metric: Literal["acc1", "acc5", "mean_per_class_recall", "mean_recall@1"]
-    samples: int = Field(gt=0, description="number of test images")
-    chance: Probability | None = None
-    hidden: bool = False
-    revealed: bool = Field(default=True, description="a hidden task's results are shown to everybody")
-    group: Identifier = "main"
-    licence: Title = "unknown"
-
-    @model_validator(mode="after")
-    def _scored_by_its_protocol(self) -> Self:
-        if self.metric not in METRICS[self.protocol]:
-            offered = ", ".join(METRICS[self.protocol])
-            raise wrong(f"{self.protocol.value} has no {self.metric}; it has {offered}", "metric")
-        return self
-
-
-class Aggregate(Rule):
-    """A number made from several tasks: their unweighted mean. Not available while one of them is unscored."""
-
-    id: Identifier
-    title: Title
-    tasks: tuple[Identifier, ...] = Field(min_length=1)
-
-
-class Suite(Rule):
-    """The official evaluation: tasks and what is made of them. Versioned; results of two versions never mix."""
-
-    id: Identifier
-    version: int = Field(ge=1)
-    tasks: tuple[Task, ...] = Field(min_length=1)
-    aggregates: tuple[Aggregate, ...] = Field(min_length=1)
-    primary: Identifier = Field(description="the aggregate by which entries are ranked")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = unique("tasks", [task.id for task in self.tasks])
-        aggregates = unique("aggregates", [aggregate.id for aggregate in self.aggregates])
-        for number, aggregate in enumerate(self.aggregates):
-            unique("tasks", list(aggregate.tasks), "aggregates", number)
-            for place, task in enumerate(aggregate.tasks):
-                known(task, names, "aggregates", number, "tasks", place)
-        known(self.primary, aggregates, "primary")
-        return self
-
-    @property
-    def reference(self) -> str:
-        """Name and version, as in ``digits@1``."""
-        return f"{self.id}@{self.version}"
-
-    @property
-    def digest(self) -> str:
-        """Identity of the suite."""
-        return digest(self.model_dump(mode="json"))
-
-    def task(self, task_id: str) -> Task:
-        """The task of that id (raises ``KeyError``)."""
-        return {task.id: task for task in self.tasks}[task_id]
-
-    @property
-    def primary_aggregate(self) -> Aggregate:
-        """The aggregate by which entries are ranked."""
-        return {aggregate.id: aggregate for aggregate in self.aggregates}[self.primary]
+from competition.rules.recipes import ClipRecipe, Recipe
+from competition.rules.suites import Suite
 
 
 class Track(Rule):
@@ -119,13 +35,23 @@ class Pool(Rule):
 
 
 class Scale(Rule):
-    """A size of the competition: its pool and its recipe."""
+    """A size of the competition: its pool and its recipe, as far as the competition fixes them."""
 
     id: Identifier
     title: Title
     description: Prose = ""
-    pool: Pool
-    recipe: Identifier
+    pool: Pool | None = Field(default=None, description="absent where entries bring samples of their own")
+    recipe: Identifier | None = Field(default=None, description="absent where nothing is trained")
+
+    @property
+    def given_pool(self) -> Pool:
+        """The pool that entries choose from (raises ``UsageError`` where the scale gives none)."""
+        if self.pool is None:
+            raise UsageError(
+                f"Scale {self.id!r} has no pool: its entries bring samples of their own.",
+                hint="Only a scale with a pool has subsets of it.",
+            )
+        return self.pool
 
 
 class Phase(Rule):
@@ -158,8 +84,10 @@ class Competition(Rule):
     notice: Prose = Field(default="", description="what readers must know to read the results rightly")
     tracks: tuple[Track, ...] = Field(min_length=1)
     scales: tuple[Scale, ...] = Field(min_length=1)
-    recipes: tuple[ClipRecipe, ...] = Field(min_length=1)
-    suite: Suite
+    recipes: tuple[Recipe, ...] = Field(
+        default=(), description="of any kind; a file may name one of the catalogue instead of writing it out"
+    )
+    suite: Suite = Field(description="a file may name one of the catalogue, as in datacomp-38@1")
     phases: tuple[Phase, ...] = Field(min_length=1)
     limits: Limits = Limits()
 
@@ -170,7 +98,8 @@ class Competition(Rule):
         recipes = unique("recipes", [recipe.id for recipe in self.recipes])
         unique("phases", [phase.id for phase in self.phases])
         for number, scale in enumerate(self.scales):
-            known(scale.recipe, recipes, "scales", number, "recipe")
+            if scale.recipe is not None:
+                known(scale.recipe, recipes, "scales", number, "recipe")
         for number, phase in enumerate(self.phases):
             if phase.closes is not None and phase.closes <= phase.opens:
                 raise wrong("the phase closes before it opens", "phases", number, "closes")
@@ -181,6 +110,29 @@ class Competition(Rule):
         """Identity of the whole competition file."""
         return digest(self.model_dump(mode="json"))
 
-    def recipe_of(self, scale: Scale) -> ClipRecipe:
-        """The recipe that the scale trains."""
+    def recipe_of(self, scale: Scale) -> Recipe:
+        """The recipe that the scale trains (raises ``UsageError`` where nothing is trained)."""
+        if scale.recipe is None:
+            raise UsageError(
+                f"Scale {scale.id!r} of competition {self.id!r} trains nothing.",
+                hint=f"`datacup suites show {self.suite.reference}` says what is evaluated instead.",
+            )
         return {recipe.id: recipe for recipe in self.recipes}[scale.recipe]
+
+    def clip_recipe_of(self, scale: Scale) -> ClipRecipe:
+        """The recipe that the scale trains, for what needs a CLIP model: entries, their checks, zero-shot tasks.
+
+        Raises ``UsageError`` where it trains nothing or a model of another kind.
+        """
+        return require_clip(self.recipe_of(scale))
+
+
+def require_clip(recipe: Recipe) -> ClipRecipe:
+    """The recipe, known to train a CLIP model (raises ``UsageError`` where it trains one of another kind)."""
+    if isinstance(recipe, ClipRecipe):
+        return recipe
+    raise UsageError(
+        f"Recipe {recipe.id!r} trains a {recipe.kind} model, and this version of DataCup enters and scores CLIP "
+        f"models only.",
+        hint="It can be trained with `datacup train --recipe`. `datacup recipe list` shows which recipes train CLIP.",
+    )

@@ -41,8 +41,8 @@ class Entry:
 
     @property
     def recipe(self) -> ClipRecipe:
-        """The recipe that the entry must have been trained with."""
-        return self.competition.recipe_of(self.scale)
+        """The recipe that the entry must have been trained with (raises ``UsageError`` when that is no CLIP model)."""
+        return self.competition.clip_recipe_of(self.scale)
 
     def only(self, role: FileRole) -> tuple[ManifestFile, Path]:
         """The single file of that role and its place (raises ``RejectionError`` when there is not exactly one)."""

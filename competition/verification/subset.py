@@ -34,7 +34,7 @@ def check_subset(entry: Entry) -> None:
         raise _malformed(f"{file.path} holds {len(uids)} uids; a subset may have at most {limit}, repeats counted.")
     _check_order(file.path, uids)
     if entry.pool_uids is not None:
-        check_members(file.path, uids, entry.pool_uids, entry.scale.pool.id)
+        check_members(file.path, uids, entry.pool_uids, entry.scale.given_pool.id)
     unique = len(multiplicities(uids)[0])
     for field, claimed, found in (
         ("subset_samples", entry.manifest.subset_samples, len(uids)),

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from competition.errors import ConflictError, NotFoundError
-from competition.rules import Competition, find_competition
+from competition.errors import ConflictError, NotFoundError, UsageError
+from competition.rules import Competition, find_competition, unsupported
 from leaderboard.clock import Clock, utc_now
 from leaderboard.competitions import repository
 from leaderboard.competitions.schemas import CompetitionView
@@ -19,10 +19,17 @@ from leaderboard.models import PublishedCompetition
 def publish(session: Session, competition: Competition, now: datetime) -> bool:
     """Publish a competition; False when exactly this one is published already.
 
-    Raises ``ConflictError`` when its version is published with another content, or a higher version is.
+    Raises ``ConflictError`` when its version is published with another content, or a higher version is, ``UsageError``
+    when this version of DataCup cannot take or score its entries.
     """
     if _is_published(session, competition):
         return False
+    reasons = unsupported(competition)
+    if reasons:
+        raise UsageError(
+            f"Competition {competition.id!r} cannot be published: {' '.join(reasons)}",
+            hint="Its rules can be read: `datacup suites show`, `datacup recipe list --competition`.",
+        )
     newest = repository.newest(session, competition.id)
     if newest is not None and newest.version > competition.version:
         raise ConflictError(

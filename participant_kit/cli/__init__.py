@@ -22,6 +22,7 @@ COMMANDS = (
     "describe",
     "reshard",
     "recipe",
+    "suites",
     "train",
     "evaluate",
     "submit",

@@ -10,7 +10,8 @@ import typer
 from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
-from competition.rules import Competition, built_in, find_competition
+from competition.records.training import TrainingReport
+from competition.rules import Competition, built_in, find_competition, find_suite, unsupported
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion
@@ -42,11 +43,12 @@ def command(
     from participant_kit.evaluation import evaluate_run, read_training_report
 
     training = read_training_report(run)
-    rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite)
+    rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
-    console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
+    if not unsupported(rules):
+        console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
 
 def show(console: Console, report: EvaluationReport) -> None:
@@ -91,11 +93,13 @@ def _is_file(suite: str | None) -> bool:
     return suite is not None and suite.endswith((".yaml", ".yml"))
 
 
-def _competition_of_suite(suite: str) -> Competition:
+def _competition_of_suite(suite: str, training: TrainingReport) -> Competition:
+    """The competition that has the suite and the run's recipe; else the run's own competition, with that suite."""
     if _is_file(suite):
         return find_competition(suite)
-    known = {found.suite.id: found for found in map(find_competition, built_in())}
-    known |= {found.suite.reference: found for found in known.values()}
-    if suite not in known:
-        raise UsageError(f"There is no suite {suite!r}.", hint=f"Suites are: {', '.join(sorted(known))}.")
-    return known[suite]
+    chosen = find_suite(suite)
+    for found in map(find_competition, built_in()):
+        trains = {recipe.digest for recipe in found.recipes}
+        if found.suite.digest == chosen.digest and training.recipe_digest in trains:
+            return found
+    return _competition_of_run(training.competition).model_copy(update={"suite": chosen})

@@ -51,13 +51,13 @@ def build(
         raise UsageError(f"The pool of {name!r} cannot be built here.", hint="Pools that can be built: digits.")
     competition = find_competition(name)
     chosen = find_scale(competition, scale)
-    folder = output_dir or Path("pools") / chosen.pool.id
+    folder = output_dir or Path("pools") / chosen.given_pool.id
 
     from participant_kit.pools.digits import build_digits_pool
 
-    with console.progress(f"Building pool {chosen.pool.id}") as progress:
+    with console.progress(f"Building pool {chosen.given_pool.id}") as progress:
         report = build_digits_pool(folder, chosen, workers=workers, progress=progress)
-    shown = {"pool": chosen.pool.id, "samples": f"{report.samples:,}", "folder": folder}
+    shown = {"pool": chosen.given_pool.id, "samples": f"{report.samples:,}", "folder": folder}
     console.pairs({**report.model_dump(mode="json"), "folder": str(folder)}, shown)
     console.next_step(suggestion(folder))
 

@@ -76,7 +76,7 @@ def command(
     best = max(outcomes, key=lambda outcome: outcome.evaluation.results[0].value)
     if best.submission is None:
         entry = plan.entry(best.strategy)
-        samples, recipe = shlex.quote(str(entry.subset)), chosen_scale.recipe
+        samples, recipe = shlex.quote(str(entry.subset)), competition.recipe_of(chosen_scale).id
         console.next_step(
             suggestion(competition, recipe, entry.run_dir, samples, pool=plan.pool, lineage=entry.lineage)
         )

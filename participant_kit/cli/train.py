@@ -12,7 +12,7 @@ import typer
 
 from competition.errors import UsageError
 from competition.records.training import TrainingReport
-from competition.rules import Recipe, built_in, find_competition, find_recipe, find_scale
+from competition.rules import Recipe, built_in, find_competition, find_recipe, find_scale, unsupported
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
 from participant_kit.train.trackers import TrackerName
@@ -149,7 +149,8 @@ def _show(console: Console, report: TrainingReport, run_dir: Path, competition: 
 
 def _scored(report: TrainingReport) -> bool:
     """Whether the competition scores entries of this recipe."""
-    return any(recipe.digest == report.recipe_digest for recipe in find_competition(report.competition).recipes)
+    rules = find_competition(report.competition)
+    return not unsupported(rules) and any(recipe.digest == report.recipe_digest for recipe in rules.recipes)
 
 
 def _recipe(competition: str | None, scale: str | None, recipe: str | None) -> tuple[str, Recipe]:

@@ -54,12 +54,12 @@ class Plan:
     @property
     def pool(self) -> Path:
         """The pool's folder."""
-        return self.folder / "pools" / self.scale.pool.id
+        return self.folder / "pools" / self.scale.given_pool.id
 
     @property
     def pipelines(self) -> Path:
         """Where the pipelines' files lie, and what several need: of this pool, for another has other centres."""
-        return self.folder / "pipelines" / self.scale.pool.id
+        return self.folder / "pipelines" / self.scale.given_pool.id
 
     def dataset(self, method: str) -> Path:
         """The folder of a method's dataset."""
@@ -107,7 +107,7 @@ def check(methods: Sequence[str]) -> None:
 
 def build_pool(plan: Plan, terminal: Terminal) -> None:
     """Build the plan's pool, or recognise that it is there."""
-    with terminal.show(f"Pool {plan.scale.pool.id}") as progress:
+    with terminal.show(f"Pool {plan.scale.given_pool.id}") as progress:
         build_digits_pool(plan.pool, plan.scale, workers=plan.workers, progress=progress)
 
 
@@ -131,7 +131,7 @@ def run_methods(
         outcomes.append(
             Outcome(
                 strategy=method,
-                pool_samples=plan.scale.pool.samples,
+                pool_samples=plan.scale.given_pool.samples,
                 subset_samples=lineage.result.kept,
                 training_seconds=trained.seconds,
                 evaluation=trained.evaluation,
@@ -148,7 +148,7 @@ def _build(plan: Plan, method: str, terminal: Terminal) -> Built:
         _cluster(plan, terminal)
     path = plan.pipelines / f"{method}.yaml"
     make_folder(plan.pipelines)
-    write_bytes(path, chosen.text(f"../../pools/{plan.scale.pool.id}").encode())
+    write_bytes(path, chosen.text(f"../../pools/{plan.scale.given_pool.id}").encode())
     told = Terminal(lambda title: terminal.show(f"{method}: {title[:1].lower()}{title[1:]}"), terminal.note)
     built = build(load_pipeline(path), plan.dataset(method), plan.workers, told)
     with terminal.show(f"{method}: writing shards") as progress:
@@ -183,7 +183,7 @@ class _Trained:
 
 
 def _train_all(plan: Plan, methods: Sequence[str], evaluation_root: Path, terminal: Terminal) -> dict[str, _Trained]:
-    recipe = plan.competition.recipe_of(plan.scale)
+    recipe = plan.competition.clip_recipe_of(plan.scale)
     lanes = min(plan.workers, len(methods))
     jobs = {name: _Job(plan, name, evaluation_root, max(1, plan.workers // lanes)) for name in methods}
     logs = [plan.entry(name).run_dir / LOG_FILE for name in methods]
@@ -197,7 +197,7 @@ def _train_and_evaluate(job: _Job) -> _Trained:
 
     torch.set_num_threads(job.threads)
     plan, run_dir = job.plan, job.plan.entry(job.method).run_dir
-    recipe, data = plan.competition.recipe_of(plan.scale), DataChoice((str(plan.shards(job.method)),))
+    recipe, data = plan.competition.clip_recipe_of(plan.scale), DataChoice((str(plan.shards(job.method)),))
     report = train(Training(recipe, plan.competition.id, data, run_dir.parent, run_dir.name, plan.seed))
     evaluation = evaluate_run(run_dir, plan.competition, job.evaluation_root, lambda _progress: None)
     return _Trained(report.seconds, evaluation)

@@ -47,7 +47,7 @@ def command(
 def _pool(rules: Competition, scale_id: str, settings: ScorerSettings) -> UidArray | None:
     from scorer.pool_index import indexed_uids
 
-    pool = find_scale(rules, scale_id).pool
+    pool = find_scale(rules, scale_id).given_pool
     if not (settings.pools_root / pool.id / "metadata").is_dir():
         return None
     return indexed_uids(pool, settings.pools_root, settings.mirror_root / "pool-index")

@@ -91,6 +91,14 @@ def test_a_malformed_competition_file_is_refused_by_line(run: Run, tmp_path: Pat
     assert "bad.yaml, line 2" in failed.stderr
 
 
+def test_a_competition_whose_entries_cannot_be_scored_is_not_published(run: Run) -> None:
+    run("migrate")
+    failed = run("competition", "publish", "select")
+    assert failed.returncode == 2
+    assert "'select' cannot be published: Scale imagenet: a supervised model is trained" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
 def test_the_site_and_the_hub_are_served_until_a_signal(run: Run, environment: dict[str, str], tmp_path: Path) -> None:
     run("migrate")
     site, hub = _free_port(), _free_port()

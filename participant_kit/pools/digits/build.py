@@ -66,11 +66,11 @@ class _Build:
 
     @property
     def samples(self) -> int:
-        return self.scale.pool.samples
+        return self.scale.given_pool.samples
 
     @property
     def fingerprint(self) -> str:
-        return digest([self.scale.pool.id, self.samples, self.seed, REVISION])
+        return digest([self.scale.given_pool.id, self.samples, self.seed, REVISION])
 
     @property
     def metadata(self) -> Path:
@@ -178,7 +178,7 @@ def _finish(build: _Build, seconds: float) -> PoolReport:
     write_table(build.folder / ANSWERS_FILE, pa.concat_tables(parts))
     uids = pool_uids(build.metadata)
     report = PoolReport(
-        pool=build.scale.pool.id,
+        pool=build.scale.given_pool.id,
         scale=build.scale.id,
         samples=len(uids),
         shards=len(build.tasks),
@@ -188,7 +188,7 @@ def _finish(build: _Build, seconds: float) -> PoolReport:
         uids_sha256=hashlib.sha256(uids.tobytes()).hexdigest(),
         seconds=round(seconds, 2),
     )
-    expected = build.scale.pool.uids_sha256
+    expected = build.scale.given_pool.uids_sha256
     if build.seed == 0 and expected is not None and report.uids_sha256 != expected:
         raise DataFormatError(
             f"The pool in {build.folder} came out with other uids than competition's pool {report.pool!r} has.",
@@ -208,7 +208,7 @@ def _finished(build: _Build) -> PoolReport | None:
         UsageError: another pool is here, finished or begun.
     """
     other = UsageError(
-        f"{build.folder} holds another pool than {build.scale.pool.id!r} with seed {build.seed}.",
+        f"{build.folder} holds another pool than {build.scale.given_pool.id!r} with seed {build.seed}.",
         hint="Choose another --output-dir, or delete that folder.",
     )
     path = build.folder / POOL_FILE

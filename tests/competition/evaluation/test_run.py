@@ -13,7 +13,7 @@ import torch
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.run import evaluate_suite
 from competition.records.evaluation import EvaluationReport, TaskResult
-from competition.rules.models import (
+from competition.rules import (
     Aggregate,
     ClipRecipe,
     Competition,
@@ -25,6 +25,7 @@ from competition.rules.models import (
     Task,
     Track,
 )
+from competition.rules.protocols import EXECUTABLE, METRICS
 from competition.statistics import clopper_pearson
 
 CPU = torch.device("cpu")
@@ -136,3 +137,23 @@ def test_tasks_that_cannot_be_scored_are_errors_and_never_zero(
 ) -> None:
     with pytest.raises(EvaluationError, match=message):
         evaluate_suite(golden_model, make_competition(golden_recipe, task), golden_recipe, root, device=CPU)
+
+
+def test_what_is_called_executable_is_run(
+    golden_recipe: ClipRecipe, golden_model: Path, root: Path, competition: Competition
+) -> None:
+    """And what is not, is refused by its name instead of being left out."""
+    tried = {task.protocol for task in competition.suite.tasks}
+    for protocol in set(Protocol) - EXECUTABLE:
+        task = Task(id="other", title="Other", protocol=protocol, dataset="digits4", metric=METRICS[protocol][0])
+        with pytest.raises(EvaluationError, match=f"needs the protocol {protocol.value}, which this version"):
+            evaluate_suite(golden_model, make_competition(golden_recipe, task), golden_recipe, root, device=CPU)
+    assert tried <= EXECUTABLE
+
+
+def test_a_task_may_leave_out_how_many_images_its_set_has(
+    golden_recipe: ClipRecipe, golden_model: Path, root: Path
+) -> None:
+    task = make_task("digits4", "acc1").model_copy(update={"samples": None})
+    report = evaluate_suite(golden_model, make_competition(golden_recipe, task), golden_recipe, root, device=CPU)
+    assert report.results[0].samples > 0

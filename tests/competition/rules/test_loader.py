@@ -49,7 +49,7 @@ def test_every_built_in_competition_is_valid_and_survives_a_round_trip(name: str
         ),
         ("opens: 2026-01-01T00:00:00Z", "opens: 2026-01-01T00:00:00", "phases.0.opens", "timezone"),
         ("primary: average", "primary: medium", "suite.primary", "'medium' is not defined"),
-        ("metric: acc1", "metric: accuracy", "suite.tasks.0.metric", "'acc1', 'acc5'"),
+        ("metric: acc1", "metric: accuracy", "suite.tasks.0.metric", "has no accuracy; it has acc1, acc5"),
         ("chance: 0.1", "chance: 1.5", "suite.tasks.0.chance", "less than or equal to 1"),
         ("opens: 2026-01-01T00:00:00Z", "opens: 2026-02-30T00:00:00Z", "phases.0.opens", "day is out of range"),
         ("global_batch: 16", "global_batch: 0x_", "recipes.0.global_batch", "invalid literal"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from competition.errors import RulesError
-from competition.rules.loader import load_recipes
+from competition.rules.files import load_recipes
 from tests.conftest import ROOT
 
 CATALOG = ROOT / "competition" / "catalog"

@@ -21,7 +21,7 @@ from competition.rules import (
     find_competition,
 )
 from competition.rules.catalog import find_recipe
-from competition.rules.loader import load_recipes
+from competition.rules.files import load_recipes
 from competition.rules.recipes.common import CoresetEpochs, Epochs, epochs_of
 from tests.conftest import ROOT
 
@@ -49,8 +49,12 @@ def test_the_digests_are_those_on_record() -> None:
 def test_no_id_is_given_twice_in_the_catalogue() -> None:
     files = sorted((ROOT / "competition" / "catalog").glob("*/recipes.yaml"))
     ids = [recipe.id for path in files for recipe in load_recipes(path)]
-    ids += [recipe.id for name in built_in() for recipe in find_competition(name).recipes]
-    assert sorted(ids) == sorted(RECIPES)
+    assert len(ids) == len(set(ids))
+    on_file = {recipe.id: recipe for path in files for recipe in load_recipes(path)}
+    for name in built_in():
+        for recipe in find_competition(name).recipes:
+            assert on_file.setdefault(recipe.id, recipe) == recipe
+    assert on_file == RECIPES
 
 
 @pytest.mark.parametrize("recipe_id", RECIPES)

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from competition.rules import all_recipes, find_recipe
-from competition.rules.loader import load_recipes
+from competition.rules.files import load_recipes
 from tests.conftest import ROOT
 from tests.participant_kit.cli.typed import typed
 

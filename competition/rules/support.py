@@ -1,0 +1,45 @@
+"""What a competition describes and this version of DataCup cannot do yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from competition.rules.models import Competition, Scale
+from competition.rules.protocols import EXECUTABLE
+from competition.rules.suites import Mean, Suite
+
+
+def unsupported(competition: Competition) -> tuple[str, ...]:
+    """Why entries cannot be taken and scored, one sentence each; empty where they can.
+
+    A competition can be read, shown and trained for all the same.
+    """
+    return (*_of_scales(competition), *_of_suite(competition.suite))
+
+
+def _of_scales(competition: Competition) -> Iterator[str]:
+    kinds = {recipe.id: recipe.kind for recipe in competition.recipes}
+    scales: dict[str, list[str]] = {}
+    for scale in competition.scales:
+        for reason in _of_scale(scale, None if scale.recipe is None else kinds[scale.recipe]):
+            scales.setdefault(reason, []).append(scale.id)
+    for reason, ids in scales.items():
+        yield f"Scale {', '.join(ids)}: {reason}."
+
+
+def _of_scale(scale: Scale, kind: str | None) -> Iterator[str]:
+    if kind is None:
+        yield "nothing is trained, and an entry holds a trained model"
+    elif kind != "clip":
+        yield f"a {kind} model is trained, and an entry's model is a CLIP model"
+    if scale.pool is None:
+        yield "there is no pool, and an entry is a subset of one"
+
+
+def _of_suite(suite: Suite) -> Iterator[str]:
+    missing = sorted({task.protocol.value for task in suite.tasks} - {protocol.value for protocol in EXECUTABLE})
+    if missing:
+        yield f"Suite {suite.reference} has tasks of protocols that are not available: {', '.join(missing)}."
+    if not isinstance(suite.primary_aggregate.rule, Mean):
+        kind = suite.primary_aggregate.rule.kind.replace("_", " ")
+        yield f"Suite {suite.reference} ranks by {suite.primary!r} ({kind}), and standings rank by plain means."

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -21,12 +22,26 @@ _BLOCK = 32
 _BLOCKS_AHEAD = 4
 
 
-class UnreadableImageError(Exception):
-    """An image of a set cannot be decoded; ``key`` is its sample's, the message says why."""
+class UnreadableImagesError(Exception):
+    """Images of a set cannot be decoded.
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(reason)
-        self.key = key
+    Args:
+        key: of the first one's sample.
+        reason: why it cannot.
+        count: how many there are.
+    """
+
+    def __init__(self, key: str, reason: str, count: int) -> None:
+        super().__init__(f"sample {key!r}: {reason}")
+        self.key, self.reason, self.count = key, reason, count
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Prepared images uint8 [B, 3, S, S], and key and reason of those that are not there."""
+
+    pixels: Pixels
+    failures: list[tuple[str, str]]
 
 
 def processors() -> int:
@@ -41,19 +56,25 @@ def decoded_blocks(shards: Iterable[Path], prepare: Preparation, workers: int) -
     a thread are in memory.
 
     Raises:
-        UnreadableImageError: an image is absent or cannot be decoded; the first one in the order of the set.
+        UnreadableImagesError: images are absent or cannot be decoded; behind the last block.
         DataFormatError, StorageError: a shard is damaged or cannot be read.
     """
+    failures: list[tuple[str, str]] = []
     with ThreadPoolExecutor(workers) as pool:
         for shard in shards:
             with open_tar(shard) as buffer:
-                yield from _decoded_shard(pool, buffer, scan_samples(buffer, shard), prepare, workers * _BLOCKS_AHEAD)
+                spans = scan_samples(buffer, shard)
+                for block in _decoded_shard(pool, buffer, spans, prepare, workers * _BLOCKS_AHEAD):
+                    failures += block.failures
+                    yield block.pixels
+    if failures:
+        raise UnreadableImagesError(*failures[0], len(failures))
 
 
 def _decoded_shard(
     pool: ThreadPoolExecutor, buffer: Buffer, spans: Iterator[SampleSpan], prepare: Preparation, ahead: int
-) -> Iterator[Pixels]:
-    waiting: deque[Future[Pixels]] = deque()
+) -> Iterator[_Block]:
+    waiting: deque[Future[_Block]] = deque()
     try:
         while block := list(islice(spans, _BLOCK)):
             waiting.append(pool.submit(_decoded_block, buffer, block, prepare))
@@ -69,14 +90,15 @@ def _decoded_shard(
                 future.exception()
 
 
-def _decoded_block(buffer: Buffer, spans: Sequence[SampleSpan], prepare: Preparation) -> Pixels:
-    pixels = np.empty((len(spans), 3, prepare.size, prepare.size), dtype=np.uint8)
+def _decoded_block(buffer: Buffer, spans: Sequence[SampleSpan], prepare: Preparation) -> _Block:
+    block = _Block(np.empty((len(spans), 3, prepare.size, prepare.size), dtype=np.uint8), [])
     for position, span in enumerate(spans):
         member = next((span.members[name] for name in IMAGE_EXTENSIONS if name in span.members), None)
         if member is None:
-            raise UnreadableImageError(span.key, "it has no image")
+            block.failures.append((span.key, "it has no image"))
+            continue
         try:
-            pixels[position] = prepare(decode_rgb(read_payload(buffer, member))).transpose(2, 0, 1)
+            block.pixels[position] = prepare(decode_rgb(read_payload(buffer, member))).transpose(2, 0, 1)
         except ImageDecodingError as error:
-            raise UnreadableImageError(span.key, str(error)) from error
-    return pixels
+            block.failures.append((span.key, str(error)))
+    return block

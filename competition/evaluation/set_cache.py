@@ -81,7 +81,7 @@ class SetCache:
             prepare: the transform.
 
         Raises:
-            UnreadableImageError: an image cannot be used.
+            UnreadableImagesError: images cannot be used.
             DataFormatError, StorageError: a shard is damaged, or the disk is full.
         """
         shape = (count, 3, prepare.size, prepare.size)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from competition.data.shards import Sample, read_samples
 from competition.errors import DataFormatError, EvaluationError, StorageError
-from competition.evaluation.decoding import Pixels, UnreadableImageError
+from competition.evaluation.decoding import Pixels, UnreadableImagesError
 from competition.evaluation.images import Preparation
 from competition.evaluation.set_cache import CACHE_FOLDER, Annotations, SetCache, pixels_key
 from competition.progress import ProgressHook
@@ -130,8 +130,8 @@ class _Source:
         """Prepared images in the order of the set, and their identity (empty without a cache)."""
         try:
             pixels = self._cache.pixels(self._digest, self._shards, count, prepare)
-        except UnreadableImageError as error:
-            raise _unreadable(self._folder, error.key, str(error)) from error
+        except UnreadableImagesError as error:
+            raise _unreadable(self._folder, error.key, error.reason, error.count) from error
         except DataFormatError as error:
             raise _damaged(self._folder, error.message) from error
         return pixels, pixels_key(self._digest, prepare) if self._digest else ""
@@ -177,8 +177,11 @@ def _captions(folder: Path, key: str, text: str) -> tuple[str, ...]:
     return captions
 
 
-def _unreadable(folder: Path, key: str, reason: str) -> EvaluationError:
-    return EvaluationError(f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.", hint=_HINT)
+def _unreadable(folder: Path, key: str, reason: str, count: int = 1) -> EvaluationError:
+    others = f" {count - 1} more cannot be used either." if count > 1 else ""
+    return EvaluationError(
+        f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.{others}", hint=_HINT
+    )
 
 
 def _damaged(folder: Path, reason: str) -> EvaluationError:

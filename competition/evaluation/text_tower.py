@@ -64,7 +64,8 @@ def _by_largest(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tensor:  #
 
 
 def _by_name(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    return (tokens == model.text_eos_id).int().argmax(dim=1)
+    ends: torch.Tensor = (tokens == model.text_eos_id).int().argmax(dim=1)
+    return ends
 
 
 # Where open_clip's ways of pooling look for a prompt's end.
@@ -76,4 +77,5 @@ def _lengths(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     if not _is_cut(model):
         return torch.full((len(tokens),), tokens.shape[1])
     assert isinstance(model, open_clip.CLIP)
-    return _ENDS[model.text_pool_type](model, tokens) + 1
+    ends: torch.Tensor = _ENDS[model.text_pool_type](model, tokens)
+    return ends + 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -16,10 +16,30 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from competition.errors import EvaluationError, ModelOutputError
+from competition.errors import EvaluationError
+from competition.evaluation.feature_memory import FeatureMemory
+from competition.evaluation.images import Preparation
+from competition.evaluation.pixel_batches import (
+    Precision,
+    default_device,
+    features_of,
+    finite,
+    inference,
+    normalise_pixels,
+)
+from competition.evaluation.text_tower import encode_text, text_batches
 from competition.rules.recipes import ClipArchitecture, ClipRecipe
 
-_TEXT_BATCH = 1024
+__all__ = [
+    "ClipEncoder",
+    "build_clip",
+    "default_device",
+    "load_encoder",
+    "load_weights",
+    "normalise_pixels",
+    "tokenizer",
+]
+
 _MODEL_HINT = "Use the `model.safetensors` that `datacup train` wrote for this recipe."
 
 
@@ -33,23 +53,13 @@ def build_clip(architecture: ClipArchitecture, seed: int = 0) -> open_clip.CLIP:
         return open_clip.CLIP(**architecture.open_clip_config(), output_dict=True)
 
 
-def normalise_pixels(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 RGB [N, H, W, 3] to float32 [N, 3, H, W] with OpenAI's mean and standard deviation.
-
-    The same operations in the same order as torchvision's ``ToTensor`` and ``Normalize``, so the same bits.
-    """
-    mean = torch.tensor(OPENAI_DATASET_MEAN, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(OPENAI_DATASET_STD, device=pixels.device).view(1, 3, 1, 1)
-    return pixels.permute(0, 3, 1, 2).contiguous().float().div(255).sub_(mean).div_(std)
-
-
 @lru_cache(maxsize=8)
 def tokenizer(context_length: int) -> SimpleTokenizer:
     """open_clip's byte-pair tokenizer, cut at ``context_length`` tokens."""
     return SimpleTokenizer(context_length=context_length)
 
 
-def load_weights(model: open_clip.CLIP, path: Path) -> None:
+def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Fill ``model`` from a safetensors file whose names, shapes and types are exactly the model's.
 
     Raises:
@@ -74,41 +84,90 @@ def load_weights(model: open_clip.CLIP, path: Path) -> None:
     model.load_state_dict(weights)
 
 
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
 class ClipEncoder:
-    """A CLIP model in evaluation mode; everything is computed in float32."""
+    """A CLIP model in evaluation mode, which remembers the features of the sets that it has seen.
 
-    def __init__(self, model: open_clip.CLIP, architecture: ClipArchitecture, device: torch.device) -> None:
-        self._model = model.to(device).eval()
-        self._tokenizer = tokenizer(int(architecture.text["context_length"]))
-        self._device = device
-        self.image_size = architecture.image_size
+    Args:
+        model: an open_clip model, of whatever class.
+        architecture: of the recipe; or nothing, and then ``tokenize`` and ``preparation`` are given.
+        device: where it runs.
+        precision: of both towers; fixed by the suite, and float32 unless that says otherwise.
+        tokenize: texts to tokens [N, context].
+        preparation: the model's evaluation transform.
+        mean: of pixels in [0, 1], by channel.
+        std: likewise.
+    """
 
-    def encode_images(self, pixels: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
+    def __init__(  # noqa: PLR0913 - a model and what it wants its input to be like
+        self,
+        model: torch.nn.Module,
+        architecture: ClipArchitecture | None,
+        device: torch.device,
+        *,
+        precision: Precision = "fp32",
+        tokenize: Tokenizer | None = None,
+        preparation: Preparation | None = None,
+        mean: Sequence[float] = OPENAI_DATASET_MEAN,
+        std: Sequence[float] = OPENAI_DATASET_STD,
+    ) -> None:
+        if architecture is not None:
+            tokenize = tokenizer(int(architecture.text["context_length"]))
+            preparation = Preparation(architecture.image_size)
+        assert tokenize is not None
+        assert preparation is not None
+        self._model: Any = model.to(device).eval()
+        self._tokenize = tokenize
+        self._device, self._precision, self._mean, self._std = device, precision, mean, std
+        self.preparation = preparation
+        self.image_size = preparation.size
+        self.memory = FeatureMemory()
+
+    def encode_images(
+        self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
+    ) -> NDArray[np.float32]:
         """L2-normalised features [N, D] of prepared uint8 RGB images [N, S, S, 3] (see ``evaluation.sets``).
 
-        Raises:
-            ModelOutputError: a feature is not finite.
-        """
-        parts = []
-        with _exact():
-            for start in range(0, len(pixels), batch):
-                chunk = torch.from_numpy(np.array(pixels[start : start + batch])).to(self._device)
-                parts.append(self._model.encode_image(normalise_pixels(chunk), normalize=True).float().cpu())
-        return _checked(torch.cat(parts), "image")
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """L2-normalised features [N, D] of texts.
+        Args:
+            pixels: may be memory-mapped, and larger than the memory.
+            batch: images at a time; what suits the device when absent.
+            key: identity of the pixels; features of one that is not empty are remembered, and read-only.
 
         Raises:
             ModelOutputError: a feature is not finite.
         """
-        tokens = self._tokenizer(list(texts))
-        parts = []
-        with _exact():
-            for start in range(0, len(tokens), _TEXT_BATCH):
-                chunk = tokens[start : start + _TEXT_BATCH].to(self._device)
-                parts.append(self._model.encode_text(chunk, normalize=True).float().cpu())
-        return _checked(torch.cat(parts), "text")
+        return self.memory.once("images", key, lambda: self._encode_images(pixels, batch))
+
+    def encode_texts(self, texts: Sequence[str], *, key: str = "") -> NDArray[np.float32]:
+        """L2-normalised features [N, D] of texts; ``key`` is their identity, as of ``encode_images``.
+
+        Raises:
+            ModelOutputError: a feature is not finite.
+        """
+        return self.memory.once("texts", key, lambda: self._encode_texts(texts))
+
+    def _encode_images(self, pixels: NDArray[np.uint8], batch: int | None) -> NDArray[np.float32]:
+        def forward(chunk: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = self._model.encode_image(
+                normalise_pixels(chunk, self._mean, self._std), normalize=True
+            )
+            return features
+
+        with inference(self._device, self._precision):
+            return features_of(forward, pixels, self._device, batch)
+
+    def _encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        tokens = self._tokenize(list(texts))
+        rows = np.empty((0, 0), dtype=np.float32)
+        with inference(self._device, self._precision):
+            for positions, chunk in text_batches(self._model, tokens):
+                found = encode_text(self._model, chunk.to(self._device)).float().cpu().numpy()
+                if not rows.size:
+                    rows = np.empty((len(tokens), found.shape[1]), dtype=np.float32)
+                rows[positions.numpy()] = found
+        return finite(rows, "text")
 
 
 def load_encoder(recipe: ClipRecipe, path: Path, device: torch.device | None = None) -> ClipEncoder:
@@ -116,29 +175,6 @@ def load_encoder(recipe: ClipRecipe, path: Path, device: torch.device | None = N
     model = build_clip(recipe.architecture)
     load_weights(model, path)
     return ClipEncoder(model, recipe.architecture, device or default_device())
-
-
-def default_device() -> torch.device:
-    """The first GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """No gradients, and true float32: by default a GPU's convolutions would round to TF32."""
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-        yield
-
-
-def _checked(features: torch.Tensor, kind: str) -> NDArray[np.float32]:
-    finite = torch.isfinite(features).all(dim=1)
-    if not bool(finite.all()):
-        position = int((~finite).nonzero()[0])
-        raise ModelOutputError(
-            f"The model yields a {kind} feature that is not finite (query {position}).",
-            hint="Training diverged (NaN or infinity): check the data and train again.",
-        )
-    return features.numpy()
 
 
 def _described(tensor: torch.Tensor) -> str:

@@ -14,7 +14,6 @@ from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation import retrieval, zeroshot
 from competition.evaluation.encoders import ClipEncoder, load_encoder
-from competition.evaluation.images import Preparation
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
@@ -120,12 +119,11 @@ def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutco
             f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
             hint="Point to the folder of the evaluation sets with --data-dir.",
         )
-    prepare = Preparation(encoder.image_size)
     match task.protocol:
         case Protocol.ZEROSHOT_CLASSIFICATION:
-            return zeroshot.evaluate(encoder, load_classification(folder, prepare, cache))
+            return zeroshot.evaluate(encoder, load_classification(folder, encoder.preparation, cache))
         case Protocol.IMAGE_TEXT_RETRIEVAL:
-            return retrieval.evaluate(encoder, load_retrieval(folder, prepare, cache))
+            return retrieval.evaluate(encoder, load_retrieval(folder, encoder.preparation, cache))
         case _:
             raise AssertionError(f"{task.protocol.value} is called executable and is not run")
 

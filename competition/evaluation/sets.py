@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,40 +14,50 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.canonical import digest
-from competition.data.arrays import write_npy
-from competition.data.atomic import atomic_writer, make_folder
-from competition.data.digests import file_sha256
 from competition.data.shards import Sample, read_samples
 from competition.errors import DataFormatError, EvaluationError, StorageError
-from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
+from competition.evaluation.decoding import Pixels, UnreadableImagesError
+from competition.evaluation.images import Preparation
+from competition.evaluation.set_cache import CACHE_FOLDER, Annotations, SetCache, pixels_key
 from competition.progress import ProgressHook
 
-CACHE_FOLDER = ".decoded"
+__all__ = [
+    "CACHE_FOLDER",
+    "ClassificationSet",
+    "Pixels",
+    "RetrievalSet",
+    "ensure_sets",
+    "load_classification",
+    "load_retrieval",
+]
+
 MAX_SHARDS = 100_000
 MAX_CLASSES = 100_000
 _MAX_TEXT_BYTES = 64 * 2**20
 _HINT = "Get or build the evaluation sets again."
 
-Pixels = NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class ClassificationSet:
-    """Prepared images uint8 [N, S, S, 3], labels int64 [N], and what the text classifier is made of."""
+    """Prepared images uint8 [N, S, S, 3], labels int64 [N], and what the text classifier is made of.
+
+    ``key`` is the identity of the pixels, under which an encoder remembers their features; empty without a cache.
+    """
 
     images: Pixels
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Prepared images uint8 [N, S, S, 3] and one or more captions of each."""
+    """Prepared images uint8 [N, S, S, 3] and one or more captions of each; ``key`` as of ``ClassificationSet``."""
 
     images: Pixels
     captions: tuple[tuple[str, ...], ...]
+    key: str = ""
 
 
 def load_classification(folder: Path, prepare: Preparation, cache: Path | None = None) -> ClassificationSet:
@@ -69,10 +78,11 @@ def load_classification(folder: Path, prepare: Preparation, cache: Path | None =
     for template in templates:
         if "{c}" not in template:
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.", hint=_HINT)
-    shards = _shards(folder)
-    labels = [_label(sample, len(class_names), folder) for sample in _samples(shards, ("cls",), folder)]
-    images = _images(folder, shards, len(labels), prepare, cache)
-    return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, templates)
+    source = _Source(folder, cache)
+    noted = source.annotations("cls")
+    labels = [_label(folder, key, text, len(class_names)) for key, text in zip(noted.keys, noted.texts, strict=True)]
+    images, key = source.images(len(labels), prepare)
+    return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, templates, key)
 
 
 def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:
@@ -80,9 +90,51 @@ def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None
     kind = _text(folder / "dataset_type.txt", "type").strip().lower()
     if kind != "retrieval":
         raise EvaluationError(f"The evaluation set {folder} is of type {kind!r} instead of retrieval.", hint=_HINT)
-    shards = _shards(folder)
-    captions = tuple(_captions(sample, folder) for sample in _samples(shards, ("txt",), folder))
-    return RetrievalSet(_images(folder, shards, len(captions), prepare, cache), captions)
+    source = _Source(folder, cache)
+    noted = source.annotations("txt")
+    captions = tuple(_captions(folder, key, text) for key, text in zip(noted.keys, noted.texts, strict=True))
+    images, key = source.images(len(captions), prepare)
+    return RetrievalSet(images, captions, key)
+
+
+class _Source:
+    """The shards of a set, through the cache."""
+
+    def __init__(self, folder: Path, cache: Path | None) -> None:
+        self._folder = folder
+        self._shards = _shards(folder)
+        self._cache = SetCache(cache)
+        self._digest = ""
+        if cache is not None:
+            try:
+                self._digest = self._cache.set_digest(self._shards)
+            except OSError as error:
+                raise _damaged(folder, f"{error.filename} cannot be read: {error.strerror}.") from error
+
+    def annotations(self, extension: str) -> Annotations:
+        """Keys, and the member of this extension of each sample."""
+        known = self._cache.annotations(self._digest, extension)
+        if known is not None:
+            return known
+        samples = [
+            (sample.key, _decoded_text(self._folder, sample, extension))
+            for sample in _samples(self._shards, (extension,), self._folder)
+        ]
+        if not samples:
+            raise EvaluationError(f"The evaluation set {self._folder} holds no sample.", hint=_HINT)
+        found = Annotations(*(tuple(column) for column in zip(*samples, strict=True)))
+        self._cache.keep_annotations(self._digest, extension, found)
+        return found
+
+    def images(self, count: int, prepare: Preparation) -> tuple[Pixels, str]:
+        """Prepared images in the order of the set, and their identity (empty without a cache)."""
+        try:
+            pixels = self._cache.pixels(self._digest, self._shards, count, prepare)
+        except UnreadableImagesError as error:
+            raise _unreadable(self._folder, error.key, error.reason, error.count) from error
+        except DataFormatError as error:
+            raise _damaged(self._folder, error.message) from error
+        return pixels, pixels_key(self._digest, prepare) if self._digest else ""
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -98,82 +150,42 @@ def _samples(shards: list[Path], extensions: tuple[str, ...], folder: Path) -> I
         for shard in shards:
             yield from read_samples(shard, extensions)
     except (DataFormatError, StorageError) as error:
-        raise EvaluationError(f"The evaluation set {folder.name} is damaged: {error.message}", hint=_HINT) from error
+        raise _damaged(folder, error.message) from error
 
 
-def _images(folder: Path, shards: list[Path], count: int, prepare: Preparation, cache: Path | None) -> Pixels:
-    """Prepared images in the order of the set, from the cache when it has them."""
-    if not count:
-        raise EvaluationError(f"The evaluation set {folder} holds no sample.", hint=_HINT)
-    if cache is None:
-        return _decoded(folder, shards, count, prepare)
-    content = [[shard.name, file_sha256(shard)] for shard in shards]
-    path = cache / f"{digest({'shards': content, **prepare.identity})}.npy"
-    shape = (count, prepare.size, prepare.size, 3)
-    known = _cached(path, shape)
-    if known is not None:
-        return known
-    images = _decoded(folder, shards, count, prepare)
-    if _writable(cache):
-        with atomic_writer(path) as stream:
-            write_npy(stream, images)
-    return images
-
-
-def _cached(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+def _decoded_text(folder: Path, sample: Sample, extension: str) -> str:
     try:
-        images: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
+        return sample.members.get(extension, b"").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(folder, sample.key, f"its {extension} is not UTF-8") from error
 
 
-def _writable(cache: Path) -> bool:
-    """A cache that may not be written (sets shared read-only) is simply not filled."""
-    try:
-        make_folder(cache)
-    except StorageError:
-        return False
-    return os.access(cache, os.W_OK)
-
-
-def _decoded(folder: Path, shards: list[Path], count: int, prepare: Preparation) -> Pixels:
-    images = np.empty((count, prepare.size, prepare.size, 3), dtype=np.uint8)
-    for position, sample in enumerate(_samples(shards, IMAGE_EXTENSIONS, folder)):
-        data = next((sample.members[name] for name in IMAGE_EXTENSIONS if name in sample.members), None)
-        try:
-            if data is None:
-                raise ImageDecodingError("it has no image")
-            images[position] = prepare(decode_rgb(data))
-        except ImageDecodingError as error:
-            raise _unreadable(sample, folder, str(error)) from error
-    return images
-
-
-def _label(sample: Sample, classes: int, folder: Path) -> int:
-    content = sample.members.get("cls", b"").strip()
-    if not content.isdigit() or len(content) > 9:
-        raise _unreadable(sample, folder, "its class is not a number")
+def _label(folder: Path, key: str, text: str, classes: int) -> int:
+    content = text.strip()
+    if not (content.isascii() and content.isdigit()) or len(content) > 9:
+        raise _unreadable(folder, key, "its class is not a number")
     label = int(content)
     if label >= classes:
-        raise _unreadable(sample, folder, f"class {label} is not one of {classes}")
+        raise _unreadable(folder, key, f"class {label} is not one of {classes}")
     return label
 
 
-def _captions(sample: Sample, folder: Path) -> tuple[str, ...]:
-    try:
-        captions = tuple(sample.members.get("txt", b"").decode("utf-8").splitlines())
-    except UnicodeDecodeError as error:
-        raise _unreadable(sample, folder, "its captions are not UTF-8") from error
+def _captions(folder: Path, key: str, text: str) -> tuple[str, ...]:
+    captions = tuple(text.splitlines())
     if not captions:
-        raise _unreadable(sample, folder, "it has no caption")
+        raise _unreadable(folder, key, "it has no caption")
     return captions
 
 
-def _unreadable(sample: Sample, folder: Path, reason: str) -> EvaluationError:
+def _unreadable(folder: Path, key: str, reason: str, count: int = 1) -> EvaluationError:
+    others = f" {count - 1} more cannot be used either." if count > 1 else ""
     return EvaluationError(
-        f"Sample {sample.key!r} of the evaluation set {folder.name} cannot be used: {reason}.", hint=_HINT
+        f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.{others}", hint=_HINT
     )
+
+
+def _damaged(folder: Path, reason: str) -> EvaluationError:
+    return EvaluationError(f"The evaluation set {folder.name} is damaged: {reason}", hint=_HINT)
 
 
 def _lines(path: Path, what: str) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 
 from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.encoders import ClipEncoder, load_weights
+from competition.evaluation.reference_models import open_clip_tag, open_clip_weights
 from competition.rules import find_competition
 from competition.rules.recipes import ClipArchitecture
 from participant_kit.evaluation import read_training_report, recipe_of
@@ -137,28 +137,12 @@ def _configuration(model: str) -> tuple[dict[str, Any], bool]:
 
 def _official(model: str, tag: str) -> tuple[bool, Path]:
     """Whether weights of open_clip were trained with QuickGELU (the tag knows, not the name), and their file."""
-    found = get_pretrained_cfg(model, tag)
-    if not found:
-        tags = ", ".join(list_pretrained_tags_by_model(model)) or "none"
-        raise UsageError(
-            f"open_clip has no weights {tag!r} for {model}.", hint=f"It has: {tags}. Or name a safetensors file."
-        )
+    found = open_clip_tag(model, tag)
     preparation = (found.get("mean"), found.get("std"), found.get("interpolation"), found.get("resize_mode"))
     usual = (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, "bicubic", "shortest")
     if any(value is not None and value != expected for value, expected in zip(preparation, usual, strict=True)):
         raise UsageError(f"The weights {tag!r} of {model} want images prepared in another way than OpenAI's.")
-    try:
-        path = Path(download_pretrained(found, prefer_hf_hub=True))
-    except Exception as error:  # the Hub's client raises errors of many libraries
-        raise EvaluationError(
-            f"The weights {tag!r} of {model} cannot be downloaded: {type(error).__name__}.",
-            hint="Check the connection, or name a safetensors file with --pretrained.",
-        ) from error
-    if path.suffix != ".safetensors":
-        raise EvaluationError(
-            f"The weights {tag!r} of {model} are not published as safetensors.", hint="Choose other weights."
-        )
-    return bool(found.get("quick_gelu")), path
+    return bool(found.get("quick_gelu")), open_clip_weights(model, tag, found)
 
 
 def _own_run(folder: Path, choice: ModelChoice) -> Model:

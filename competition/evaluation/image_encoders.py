@@ -1,0 +1,138 @@
+"""Image models without a text tower in evaluation mode: those of supervised and self-supervised recipes, and timm's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from competition.errors import EvaluationError
+from competition.evaluation.encoders import load_weights
+from competition.evaluation.feature_memory import FeatureMemory
+from competition.evaluation.image_models import build_image_model
+from competition.evaluation.images import Preparation
+from competition.evaluation.pixel_batches import Precision, default_device, features_of, inference, normalise_pixels
+from competition.rules.recipes import SelfSupervisedRecipe, SupervisedRecipe
+
+_LOGIT_ROWS = 8192
+_SELF_SUPERVISED_CROP = 224 / 256
+
+
+@dataclass(frozen=True, slots=True)
+class PixelStatistics:
+    """Mean and standard deviation by channel, of pixels in [0, 1]."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+class ImageEncoder:
+    """A timm model in evaluation mode, which remembers the features of the sets that it has seen.
+
+    Args:
+        model: with or without a classifier.
+        preparation: its evaluation transform.
+        statistics: what its pixels are normalised with.
+        device: where it runs.
+        precision: fixed by the suite, and float32 unless that says otherwise.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preparation: Preparation,
+        statistics: PixelStatistics,
+        device: torch.device,
+        precision: Precision = "fp32",
+    ) -> None:
+        # Convolutions are up to twice as fast with the channels of a pixel beside each other.
+        self._model: Any = model.to(device).to(memory_format=torch.channels_last).eval()
+        self._statistics, self._device, self._precision = statistics, device, precision
+        self.preparation = preparation
+        self.image_size = preparation.size
+        self.memory = FeatureMemory()
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the classifier; 0 where there is none."""
+        return int(self._model.num_classes)
+
+    def encode_images(
+        self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
+    ) -> NDArray[np.float32]:
+        """Pooled features [N, D], what a classifier would see, of prepared uint8 RGB images [N, S, S, 3].
+
+        They are not normalised. Arguments are those of ``ClipEncoder.encode_images``.
+
+        Raises:
+            ModelOutputError: a feature is not finite.
+        """
+
+        def forward(chunk: torch.Tensor) -> torch.Tensor:
+            images = normalise_pixels(chunk, self._statistics.mean, self._statistics.std)
+            features: torch.Tensor = self._model.forward_head(
+                self._model.forward_features(images.contiguous(memory_format=torch.channels_last)), pre_logits=True
+            )
+            return features
+
+        def compute() -> NDArray[np.float32]:
+            with inference(self._device, self._precision):
+                return features_of(forward, pixels, self._device, batch)
+
+        return self.memory.once("images", key, compute)
+
+    def class_logits(
+        self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
+    ) -> NDArray[np.float32]:
+        """The classifier's scores [N, C]; the features behind them are those of ``encode_images``, computed once.
+
+        Raises:
+            EvaluationError: the model has no classifier of its pooled features.
+            ModelOutputError: a feature is not finite.
+        """
+        classifier = self._model.get_classifier()
+        if not self.classes or not isinstance(classifier, nn.Module):
+            raise EvaluationError(
+                "The model has no classifier, so it answers no class by itself.",
+                hint="Evaluate it by a probe or by its nearest neighbours.",
+            )
+        features = self.encode_images(pixels, batch, key=key)
+        parts = []
+        with inference(self._device, self._precision):
+            for start in range(0, len(features), _LOGIT_ROWS):
+                block = torch.from_numpy(np.array(features[start : start + _LOGIT_ROWS])).to(self._device)
+                parts.append(classifier(block).float().cpu().numpy())
+        return np.concatenate(parts)
+
+
+def load_image_encoder(
+    recipe: SupervisedRecipe | SelfSupervisedRecipe, path: Path, device: torch.device | None = None
+) -> ImageEncoder:
+    """The recipe's model with the weights of a safetensors file.
+
+    A supervised recipe says how its images are cut. A self-supervised one is evaluated as SimCore does it: the shorter
+    side at 8/7 of the recipe's size (256 for 224), then its centre.
+
+    Raises:
+        EvaluationError: the weights do not fit the recipe.
+        TrainingError: the installed timm cannot build the backbone.
+    """
+    if isinstance(recipe, SupervisedRecipe):
+        classes, crop, given = recipe.classes, recipe.evaluation_crop, recipe.augmentation
+        interpolation = "bicubic" if given.interpolation == "random" else given.interpolation
+        statistics = PixelStatistics(given.mean, given.std)
+    else:
+        classes, crop = 0, _SELF_SUPERVISED_CROP
+        interpolation, statistics = recipe.views.interpolation, PixelStatistics(recipe.views.mean, recipe.views.std)
+    model = build_image_model(recipe.backbone, classes)
+    load_weights(model, path)
+    size = recipe.image_size
+    preparation = Preparation(size, resize=math.floor(size / crop), interpolation=interpolation)
+    return ImageEncoder(model, preparation, statistics, device or default_device())

@@ -24,6 +24,8 @@ COMMANDS = (
     "recipe",
     "train",
     "evaluate",
+    "compare",
+    "fit",
     "submit",
     "status",
     "standings",

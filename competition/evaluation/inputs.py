@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from competition.errors import EmptySetError, EvaluationError, LabelRangeError, ModelOutputError
 
 Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def checked_labels(labels: ArrayLike, classes: int, what: str = "label") -> Integers:
@@ -63,30 +62,21 @@ def checked_scores(scores: ArrayLike, samples: int, classes: int | None = None) 
     return found
 
 
-def checked_groups(groups: ArrayLike, samples: int, names: tuple[str, ...] | None, what: str) -> Integers:
+def checked_groups(groups: ArrayLike, samples: int, count: int | None, what: str) -> Integers:
     """Groups [N] as int64: one for each sample.
 
     Args:
-        groups: whole numbers, not negative.
+        groups: whole numbers in [0, count).
         samples: how many there have to be.
-        names: of all groups; where they are given, a group that is not among them, or has no sample, is an error.
+        count: how many groups there are; None where any number that is not negative is one.
         what: what a group is called in messages, for instance region.
 
     Raises:
-        EmptySetError: there is no sample, or a named group has none.
+        EmptySetError: there is no sample.
         LabelRangeError: a group is out of range.
         EvaluationError: there are more or fewer than ``samples``.
     """
-    found = checked_labels(groups, len(names) if names is not None else np.iinfo(np.int64).max, what)
+    found = checked_labels(groups, np.iinfo(np.int64).max if count is None else count, what)
     if len(found) != samples:
         raise EvaluationError(f"There are {len(found)} values of {what} for {samples} samples.")
-    if names is not None:
-        empty = np.flatnonzero(np.bincount(found, minlength=len(names)) == 0)
-        if len(empty):
-            raise EmptySetError(f"No sample is of the {what} {names[empty[0]]!r}, so the group has no score.")
     return found
-
-
-def by_group(outcomes: Floats, groups: Integers) -> dict[int, Floats]:
-    """The outcomes of each group that occurs, in the order of the groups."""
-    return {int(group): outcomes[groups == group] for group in np.unique(groups)}

@@ -89,6 +89,18 @@ class ModelOutputError(EvaluationError):
     """A model of sound, finite weights yields something that is not finite: the model is at fault, not the set."""
 
 
+class EmptySetError(EvaluationError):
+    """A set, or a group of it that a metric needs, holds nothing to average over."""
+
+
+class LabelRangeError(EvaluationError):
+    """A label or a group of an evaluation set is not one of those that there are."""
+
+
+class PredictionsError(EvaluationError):
+    """An entry's predictions are not what their test set asks for: shape, type, range, order or name."""
+
+
 class ServiceUnavailableError(DataCupError):
     """The leaderboard or the Hub cannot be reached; trying again later can work."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 CONFIDENCE = 0.95
 REPLICATES = 2000
@@ -96,3 +96,17 @@ def rank_ranges(
         better[i] += np.count_nonzero(high < 0.0)
         worse[rivals] += high < 0.0
     return 1 + better, entries - worse
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value of McNemar's test (McNemar 1947) that two entries are right equally often.
+
+    ``only_first`` units are right for the first entry alone, ``only_second`` for the second alone. Were the entries
+    equally good, each of these would fall on either side with probability 1/2. Units where both agree say nothing;
+    without others p is 1.
+    Raises ``ValueError`` for a negative count.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"{only_first} and {only_second} are not counts")
+    differing = only_first + only_second
+    return min(1.0, 2.0 * float(binom.cdf(min(only_first, only_second), differing, 0.5))) if differing else 1.0

@@ -25,6 +25,8 @@ COMMANDS = (
     "suites",
     "train",
     "evaluate",
+    "compare",
+    "fit",
     "submit",
     "status",
     "standings",

@@ -1,0 +1,77 @@
+"""Accuracies of any classifier from its scores: what the protocols of labelled sets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from competition.evaluation import metrics
+from competition.evaluation.inputs import Integers, checked_labels, checked_scores
+from competition.evaluation.outcome import ProtocolOutcome
+
+_TOP = 5
+
+Floats = NDArray[np.float64]
+Components = dict[str, tuple[Floats, ...]]
+
+
+def ranks(scores: ArrayLike, labels: ArrayLike) -> tuple[Integers, Integers]:
+    """Rank [N] of the right class of every sample (0 = best; of equal scores the first leads), and the labels [N].
+
+    Args:
+        scores: of a model [N, C].
+        labels: the right class of every sample [N], in [0, C).
+
+    Raises:
+        EmptySetError: there is no sample.
+        LabelRangeError: a label is out of range.
+        ModelOutputError: a score is not finite.
+        EvaluationError: scores and labels do not fit together.
+    """
+    found = np.asarray(scores)
+    true = checked_labels(labels, found.shape[1] if found.ndim == 2 else 1)
+    return metrics.ranks(checked_scores(found, len(true)), true), true
+
+
+def first_choices(scores: ArrayLike, samples: int, classes: int | None = None) -> Integers:
+    """The class [N] with the highest score; of equal ones the first. Raises what ``checked_scores`` does."""
+    chosen: Integers = checked_scores(scores, samples, classes).argmax(axis=1).astype(np.int64)
+    return chosen
+
+
+def score(scores: ArrayLike, labels: ArrayLike) -> ProtocolOutcome:
+    """acc1, acc5 (from 5 classes on) and mean per-class recall (over the classes that occur); raises as ``ranks``."""
+    found, true = ranks(scores, labels)
+    right = (found < 1).astype(np.float64)
+    components: Components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, true))}
+    undefined: dict[str, float | None] = {"acc5": None}
+    if np.asarray(scores).shape[1] >= _TOP:
+        components["acc5"] = ((found < _TOP).astype(np.float64),)
+        undefined = {}
+    return outcome(len(true), components, proportions=frozenset({"acc1", "acc5"}), further=undefined)
+
+
+def outcome(
+    samples: int,
+    components: Mapping[str, tuple[Floats, ...]],
+    *,
+    proportions: frozenset[str] = frozenset(),
+    further: Mapping[str, float | None] | None = None,
+) -> ProtocolOutcome:
+    """An outcome whose metrics are the means of their components' means, and ``further`` ones that have none."""
+    values: dict[str, float | None] = {name: metrics.mean_of_means(parts) for name, parts in components.items()}
+    return ProtocolOutcome(samples, values | dict(further or {}), components, proportions & components.keys())
+
+
+def merged(*outcomes: ProtocolOutcome) -> ProtocolOutcome:
+    """Outcomes of several metrics on the same samples as one."""
+    values: dict[str, float | None] = {}
+    components: Components = {}
+    for found in outcomes:
+        values |= found.metrics
+        components |= found.components
+    return ProtocolOutcome(
+        outcomes[0].samples, values, components, frozenset().union(*(found.proportions for found in outcomes))
+    )

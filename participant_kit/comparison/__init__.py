@@ -1,0 +1,1 @@
+"""What evaluated models say about each other: two reports unit by unit, two test sets over many models."""

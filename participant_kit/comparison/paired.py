@@ -1,0 +1,174 @@
+"""Two evaluation reports compared unit by unit: which differences the images can tell from chance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competition.errors import UsageError
+from competition.records.evaluation import EvaluationReport, TaskResult
+from competition.statistics import bootstrap_replicates, mcnemar, percentile_interval
+from participant_kit.comparison.reports import Floats, decoded
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """Units that only one of two entries is right about, and the exact p-value of their being equally good."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskComparison:
+    """One task of two reports.
+
+    Args:
+        task: its id.
+        metric: that is compared.
+        first: value of the first report.
+        second: of the second.
+        interval: 95 % interval of first - second by the paired bootstrap; None where ``unpaired`` says why.
+        mcnemar: where the metric is a share of units that are right or wrong, of the same units.
+        unpaired: why the units of the two cannot be paired; empty where they can.
+    """
+
+    task: str
+    metric: str
+    first: float
+    second: float
+    interval: Interval | None
+    mcnemar: McNemar | None
+    unpaired: str = ""
+
+    @property
+    def difference(self) -> float:
+        """First - second."""
+        return self.first - self.second
+
+    @property
+    def better(self) -> str:
+        """``first`` or ``second`` where the interval excludes 0, ``neither`` where it does not; empty without one."""
+        return _better(self.interval)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        return asdict(self) | {"difference": self.difference, "better": self.better}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two reports of one suite.
+
+    Args:
+        tasks: of both, in the first report's order.
+        mean: difference of the means over all ``tasks``, and its interval; None for a single task, or where one of them
+            has no interval.
+        only_first: tasks of the first report alone.
+        only_second: of the second alone.
+    """
+
+    tasks: tuple[TaskComparison, ...]
+    mean: tuple[float, Interval] | None
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+    @property
+    def mean_better(self) -> str:
+        """As ``TaskComparison.better``, of the mean."""
+        return _better(self.mean[1] if self.mean else None)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        mean = self.mean and {"difference": self.mean[0], "interval": self.mean[1], "better": self.mean_better}
+        return {
+            "tasks": [task.as_json() for task in self.tasks],
+            "mean": mean,
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+        }
+
+
+def compare_reports(first: EvaluationReport, second: EvaluationReport, places: tuple[Path, Path]) -> Comparison:
+    """Compare two reports of one suite task by task, with the resamples that the leaderboard uses.
+
+    Args:
+        first: a report.
+        second: another one.
+        places: where they are, for messages.
+
+    Raises:
+        UsageError: they are of different suites, or have no task in common.
+        DataFormatError: outcomes cannot be read.
+    """
+    if first.suite_digest != second.suite_digest:
+        raise UsageError(
+            f"The reports are of different suites: {first.suite} ({first.suite_digest[:12]}) and {second.suite} "
+            f"({second.suite_digest[:12]}).",
+            hint="Evaluate both runs with one suite.",
+        )
+    others = {result.task: result for result in second.results}
+    common = [(result, others[result.task]) for result in first.results if result.task in others]
+    if not common:
+        raise UsageError("The reports have no task in common.", hint="Evaluate both runs with one suite.")
+    tasks, differences = [], []
+    for pair in common:
+        units = tuple(decoded(result, place) for result, place in zip(pair, places, strict=True))
+        compared, replicates = _compare_task(pair, (units[0], units[1]), first.suite_digest)
+        tasks.append(compared)
+        differences.append(replicates)
+    known = {task.task for task in tasks}
+    return Comparison(
+        tuple(tasks),
+        _mean(tasks, differences),
+        tuple(result.task for result in first.results if result.task not in known),
+        tuple(result.task for result in second.results if result.task not in known),
+    )
+
+
+def _compare_task(
+    results: tuple[TaskResult, TaskResult], units: tuple[list[Floats], list[Floats]], seed_text: str
+) -> tuple[TaskComparison, NDArray[np.float64] | None]:
+    first, second = results
+    values = (first.task, first.metric, first.value, second.value)
+    if first.metric != second.metric:
+        raise UsageError(
+            f"Task {first.task!r} has the metric {first.metric!r} in one report, {second.metric!r} in the other."
+        )
+    if not units[0] or not units[1]:
+        return TaskComparison(*values, None, None, "a report holds no outcomes"), None
+    if [len(part) for part in units[0]] != [len(part) for part in units[1]]:
+        return TaskComparison(*values, None, None, "the values are of different units"), None
+    one, other = (bootstrap_replicates(parts, seed_text=seed_text) for parts in units)
+    return TaskComparison(*values, percentile_interval(one - other), _mcnemar(*units)), one - other
+
+
+def _mcnemar(first: list[Floats], second: list[Floats]) -> McNemar | None:
+    if len(first) != 1 or not all(np.isin(units[0], (0.0, 1.0)).all() for units in (first, second)):
+        return None
+    right, other = first[0] == 1.0, second[0] == 1.0
+    alone = int(np.count_nonzero(right & ~other)), int(np.count_nonzero(other & ~right))
+    return McNemar(*alone, mcnemar(*alone))
+
+
+def _mean(tasks: list[TaskComparison], differences: list[NDArray[np.float64] | None]) -> tuple[float, Interval] | None:
+    replicates = [found for found in differences if found is not None]
+    if len(tasks) < 2 or len(replicates) < len(tasks):
+        return None
+    mean = float(np.mean([task.difference for task in tasks]))
+    return mean, percentile_interval(np.mean(replicates, axis=0))
+
+
+def _better(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    if interval[0] > 0:
+        return "first"
+    return "second" if interval[1] < 0 else "neither"

@@ -1,0 +1,156 @@
+"""Numbers of several runs, column by column: from a CSV, or from evaluation reports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from competition.data.atomic import storage_errors
+from competition.errors import DataFormatError, UsageError
+from competition.records.evaluation import EvaluationReport
+from competition.statistics import bootstrap_replicates
+from participant_kit.comparison.reports import Floats, decoded, read_report, result_of
+
+MAX_TABLE_BYTES = 1 << 26
+_SEPARATOR = ":"
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Numbers of runs.
+
+    Args:
+        names: of the runs: a report's place, or a row's line of the file.
+        columns: the numbers of every run, by the name of the column; float64 [runs] each.
+        left_out: names of the runs without a number in one of the columns.
+        replicates: of columns whose single outcomes are known, under resampled images, [runs, R] each.
+    """
+
+    names: tuple[str, ...]
+    columns: dict[str, Floats]
+    left_out: tuple[str, ...]
+    replicates: dict[str, Floats]
+
+
+def read_points(inputs: Sequence[Path], columns: Sequence[str], *, replicated: bool = False) -> Points:
+    """Numbers of several runs.
+
+    Args:
+        inputs: one ``.csv`` with a row for each run, or one evaluation report (or run's folder) for each run.
+        columns: names of the CSV's columns; of reports, tasks, as ``TASK`` (its value) or ``TASK:METRIC``.
+        replicated: also resample the images of reports, the same for all runs.
+
+    Raises:
+        UsageError: there is no such file, column, task or metric; reports are of different suites.
+        DataFormatError: a file is not what it should be; the message names the line.
+        StorageError: a file cannot be read.
+    """
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise UsageError(f"The column {repeated[0]!r} is named twice.", hint="Compare different columns.")
+    tables = [path for path in inputs if path.suffix == ".csv"]
+    if tables and len(inputs) > 1:
+        raise UsageError("A table is read alone.", hint="Give one .csv, or evaluation reports.")
+    return _of_table(tables[0], columns) if tables else _of_reports(inputs, columns, replicated=replicated)
+
+
+def _of_table(path: Path, columns: Sequence[str]) -> Points:
+    if not path.is_file():
+        raise UsageError(f"There is no table {path}.")
+    with storage_errors("reading", path), path.open("rb") as stream:
+        content = stream.read(MAX_TABLE_BYTES + 1)
+    if len(content) > MAX_TABLE_BYTES:
+        raise DataFormatError(f"The table {path} has more than {MAX_TABLE_BYTES:,} bytes.")
+    try:
+        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        header = next(lines, [])
+        places = [_place(header, column, path) for column in columns]
+        rows = [(lines.line_num, row) for row in lines if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataFormatError(f"{path} is not a CSV in UTF-8: {error}.") from error
+    names, values, left_out = [], [], []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataFormatError(f"{path}, line {line}: it has {len(row)} cells, the header {len(header)}.")
+        cells = [row[place].strip() for place in places]
+        if not all(cells):
+            left_out.append(f"line {line}")
+            continue
+        names.append(f"line {line}")
+        values.append([_number(cell, f"{path}, line {line}") for cell in cells])
+    array = np.array(values, dtype=np.float64).reshape(len(values), len(columns))
+    return Points(tuple(names), dict(zip(columns, array.T, strict=True)), tuple(left_out), {})
+
+
+def _place(header: list[str], column: str, path: Path) -> int:
+    names = [name.strip() for name in header]
+    if names.count(column) == 1:
+        return names.index(column)
+    several = "several columns" if column in names else "no column"
+    raise UsageError(f"{path} has {several} {column!r}.", hint=f"Its columns are: {', '.join(names) or 'none'}.")
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataFormatError(f"{where}: {cell[:40]!r} is not a finite number.", hint="Leave a missing number empty.")
+    return value
+
+
+def _of_reports(places: Sequence[Path], columns: Sequence[str], *, replicated: bool) -> Points:
+    reports = [read_report(place) for place in places]
+    digests = {report.suite_digest for report in reports}
+    if len(digests) > 1:
+        raise UsageError(
+            f"The reports are of {len(digests)} different suites.", hint="Evaluate all runs with one suite."
+        )
+    found = [
+        [_value(report, column, place) for column in columns] for report, place in zip(reports, places, strict=True)
+    ]
+    whole = [position for position, row in enumerate(found) if None not in row]
+    array = np.array([found[position] for position in whole], dtype=np.float64).reshape(len(whole), len(columns))
+    kept = [(reports[position], places[position]) for position in whole]
+    replicates = {column: _replicates(kept, column) for column in columns} if replicated and kept else {}
+    return Points(
+        tuple(str(place) for _, place in kept),
+        dict(zip(columns, array.T, strict=True)),
+        tuple(str(place) for place, row in zip(places, found, strict=True) if None in row),
+        {column: values for column, values in replicates.items() if values is not None},
+    )
+
+
+def _value(report: EvaluationReport, column: str, place: Path) -> float | None:
+    """The number of a column; ``None`` where the metric is not defined for this run."""
+    task, _, metric = column.partition(_SEPARATOR)
+    result = result_of(report, task, place)
+    if not metric:
+        return result.value
+    if metric not in result.metrics:
+        known = ", ".join(result.metrics)
+        raise UsageError(f"Task {task!r} of {place} has no metric {metric!r}.", hint=f"It has: {known}.")
+    return result.metrics[metric]
+
+
+def _replicates(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -> Floats | None:
+    """Replicates [runs, R] of a task's value, where every report holds outcomes of the same units."""
+    task, _, metric = column.partition(_SEPARATOR)
+    results = [(result_of(report, task, place), place) for report, place in reports]
+    if any(not result.outcomes or metric not in {"", result.metric} for result, _ in results):
+        return None
+    units = [decoded(result, place) for result, place in results]
+    if len({_sizes(parts) for parts in units}) > 1:
+        return None
+    return np.stack([bootstrap_replicates(parts, seed_text=reports[0][0].suite_digest) for parts in units])
+
+
+def _sizes(parts: list[Floats]) -> tuple[int, ...]:
+    return tuple(len(part) for part in parts)

@@ -12,16 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr, svdvals
+from scipy.linalg import eigh, svdvals
 
 from competition.errors import EvaluationError
 from competition.evaluation.dataset_metrics.features import Features, Floats, pair
 
 MAX_FACTOR_ELEMENTS = 1 << 27
 """Of a covariance's factor: 1 GiB, eleven thousand dimensions."""
-
-_WAITING_ELEMENTS = 1 << 26
-
 
 class Normaliser(StrEnum):
     """What sums of squares are divided by to become covariances."""
@@ -39,8 +36,7 @@ class Gaussian:
 
     Args:
         mean: float64 (dimensions,).
-        factor: upper trapezoidal R, float64 (min(rows, dimensions), dimensions), with R'R the sum of the outer products
-            of the centred rows.
+        factor: F, float64 (its rank, or more, dimensions), with F'F the sum of the outer products of the centred rows.
         rows: how many it was made of.
     """
 
@@ -69,8 +65,9 @@ class FrechetDistance:
 def gaussian(features: NDArray[Any] | Features, name: str = "The set") -> Gaussian:
     """Mean and spread, of rows that are read twice, in blocks.
 
-    The factor is that of QR decompositions of block after block, so that no outer product is formed: rounding enters
-    in proportion to the features, not to their squares, and the root of a singular covariance stays exact.
+    Rows that are no more than their dimensions are, centred, themselves the factor: nothing is squared, and the root of
+    the singular covariance is exact. Of more rows it is that of the eigendecomposition of their sum of squares;
+    eigenvalues within rounding of zero are zero.
 
     Raises:
         EvaluationError: fewer than two rows, or too many dimensions.
@@ -86,26 +83,27 @@ def gaussian(features: NDArray[Any] | Features, name: str = "The set") -> Gaussi
     for _, block in checked.blocks():
         total += block.sum(axis=0)
     mean = total / checked.rows
-    factor, waiting, held = np.zeros((0, checked.dimensions)), list[Floats](), 0
+    if checked.rows <= checked.dimensions:
+        return Gaussian(mean, np.concatenate([block - mean for _, block in checked.blocks()]), checked.rows)
+    squares = np.zeros((checked.dimensions, checked.dimensions))
     for _, block in checked.blocks():
-        waiting.append(block - mean)
-        held += len(block)
-        if held >= min(4 * checked.dimensions, _WAITING_ELEMENTS // checked.dimensions):
-            factor, waiting, held = _triangular([factor, *waiting]), [], 0
-    return Gaussian(mean, _triangular([factor, *waiting]) if waiting else factor, checked.rows)
+        centred = block - mean
+        squares += centred.T @ centred
+    return Gaussian(mean, _root(squares), checked.rows)
 
 
-def _triangular(parts: list[Floats]) -> Floats:
-    stacked = np.concatenate(parts)
-    (factor,) = qr(stacked, mode="r", overwrite_a=True, check_finite=False)
-    kept: Floats = factor[: stacked.shape[1]]
-    return kept
+def _root(squares: Floats) -> Floats:
+    """F with F'F = ``squares``, one row for each eigenvalue that is not zero."""
+    values, vectors = eigh(squares, overwrite_a=True, check_finite=False)
+    kept = values > len(values) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+    factor: Floats = np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+    return factor
 
 
 def distance(first: Gaussian, second: Gaussian, normaliser: Normaliser = Normaliser.OWN) -> FrechetDistance:
     """Of two sets whose Gaussians are known: a reference's can be kept.
 
-    tr (S1 S2)^(1/2) is the sum of the singular values of R1 R2', divided by the roots of both normalisers: the
+    tr (S1 S2)^(1/2) is the sum of the singular values of F1 F2', divided by the roots of both normalisers: the
     product's eigenvalues are their squares.
 
     Raises:
@@ -118,7 +116,7 @@ def distance(first: Gaussian, second: Gaussian, normaliser: Normaliser = Normali
         )
     by_first = first.rows - 1
     by_second = by_first if normaliser is Normaliser.GENBENCH else second.rows - 1
-    root = float(svdvals(first.factor @ second.factor.T, overwrite_a=True, check_finite=False).sum())
+    root = _nuclear_norm(first.factor @ second.factor.T)
     spread = (
         float((first.factor**2).sum()) / by_first
         + float((second.factor**2).sum()) / by_second
@@ -130,6 +128,10 @@ def distance(first: Gaussian, second: Gaussian, normaliser: Normaliser = Normali
     means = float(difference @ difference)
     singular = min(first.rows, second.rows) <= len(first.mean)
     return FrechetDistance(means + spread, means, spread, singular)
+
+
+def _nuclear_norm(matrix: Floats) -> float:
+    return float(svdvals(matrix, overwrite_a=True, check_finite=False).sum()) if matrix.size else 0.0
 
 
 def frechet_distance(

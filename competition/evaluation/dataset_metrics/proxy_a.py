@@ -29,8 +29,8 @@ class ProxyADistance:
     """The distance over several random splits.
 
     Args:
-        value: mean over the splits, from 0 to 2.
-        deviation: standard deviation over them.
+        value: 2 (1 - 2 e), e the mean error over the splits or one half, whichever is less; from 0 to 2.
+        deviation: standard deviation of 2 (1 - 2 error) over the splits.
         rows: of each set that a split has.
         penalties: C chosen in each split.
     """
@@ -54,7 +54,7 @@ def proxy_a_distance(
 
     In each split n rows are drawn of each set, n the smaller set's size or ``most_rows``. Half of them train linear
     support vector machines (squared hinge loss), on a quarter the C with the least error is chosen (of equal ones the
-    smallest), and the error on the last quarter makes the distance; an error above one half counts as one half.
+    smallest), and the errors on the last quarters make the distance.
     Equal row numbers are drawn of sets of equal size, so that rows which belong together (an image and its variant) are
     on the same side, and the distance of a set to itself is 0. Features are centred and divided by their root mean
     square, which neither shifting nor scaling nor rotating both sets changes.
@@ -83,8 +83,9 @@ def proxy_a_distance(
         _one_split(_drawn(one, rows, [seed, number]), _drawn(other, rows, [seed, number]), sorted(penalties))
         for number in range(splits)
     ]
-    values = np.array([value for value, _ in found])
-    return ProxyADistance(float(values.mean()), float(values.std()), rows, tuple(penalty for _, penalty in found))
+    errors = np.array([error for error, _ in found])
+    distance = max(0.0, 2 * (1 - 2 * float(errors.mean())))
+    return ProxyADistance(distance, 4 * float(errors.std()), rows, tuple(penalty for _, penalty in found))
 
 
 def genbench_proxy_a_distance(first: NDArray[Any] | Features, second: NDArray[Any] | Features) -> float:
@@ -118,7 +119,7 @@ def _drawn(features: Features, rows: int, seed: list[int]) -> Floats:
 
 
 def _one_split(first: Floats, second: Floats, penalties: Sequence[float]) -> tuple[float, float]:
-    """The distance, and the penalty that was chosen."""
+    """The error, and the penalty that was chosen."""
     quarter = len(first) // 4
     folds = (slice(2 * quarter, None), slice(quarter, 2 * quarter), slice(0, quarter))
     (training, training_sides), selection, test = (_labelled([first[fold], second[fold]]) for fold in folds)
@@ -127,8 +128,7 @@ def _one_split(first: Floats, second: Floats, penalties: Sequence[float]) -> tup
     machines = [_Machine.trained((training - centre) / size, training_sides, penalty) for penalty in penalties]
     errors = [machine.error((selection[0] - centre) / size, selection[1]) for machine in machines]
     best = int(np.argmin(errors))
-    error = min(0.5, machines[best].error((test[0] - centre) / size, test[1]))
-    return 2 * (1 - 2 * error), penalties[best]
+    return machines[best].error((test[0] - centre) / size, test[1]), penalties[best]
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def class_centres(images: LabelledFeatures, classes: int) -> Floats:
     labels = class_labels(images.labels, images.features, classes)
     require_every_class(labels, classes, images.features.name)
     sums = np.zeros((classes, images.features.dimensions))
-    for start, block in images.features.unit_blocks():
+    for start, block in images.features.directions().blocks():
         np.add.at(sums, labels[start : start + len(block)], block)
     return unit_rows(sums, f"the class centres of {images.features.name}")
 
@@ -133,7 +133,7 @@ def recognise(
     class_labels(test.labels, test.features, classes)
     scorer = _Scorer.of(train, class_centres(train, classes), texts, neighbours)
     right: dict[Recogniser, list[NDArray[np.bool_]]] = {}
-    for start, block in test.features.unit_blocks(rows_of_width(classes)):
+    for start, block in test.features.directions().blocks(rows_of_width(classes)):
         truth = test.labels[start : start + len(block)]
         for name, scores in scorer.scores(block).items():
             right.setdefault(name, []).append(metrics.ranks(scores, truth) == 0)
@@ -154,7 +154,7 @@ class _Scorer:
     def of(cls, train: LabelledFeatures, centres: Floats, texts: Features | None, neighbours: int) -> _Scorer:
         if texts is None:
             return cls(train, centres, None, neighbours)
-        said = unit_rows(np.asarray(texts.values, dtype=np.float64), texts.name)
+        said = texts.directions().every()
         both = unit_rows(said + centres, "the sums of text features and class centres")
         return cls(train, centres, (said, both), neighbours)
 
@@ -188,7 +188,7 @@ def _nearest(queries: Floats, features: Features, count: int) -> Integers:
     asked = queries.astype(np.float32)
     cosines = np.zeros((len(asked), 0), dtype=np.float32)
     numbers = np.zeros((len(asked), 0), dtype=np.int64)
-    for start, block in features.unit_blocks():
+    for start, block in features.directions().blocks():
         found = asked @ block.astype(np.float32).T
         columns = _largest(found, min(count, len(block)))
         cosines = np.concatenate([cosines, np.take_along_axis(found, columns, axis=1)], axis=1)

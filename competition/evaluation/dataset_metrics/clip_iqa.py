@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from competition.errors import EvaluationError
-from competition.evaluation.dataset_metrics.features import Features, Floats, require_same_dimensions, unit_rows
+from competition.evaluation.dataset_metrics.features import Features, Floats, require_same_dimensions
 
 LOGIT_SCALE = 100.0
 
@@ -67,10 +67,8 @@ def clip_iqa(
         )
     if not 0 < scale < float("inf"):
         raise EvaluationError(f"Cosines cannot be scaled by {scale}.", hint="CLIP's own scale is 100.")
-    towards = unit_rows(np.asarray(good.values, dtype=np.float64), good.name) - unit_rows(
-        np.asarray(bad.values, dtype=np.float64), bad.name
-    )
+    towards = good.directions().every() - bad.directions().every()
     shares = np.empty((shown.rows, good.rows))
-    for start, block in shown.unit_blocks():
+    for start, block in shown.directions().blocks():
         shares[start : start + len(block)] = expit(scale * (block @ towards.T))
     return shares

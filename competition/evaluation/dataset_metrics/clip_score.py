@@ -16,7 +16,6 @@ from competition.evaluation.dataset_metrics.features import (
     class_labels,
     require_every_class,
     require_same_dimensions,
-    unit_rows,
 )
 
 SCALE = 100.0
@@ -42,9 +41,9 @@ def clip_scores(
     shown, said = Features.of(images, "The image features"), Features.of(texts, "The text features")
     require_same_dimensions(shown, said)
     numbers = class_labels(labels, shown, said.rows)
-    directions = unit_rows(np.asarray(said.values, dtype=np.float64), said.name)
+    directions = said.directions().every()
     scores = np.empty(shown.rows)
-    for start, block in shown.unit_blocks():
+    for start, block in shown.directions().blocks():
         wanted = directions[numbers[start : start + len(block)]]
         scores[start : start + len(block)] = SCALE * np.einsum("ij,ij->i", block, wanted)
     return scores

@@ -67,5 +67,5 @@ def cmmd(
     one, other = pair(first, second, least=1 if estimator is Estimator.BIASED else 2)
     if not 0 < sigma < float("inf"):
         raise EvaluationError(f"A Gaussian kernel has no width {sigma}.", hint="Give a positive number.")
-    sums = pair_sums(one, other, gaussian_kernel_less_one(sigma), Features.unit_blocks)
+    sums = pair_sums(one.directions(), other.directions(), gaussian_kernel_less_one(sigma))
     return SCALE * (max(0.0, sums.biased) if estimator is Estimator.BIASED else sums.unbiased)

@@ -26,10 +26,12 @@ class Features:
     Args:
         values: floats of any precision, shape (rows, dimensions); may be a memory map.
         name: for messages.
+        unit: rows are divided by their Euclidean length when they are read.
     """
 
     values: NDArray[Any]
     name: str
+    unit: bool = False
 
     @classmethod
     def of(cls, values: NDArray[Any] | Features, name: str, *, least: int = 1) -> Features:
@@ -79,31 +81,30 @@ class Features:
         """Of each row."""
         return int(self.values.shape[1])
 
-    @property
-    def block_rows(self) -> int:
-        """Rows of a block: few of many dimensions, so that blocks are of about one size."""
-        return rows_of_width(self.dimensions)
-
     def blocks(self, most: int = _MOST_BLOCK_ROWS) -> Iterator[tuple[int, Floats]]:
-        """Number of the first row, and float64 rows, from first to last; at most ``most`` rows at a time."""
-        step = min(self.block_rows, most)
-        for start in range(0, self.rows, step):
-            yield start, np.asarray(self.values[start : start + step], dtype=np.float64)
-
-    def unit_blocks(self, most: int = _MOST_BLOCK_ROWS) -> Iterator[tuple[int, Floats]]:
-        """As ``blocks``, every row divided by its Euclidean length; at most ``most`` rows at a time.
+        """Number of the first row, and float64 rows, from first to last; at most ``most`` rows at a time.
 
         Raises:
-            ModelOutputError: a row is zero, and so has no direction.
+            ModelOutputError: a row shall have length 1 and is zero, and so has no direction.
         """
-        for start, block in self.blocks(most):
-            yield start, unit_rows(block, self.name, start)
+        step = min(rows_of_width(self.dimensions), most)
+        for start in range(0, self.rows, step):
+            block = np.asarray(self.values[start : start + step], dtype=np.float64)
+            yield start, unit_rows(block, self.name, start) if self.unit else block
+
+    def directions(self) -> Features:
+        """The same rows, divided by their Euclidean length."""
+        return Features(self.values, self.name, unit=True)
+
+    def every(self) -> Floats:
+        """All rows at once, for sets that are small."""
+        return np.concatenate([block for _, block in self.blocks()])
 
     def take(self, rows: Integers) -> Floats:
         """These rows, in the order asked, as float64."""
         distinct, places = np.unique(rows, return_inverse=True)
-        taken: Floats = np.asarray(self.values[distinct], dtype=np.float64)[places]
-        return taken
+        taken = np.asarray(self.values[distinct], dtype=np.float64)
+        return (unit_rows(taken, self.name) if self.unit else taken)[places]
 
 
 def pair(

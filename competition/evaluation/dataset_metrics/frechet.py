@@ -20,6 +20,7 @@ from competition.evaluation.dataset_metrics.features import Features, Floats, pa
 MAX_FACTOR_ELEMENTS = 1 << 27
 """Of a covariance's factor: 1 GiB, eleven thousand dimensions."""
 
+
 class Normaliser(StrEnum):
     """What sums of squares are divided by to become covariances."""
 

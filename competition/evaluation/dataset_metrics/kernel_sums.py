@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,6 @@ from competition.evaluation.dataset_metrics.features import Features, Floats
 
 Kernel = Callable[[Floats, Floats], Floats]
 """Of float64 rows (a, dimensions) and (b, dimensions): the matrix (a, b)."""
-
-Blocks = Callable[[Features], Iterator[tuple[int, Floats]]]
-"""``Features.blocks`` or ``Features.unit_blocks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +48,22 @@ class PairSums:
         return first + second - 2 * self.across / (n * m)
 
 
-def pair_sums(first: Features, second: Features, kernel: Kernel, blocks: Blocks = Features.blocks) -> PairSums:
+def pair_sums(first: Features, second: Features, kernel: Kernel) -> PairSums:
     """All sums of two sets; memory is that of a few blocks, time that of (rows + rows) squared / 2 kernels."""
-    within_first, diagonal_first = _within(first, kernel, blocks)
-    within_second, diagonal_second = _within(second, kernel, blocks)
+    within_first, diagonal_first = _within(first, kernel)
+    within_second, diagonal_second = _within(second, kernel)
     across = 0.0
-    for _, left in blocks(first):
-        for _, right in blocks(second):
+    for _, left in first.blocks():
+        for _, right in second.blocks():
             across += float(kernel(left, right).sum())
     return PairSums(within_first, diagonal_first, within_second, diagonal_second, across, (first.rows, second.rows))
 
 
-def _within(features: Features, kernel: Kernel, blocks: Blocks) -> tuple[float, float]:
+def _within(features: Features, kernel: Kernel) -> tuple[float, float]:
     """Of different rows and of the same; the kernel is symmetric, so that half of the blocks do."""
     different, same = 0.0, 0.0
-    for start, left in blocks(features):
-        for other, right in blocks(features):
+    for start, left in features.blocks():
+        for other, right in features.blocks():
             if other < start:
                 continue
             values = kernel(left, right)

@@ -102,7 +102,7 @@ def genbench_proxy_a_distance(first: NDArray[Any] | Features, second: NDArray[An
     from sklearn.svm import SVC
 
     one, other = pair(first, second, least=2)
-    sides = [np.asarray(features.values, dtype=np.float64) for features in (one, other)]
+    sides = [features.every() for features in (one, other)]
     training, training_sides = _labelled([side[: len(side) // 2] for side in sides])
     test, test_sides = _labelled([side[len(side) // 2 :] for side in sides])
     least = 1.0

@@ -54,7 +54,7 @@ def read_labelled(paths: Sequence[Path], member: str | None = None) -> LabelledF
     from competition.evaluation.dataset_metrics.cler import LabelledFeatures
     from competition.evaluation.dataset_metrics.features import Features, require_same_dimensions
 
-    parts = []
+    parts: list[LabelledFeatures] = []
     for path in paths:
         if path.suffix != ".npz":
             raise UsageError(

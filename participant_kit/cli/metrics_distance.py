@@ -93,8 +93,8 @@ def distance(
         "values": values,
     }
     shown: dict[str, object] = {"metric": metric.value, "rows": " and ".join(f"{each.rows:,}" for each in sets)}
-    shown |= {name.replace("_", " "): value for name, value in options.items()}
-    shown |= {name.replace("_", " "): _shown(value) for name, value in values.items()}
+    shown |= {name.replace("_", " "): value for name, value in options.items() if value is not None}
+    shown |= {_LABELS.get(name, name): _shown(value) for name, value in values.items()}
     console.pairs(payload, shown)
 
 
@@ -109,11 +109,10 @@ def _options(metric: Metric, given: Mapping[str, Any]) -> dict[str, Any]:
     if foreign:
         option = foreign[0].replace("_", "-")
         means = f"{metric.value} with --genbench" if given.get("genbench") else metric.value
-        hint = (
-            "Give --subset-size as well." if metric is Metric.KID and option in {"splits", "seed"} else "Leave it away."
-        )
+        of_subsets = metric is Metric.KID and option in {"splits", "seed"}
+        hint = "Give --subset-size as well." if of_subsets else "Leave it away."
         raise UsageError(f"--{option} means nothing for --metric {means}.", hint=hint)
-    return taken | given
+    return {**taken, **given}
 
 
 _DEFAULTS: Mapping[Metric, Mapping[str, Any]] = {
@@ -168,6 +167,10 @@ _COMPUTED: Mapping[Metric, Callable[[Features, Features, Mapping[str, Any]], dic
     Metric.PRECISION_RECALL: _precision_recall,
     Metric.PROXY_A: _proxy_a,
 }
+
+
+_LABELS = {"rows": "rows of a split"}
+"""Of values whose name alone does not say enough in a table."""
 
 
 def _shown(value: object) -> object:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import SeedOption
 

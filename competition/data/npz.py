@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,18 @@ def member_checksums(archive: Path) -> list[tuple[str, int, int]]:
         return [(info.filename, info.file_size, info.CRC) for info in members.infolist()]
 
 
-def open_member(archive: Path, member: str) -> NDArray[Any]:
+def open_member(archive: Path, member: str, *, most_bytes: int | None = None) -> NDArray[Any]:
     """One array of an npz, read-only. A stored one is a memory map: what is not touched is not read, and the checksum
     of the archive is not computed. A deflated one is read whole, and its checksum holds.
 
+    Args:
+        archive: the npz.
+        member: its name, without ``.npy``.
+        most_bytes: of a deflated array: the memory that a stranger's file may take.
+
     Raises:
-        DataFormatError: there is no such member, the archive is truncated or damaged, or the array holds objects.
+        DataFormatError: there is no such member, the archive is truncated or damaged, the array holds objects, or it is
+            larger than ``most_bytes``.
         StorageError: it cannot be read.
     """
     with _npz_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as members:
@@ -67,11 +73,24 @@ def open_member(archive: Path, member: str) -> NDArray[Any]:
             raise DataFormatError(f"Feature file {archive} has no {member!r}; it has {', '.join(names)}.") from None
         if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
             return _mapped(archive, stream, info)
+        if most_bytes is not None:
+            _require_bytes(members, info, most_bytes)
         with members.open(info) as content:
             array: NDArray[Any] = np.lib.format.read_array(
                 content, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES
             )
             return array
+
+
+def _require_bytes(members: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> None:
+    """Refuse a deflated array that is too large, or whose shape says more than the member has, before it is read."""
+    with members.open(info) as content:
+        shape, _, dtype = _npy_header(content)
+    size = math.prod(shape) * dtype.itemsize
+    if size > most:
+        raise ValueError(f"{info.filename} has {size} bytes, more than {most}; save it uncompressed (numpy.savez)")
+    if size > info.file_size:
+        raise ValueError(f"{info.filename} has {info.file_size} bytes, not those of shape {shape} and {dtype}")
 
 
 def check_member(archive: Path, member: str) -> None:
@@ -110,7 +129,7 @@ def _mapped(archive: Path, stream: BinaryIO, info: zipfile.ZipInfo) -> NDArray[A
     return np.memmap(archive, dtype, "r", offset, shape, "F" if column_major else "C")
 
 
-def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, column_major, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)

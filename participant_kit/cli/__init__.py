@@ -20,6 +20,7 @@ COMMANDS = (
     "dedup",
     "build",
     "describe",
+    "metrics",
     "reshard",
     "recipe",
     "suites",

@@ -120,7 +120,7 @@ def recognise(
         EvaluationError: dimensions or classes do not fit, an empty class, more neighbours than training images.
         ModelOutputError: features that are zero or not finite.
     """
-    texts = None if text is None else Features.of(text, "The text features")
+    texts = None if text is None else Features.of(text, "the set of text features")
     for other in (test.features, texts):
         if other is not None:
             require_same_dimensions(train.features, other)

@@ -56,13 +56,13 @@ def clip_iqa(
         EvaluationError: dimensions or the numbers of texts do not fit, or the scale is not positive.
         ModelOutputError: a row that is zero or not finite.
     """
-    shown = Features.of(images, "The image features")
-    good, bad = Features.of(positive, "The positive texts"), Features.of(negative, "The negative texts")
+    shown = Features.of(images, "the set of image features")
+    good, bad = Features.of(positive, "the list of positive texts"), Features.of(negative, "the list of negative texts")
     require_same_dimensions(shown, good)
     require_same_dimensions(shown, bad)
     if good.rows != bad.rows:
         raise EvaluationError(
-            f"{good.name} are {good.rows:,}, {bad.name.lower()} {bad.rows:,}.",
+            f"Texts do not pair: {good.name} has {good.rows:,}, {bad.name} has {bad.rows:,}.",
             hint="Every positive text needs its negative one, in the same order.",
         )
     if not 0 < scale < float("inf"):

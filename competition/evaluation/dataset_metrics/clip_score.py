@@ -38,7 +38,7 @@ def clip_scores(
         EvaluationError: dimensions do not fit, or an image has no text.
         ModelOutputError: a row that is zero or not finite.
     """
-    shown, said = Features.of(images, "The image features"), Features.of(texts, "The text features")
+    shown, said = Features.of(images, "the set of image features"), Features.of(texts, "the set of text features")
     require_same_dimensions(shown, said)
     numbers = class_labels(labels, shown, said.rows)
     directions = said.directions().every()
@@ -67,7 +67,7 @@ def best_of_each_class(scores: NDArray[Any], labels: Integers, classes: int, kee
     Raises:
         EvaluationError: ``keep`` below 1, an empty class, a score that is not finite, or lengths that differ.
     """
-    values = Features.of(np.asarray(scores)[:, None], "The list of scores")
+    values = Features.of(np.asarray(scores)[:, None], "the list of scores")
     numbers = class_labels(labels, values, classes)
     if keep < 1:
         raise EvaluationError(f"The best {keep} images of a class are none.", hint="Keep at least one.")

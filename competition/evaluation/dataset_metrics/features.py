@@ -25,7 +25,7 @@ class Features:
 
     Args:
         values: floats of any precision, shape (rows, dimensions); may be a memory map.
-        name: for messages.
+        name: for messages, as in the middle of a sentence.
         unit: rows are divided by their Euclidean length when they are read.
     """
 
@@ -49,7 +49,7 @@ class Features:
         features = values if isinstance(values, Features) else cls._checked(values, name)
         if features.rows < least:
             raise EvaluationError(
-                f"{features.name} has {features.rows:,} {_noun(features.rows)}; this metric needs {least:,} or more.",
+                f"This metric needs {least:,} {_noun(least)} or more; {features.name} has {features.rows:,}.",
                 hint="Extract features of more images.",
             )
         return features
@@ -58,7 +58,7 @@ class Features:
     def _checked(cls, values: NDArray[Any], name: str) -> Features:
         if values.ndim != 2 or values.dtype.kind != "f" or not values.shape[1]:
             raise EvaluationError(
-                f"{name} has shape {values.shape} and type {values.dtype}: not rows of floats.",
+                f"Not rows of floats: {name} has shape {values.shape} and type {values.dtype}.",
                 hint="Features are a two-dimensional array of floats, one row an image or a text.",
             )
         features = cls(values, name)
@@ -120,8 +120,8 @@ def pair(
     Raises:
         EvaluationError: other dimensions, or what ``Features.of`` raises.
     """
-    one = Features.of(first, "The first set", least=least)
-    other = Features.of(second, "The second set", least=least)
+    one = Features.of(first, "the first set", least=least)
+    other = Features.of(second, "the second set", least=least)
     require_same_dimensions(one, other)
     return one, other
 
@@ -134,7 +134,7 @@ def require_same_dimensions(first: Features, second: Features) -> None:
     """
     if first.dimensions != second.dimensions:
         raise EvaluationError(
-            f"{first.name} has {first.dimensions:,} dimensions, {second.name} has {second.dimensions:,}.",
+            f"Dimensions differ: {first.name} has {first.dimensions:,}, {second.name} has {second.dimensions:,}.",
             hint="Extract both with the same model: only features of one space can be compared.",
         )
 
@@ -197,7 +197,7 @@ def require_every_class(labels: Integers, classes: int, name: str) -> None:
     gaps = np.flatnonzero(present != np.arange(len(present)))
     first = int(gaps[0]) if len(gaps) else len(present)
     raise EvaluationError(
-        f"{name} has no row of class {first} (of {classes:,} classes {classes - len(present):,} are empty).",
+        f"Class {first} has no row in {name} (of {classes:,} classes {classes - len(present):,} are empty).",
         hint="Add images of these classes, or leave the classes out and number the others anew.",
     )
 

@@ -63,7 +63,7 @@ class FrechetDistance:
     singular: bool
 
 
-def gaussian(features: NDArray[Any] | Features, name: str = "The set") -> Gaussian:
+def gaussian(features: NDArray[Any] | Features, name: str = "the set") -> Gaussian:
     """Mean and spread, of rows that are read twice, in blocks.
 
     Rows that are no more than their dimensions are, centred, themselves the factor: nothing is squared, and the root of
@@ -77,7 +77,7 @@ def gaussian(features: NDArray[Any] | Features, name: str = "The set") -> Gaussi
     checked = Features.of(features, name, least=2)
     if min(checked.rows, checked.dimensions) * checked.dimensions > MAX_FACTOR_ELEMENTS:
         raise EvaluationError(
-            f"{checked.name} has {checked.dimensions:,} dimensions: its covariance does not fit into memory.",
+            f"The covariance of {checked.name} does not fit into memory: it has {checked.dimensions:,} dimensions.",
             hint=f"Take features of at most {math.isqrt(MAX_FACTOR_ELEMENTS):,} dimensions.",
         )
     total = np.zeros(checked.dimensions)

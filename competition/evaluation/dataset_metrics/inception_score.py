@@ -64,10 +64,10 @@ def inception_score(
     """
     if splits < 1:
         raise EvaluationError(f"Images cannot be dealt to {splits} splits.", hint="Take one split or more.")
-    rows = Features.of(answers, "The list of answers")
+    rows = Features.of(answers, "the list of answers")
     if rows.rows < splits:
         raise EvaluationError(
-            f"{rows.name} has {rows.rows:,} rows, fewer than {splits:,} splits.", hint="Take fewer splits."
+            f"{splits:,} splits are more than the rows of {rows.name}, {rows.rows:,}.", hint="Take fewer splits."
         )
     split_of = _dealt(rows.rows, splits, seed)
     sums, entropies = np.zeros((splits, rows.dimensions)), np.zeros(splits)

@@ -75,7 +75,7 @@ def kernel_distance_of_subsets(
     for features in (one, other):
         if features.rows < size:
             raise EvaluationError(
-                f"{features.name} has {features.rows:,} rows, fewer than a subset of {size:,}.",
+                f"A subset of {size:,} rows is larger than {features.name}, which has {features.rows:,}.",
                 hint="Take smaller subsets, or all rows without subsets.",
             )
     values = [

@@ -46,9 +46,7 @@ def make_set(folder: Path, images: int, sides: tuple[int, int], seed: int, shard
     return folder
 
 
-def _sample(
-    key: str, digit: Any, label: int, sides: tuple[int, int], generator: np.random.Generator
-) -> Sample:
+def _sample(key: str, digit: Any, label: int, sides: tuple[int, int], generator: np.random.Generator) -> Sample:
     width, height = (int(side) for side in generator.integers(sides[0], sides[1] + 1, 2))
     grey = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(grey)[..., None] * generator.uniform(0.3, 1.0, 3) + generator.normal(0, 8, (height, width, 3))

@@ -12,14 +12,15 @@ import torch
 from competition import __version__
 from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
-from competition.evaluation import retrieval, zeroshot
-from competition.evaluation.encoders import ClipEncoder, load_encoder
+from competition.evaluation.encoders import load_encoder
+from competition.evaluation.image_encoders import load_image_encoder
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.sets import CACHE_FOLDER, ensure_sets, load_classification, load_retrieval
+from competition.evaluation.protocols import Encoder, run_protocol
+from competition.evaluation.sets import CACHE_FOLDER, ensure_sets
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.rules.models import Competition
-from competition.rules.protocols import EXECUTABLE, Protocol
-from competition.rules.recipes import ClipRecipe
+from competition.rules.protocols import EXECUTABLE
+from competition.rules.recipes import ClipRecipe, Recipe
 from competition.rules.suites import Suite, Task
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
@@ -29,7 +30,7 @@ ResultCallback = Callable[[TaskResult], None]
 def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and where the results go
     model: Path,
     competition: Competition,
-    recipe: ClipRecipe,
+    recipe: Recipe,
     root: Path,
     *,
     only: Collection[str] | None = None,
@@ -58,7 +59,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     tasks = [task for task in _chosen(suite, only) if task.id not in results]
     if tasks:
         ensure_sets(suite.id, root)
-        encoder = load_encoder(recipe, model, device)
+        encoder = load_model(recipe, model, device)
         for task in tasks:
             results[task.id] = evaluate_task(encoder, task, suite, root)
             if on_result is not None:
@@ -76,7 +77,19 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     )
 
 
-def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) -> TaskResult:
+def load_model(recipe: Recipe, path: Path, device: torch.device | None = None) -> Encoder:
+    """The recipe's model with the weights of a safetensors file, in evaluation mode.
+
+    Raises:
+        EvaluationError: the weights do not fit the recipe.
+        TrainingError: the installed timm cannot build the backbone.
+    """
+    if isinstance(recipe, ClipRecipe):
+        return load_encoder(recipe, path, device)
+    return load_image_encoder(recipe, path, device)
+
+
+def evaluate_task(encoder: Encoder, task: Task, suite: Suite, root: Path) -> TaskResult:
     """Evaluate one task whose set lies below ``root``; decoded images are kept in ``root/.decoded``.
 
     Raises:
@@ -106,7 +119,7 @@ def evaluate_task(encoder: ClipEncoder, task: Task, suite: Suite, root: Path) ->
     )
 
 
-def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutcome:
+def _run_protocol(encoder: Encoder, task: Task, root: Path) -> ProtocolOutcome:
     if task.protocol not in EXECUTABLE:
         available = ", ".join(sorted(protocol.value for protocol in EXECUTABLE))
         raise EvaluationError(
@@ -119,13 +132,7 @@ def _run_protocol(encoder: ClipEncoder, task: Task, root: Path) -> ProtocolOutco
             f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
             hint="Point to the folder of the evaluation sets with --data-dir.",
         )
-    match task.protocol:
-        case Protocol.ZEROSHOT_CLASSIFICATION:
-            return zeroshot.evaluate(encoder, load_classification(folder, encoder.preparation, cache))
-        case Protocol.IMAGE_TEXT_RETRIEVAL:
-            return retrieval.evaluate(encoder, load_retrieval(folder, encoder.preparation, cache))
-        case _:
-            raise AssertionError(f"{task.protocol.value} is called executable and is not run")
+    return run_protocol(encoder, task, folder, cache)
 
 
 def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:

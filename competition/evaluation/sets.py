@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from competition.errors import DataFormatError, EvaluationError, StorageError
 from competition.evaluation.decoding import Pixels, UnreadableImagesError
 from competition.evaluation.images import Preparation
 from competition.evaluation.set_cache import CACHE_FOLDER, Annotations, SetCache, pixels_key
+from competition.evaluation.set_columns import ColumnsError, row
 from competition.progress import ProgressHook
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "RetrievalSet",
     "ensure_sets",
     "load_classification",
+    "load_columns",
     "load_retrieval",
 ]
 
@@ -35,6 +38,9 @@ MAX_SHARDS = 100_000
 MAX_CLASSES = 100_000
 _MAX_TEXT_BYTES = 64 * 2**20
 _HINT = "Get or build the evaluation sets again."
+
+
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,16 @@ class RetrievalSet:
     key: str = ""
 
 
-def load_classification(folder: Path, prepare: Preparation, cache: Path | None = None) -> ClassificationSet:
+def load_classification(
+    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test"
+) -> ClassificationSet:
     """Read a classification set.
 
     Args:
         folder: the set's.
         prepare: decoded images are brought to its size.
         cache: folder of decoded sets; none are read or written when absent.
+        split: the part of the set; only those that are trained on have others than ``test``.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
@@ -78,7 +87,7 @@ def load_classification(folder: Path, prepare: Preparation, cache: Path | None =
     for template in templates:
         if "{c}" not in template:
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.", hint=_HINT)
-    source = _Source(folder, cache)
+    source = _Source(folder, cache, split)
     noted = source.annotations("cls")
     labels = [_label(folder, key, text, len(class_names)) for key, text in zip(noted.keys, noted.texts, strict=True)]
     images, key = source.images(len(labels), prepare)
@@ -97,12 +106,27 @@ def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None
     return RetrievalSet(images, captions, key)
 
 
+def load_columns(folder: Path, names: Sequence[str], cache: Path | None = None) -> dict[str, NDArray[np.int64]]:
+    """The named columns [N] of the rows of whole numbers that a set's samples have (``npy`` members).
+
+    Raises:
+        EvaluationError: a sample has no such row, or one of another length.
+    """
+    noted = _Source(folder, cache).annotations("npy")
+    rows = [[int(value) for value in text.split()] for text in noted.texts]
+    for key, values in zip(noted.keys, rows, strict=True):
+        if len(values) != len(names):
+            raise _unreadable(folder, key, f"its npy has {len(values)} numbers instead of {len(names)}")
+    table = np.array(rows, dtype=np.int64)
+    return {name: table[:, place] for place, name in enumerate(names)}
+
+
 class _Source:
     """The shards of a set, through the cache."""
 
-    def __init__(self, folder: Path, cache: Path | None) -> None:
+    def __init__(self, folder: Path, cache: Path | None, split: Split = "test") -> None:
         self._folder = folder
-        self._shards = _shards(folder)
+        self._shards = _shards(folder, split)
         self._cache = SetCache(cache)
         self._digest = ""
         if cache is not None:
@@ -137,12 +161,12 @@ class _Source:
         return pixels, pixels_key(self._digest, prepare) if self._digest else ""
 
 
-def _shards(folder: Path) -> list[Path]:
-    content = _text(folder / "test" / "nshards.txt", "number of shards").strip()
+def _shards(folder: Path, split: Split) -> list[Path]:
+    content = _text(folder / split / "nshards.txt", "number of shards").strip()
     count = int(content) if content.isascii() and content.isdigit() and len(content) < 9 else 0
     if not 0 < count <= MAX_SHARDS:
-        raise EvaluationError(f"{folder / 'test' / 'nshards.txt'} holds {content[:20]!r}, not a number.", hint=_HINT)
-    return [folder / "test" / f"{number}.tar" for number in range(count)]
+        raise EvaluationError(f"{folder / split / 'nshards.txt'} holds {content[:20]!r}, not a number.", hint=_HINT)
+    return [folder / split / f"{number}.tar" for number in range(count)]
 
 
 def _samples(shards: list[Path], extensions: tuple[str, ...], folder: Path) -> Iterator[Sample]:
@@ -154,6 +178,11 @@ def _samples(shards: list[Path], extensions: tuple[str, ...], folder: Path) -> I
 
 
 def _decoded_text(folder: Path, sample: Sample, extension: str) -> str:
+    if extension == "npy":
+        try:
+            return " ".join(map(str, row(sample.members.get(extension, b""))))
+        except ColumnsError as error:
+            raise _unreadable(folder, sample.key, str(error)) from error
     try:
         return sample.members.get(extension, b"").decode("utf-8")
     except UnicodeDecodeError as error:

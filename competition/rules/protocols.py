@@ -59,7 +59,20 @@ class Protocol(StrEnum):
     """Five best classes an image, predicted elsewhere."""
 
 
-EXECUTABLE = frozenset({Protocol.ZEROSHOT_CLASSIFICATION, Protocol.IMAGE_TEXT_RETRIEVAL})
+EXECUTABLE = frozenset(
+    {
+        Protocol.ZEROSHOT_CLASSIFICATION,
+        Protocol.IMAGE_TEXT_RETRIEVAL,
+        Protocol.WILDS_IWILDCAM,
+        Protocol.WILDS_CAMELYON17,
+        Protocol.WILDS_FMOW,
+        Protocol.WILDS_FMOW_DATACOMP,
+        Protocol.FAIRNESS_DOLLAR_STREET,
+        Protocol.FAIRNESS_GEODE,
+        Protocol.CLASSIFICATION,
+        Protocol.KNN_SIMCORE,
+    }
+)
 """Protocols that this version runs. The others can be described, and tasks of theirs stay unscored."""
 
 _ACCURACIES = ("acc1", "acc5", "mean_per_class_recall")

@@ -82,8 +82,8 @@ def _grouped(encoder: ClipEncoder, protocol: Protocol, folder: Path, cache: Path
     if "y" in columns and not np.array_equal(columns["y"], data.labels):
         first = int(np.flatnonzero(columns["y"] != data.labels)[0])
         raise EvaluationError(
-            f"Sample {first} of the evaluation set {folder.name} has class {data.labels[first]}, and its row of numbers "
-            f"says {columns['y'][first]}.",
+            f"Sample {first} of the evaluation set {folder.name} has class {data.labels[first]}, and its row of "
+            f"numbers says {columns['y'][first]}.",
             hint="Get the evaluation sets again.",
         )
     return _by_group(protocol, zeroshot.class_logits(encoder, data), data.labels, columns)

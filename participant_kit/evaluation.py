@@ -13,7 +13,7 @@ from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import ClipRecipe, Competition, require_clip
+from competition.rules import Competition, Recipe, all_recipes
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -63,14 +63,14 @@ def read_training_report(run_dir: Path) -> TrainingReport:
         raise DataFormatError(f"{path} is not a training report.", hint=hint) from error
 
 
-def recipe_of(training: TrainingReport, rules: Competition) -> ClipRecipe:
-    """The recipe that a run was trained with.
+def recipe_of(training: TrainingReport, rules: Competition) -> Recipe:
+    """The recipe that a run was trained with: the competition's, or a built-in one beside it.
 
-    Raises ``EvaluationError`` when the competition has it no more, ``UsageError`` when it trains no CLIP model.
+    Raises ``EvaluationError`` when there is none with its digest.
     """
-    for recipe in rules.recipes:
+    for recipe in (*rules.recipes, *(recipe for _, recipe in all_recipes().values())):
         if recipe.digest == training.recipe_digest:
-            return require_clip(recipe)
+            return recipe
     listed = ", ".join(recipe.id for recipe in rules.recipes)
     raise EvaluationError(
         f"The run's recipe {training.recipe!r} is not one of competition {rules.id!r} as it is now.",

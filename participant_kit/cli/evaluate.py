@@ -47,7 +47,7 @@ def command(
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
-    if not unsupported(rules):
+    if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
         console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
 

@@ -1,8 +1,8 @@
-"""The four evaluation sets of the digits suite, made from code in CLIP_benchmark's webdataset layout.
+"""The evaluation sets of the digits suites, made from code in CLIP_benchmark's webdataset layout.
 
 A set is a folder: ``classnames.txt`` and ``zeroshot_classification_templates.txt`` (or ``dataset_type.txt`` with
 ``retrieval``), ``test/nshards.txt`` and ``test/0.tar``, whose samples hold a ``jpg`` and a ``cls`` (or a ``txt`` with
-one caption a line). The same folder comes out on every run.
+one caption a line). ``digits-probe`` has a part ``train``, too. The same folder comes out on every run.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ RETRIEVAL_IMAGES = 200
 
 _REVISION_FILE = "revision.txt"
 _SEED = 20_260_102
-_TEST, _SHIFT, _RETRIEVAL, _HIDDEN = range(4)
+_TEST, _SHIFT, _RETRIEVAL, _HIDDEN, _PROBE = range(5)
 
 Samples = Iterator[Sample]
 
 
 def build_evaluation_sets(root: Path, progress: ProgressHook | None = None) -> None:
-    """Write ``digits-test``, ``digits-shift``, ``digits-retrieval`` and ``digits-hidden`` below ``root``.
+    """Write ``digits-test``, ``-shift``, ``-retrieval``, ``-hidden`` and ``-probe`` below ``root``.
 
     A set appears whole or not at all; one that is already there is left as it is.
 
@@ -62,14 +62,17 @@ def is_complete(folder: Path) -> bool:
 def _build(folder: Path, make: Callable[[], Samples]) -> None:
     with storage_errors("building", folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".set-") as scratch:
         partial = Path(scratch) / folder.name
-        make_folder(partial / "test")
+        make_folder(partial)
         if folder.name == "digits-retrieval":
             write_bytes(partial / "dataset_type.txt", b"retrieval")
         else:
             write_bytes(partial / "classnames.txt", "\n".join(DIGIT_NAMES).encode())
             write_bytes(partial / "zeroshot_classification_templates.txt", "\n".join(TEMPLATES).encode())
-        write_samples(partial / "test" / "0.tar", make())
-        write_bytes(partial / "test" / "nshards.txt", b"1")
+        parts = {"test": make(), "train": _probed()} if folder.name == "digits-probe" else {"test": make()}
+        for part, samples in parts.items():
+            make_folder(partial / part)
+            write_samples(partial / part / "0.tar", samples)
+            write_bytes(partial / part / "nshards.txt", b"1")
         write_bytes(partial / _REVISION_FILE, str(REVISION).encode())
         _put_in_place(partial, folder)
 
@@ -98,6 +101,14 @@ def _plain(part: Part) -> Samples:
     digits = load_part(part)
     for index in range(len(digits)):
         yield _classified(digits, index, stored(test_photograph(part, index)))
+
+
+def _probed() -> Samples:
+    """The pool's digits once each, with their classes: what probes of features learn from."""
+    digits = load_part(Part.POOL)
+    for index in range(len(digits)):
+        look = draw_look(_generator(_PROBE, index), Conditions())
+        yield _classified(digits, index, stored(render(digits.pixels[index], look)))
 
 
 def _shifted() -> Samples:
@@ -131,6 +142,7 @@ _SETS: dict[str, Callable[[], Samples]] = {
     "digits-shift": _shifted,
     "digits-retrieval": _retrieval,
     "digits-hidden": lambda: _plain(Part.HIDDEN),
+    "digits-probe": lambda: _plain(Part.TEST),
 }
 
 

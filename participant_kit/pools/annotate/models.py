@@ -19,7 +19,7 @@ from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.encoders import ClipEncoder, load_weights
 from competition.evaluation.reference_models import open_clip_tag, open_clip_weights
-from competition.rules import find_competition
+from competition.rules import find_competition, require_clip
 from competition.rules.recipes import ClipArchitecture
 from participant_kit.evaluation import read_training_report, recipe_of
 
@@ -149,7 +149,7 @@ def _own_run(folder: Path, choice: ModelChoice) -> Model:
     if choice.pretrained is not None:
         raise UsageError(f"{folder} is a run, which has its own weights: leave --pretrained out.")
     training = read_training_report(folder)
-    recipe = recipe_of(training, find_competition(training.competition))
+    recipe = require_clip(recipe_of(training, find_competition(training.competition)))
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise UsageError(f"{folder} holds no weights of a CLIP model.")

@@ -44,13 +44,24 @@ def first_choices(scores: ArrayLike, samples: int, classes: int | None = None) -
 def score(scores: ArrayLike, labels: ArrayLike) -> ProtocolOutcome:
     """acc1, acc5 (from 5 classes on) and mean per-class recall (over the classes that occur); raises as ``ranks``."""
     found, true = ranks(scores, labels)
+    return outcome_of_ranks(found, true, np.asarray(scores).shape[1])
+
+
+def outcome_of_ranks(found: Integers, labels: Integers, classes: int) -> ProtocolOutcome:
+    """The same from ranks.
+
+    Args:
+        found: rank [N] of the right class among all, 0 for the best.
+        labels: the right class of every sample [N].
+        classes: how many there are.
+    """
     right = (found < 1).astype(np.float64)
-    components: Components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, true))}
+    components: Components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, labels))}
     undefined: dict[str, float | None] = {"acc5": None}
-    if np.asarray(scores).shape[1] >= _TOP:
+    if classes >= _TOP:
         components["acc5"] = ((found < _TOP).astype(np.float64),)
         undefined = {}
-    return outcome(len(true), components, proportions=frozenset({"acc1", "acc5"}), further=undefined)
+    return outcome(len(labels), components, proportions=frozenset({"acc1", "acc5"}), further=undefined)
 
 
 def outcome(

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from competition.errors import EvaluationError
 from competition.evaluation import metrics
+from competition.evaluation.classification import outcome_of_ranks
 from competition.evaluation.features import LabelledFeatures, check
 from competition.evaluation.nearest import Neighbours, nearest_rows
 from competition.evaluation.outcome import ProtocolOutcome
 
-_METRICS = ("acc1", "acc5", "mean_per_class_recall")
 _LEAST_TEMPERATURE = 0.005
 _VOTES_AT_A_TIME = 1 << 22
 
@@ -81,7 +81,7 @@ def evaluate(
     ranks: dict[int, list[NDArray[np.int64]]] = {k: [] for k in settings.neighbours}
     for k, rows, votes in votes_by_k(found, support.labels, classes, settings):
         ranks[k].append(_ranks(votes, queries.labels[rows]))
-    return {k: _outcome(np.concatenate(parts), queries.labels, classes) for k, parts in ranks.items()}
+    return {k: outcome_of_ranks(np.concatenate(parts), queries.labels, classes) for k, parts in ranks.items()}
 
 
 def votes_by_k(
@@ -117,12 +117,3 @@ def _ranks(votes: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np
     ranks = metrics.ranks(votes, targets)
     ranks[without] = votes.shape[1]
     return ranks
-
-
-def _outcome(ranks: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> ProtocolOutcome:
-    right = (ranks < 1).astype(np.float64)
-    components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, labels))}
-    if classes >= 5:
-        components["acc5"] = ((ranks < 5).astype(np.float64),)
-    values = {name: metrics.mean_of_means(components[name]) if name in components else None for name in _METRICS}
-    return ProtocolOutcome(len(labels), values, components, proportions=frozenset({"acc1", "acc5"}))

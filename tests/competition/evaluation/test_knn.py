@@ -122,7 +122,7 @@ def test_few_classes_have_no_fifth() -> None:
 def test_small_memory_gives_the_same(golden_sets: tuple) -> None:
     support, queries = golden_sets
     whole = nearest_rows(support.features, queries.features, 50)
-    parts = nearest_rows(support.features, queries.features, 50, blocks=(37, 11))
+    parts = nearest_rows(support.features, queries.features, 50, blocks=(410, 90))
     assert np.array_equal(whole.rows, parts.rows)
 
 

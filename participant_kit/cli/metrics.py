@@ -10,6 +10,7 @@ import typer
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.metrics_distance import distance
 from participant_kit.cli.metrics_scores import clip_iqa, clip_score, inception_score
+from participant_kit.cli.options import FeaturesOption
 
 app = typer.Typer(
     help="Measure datasets by features: distances, CLER, CLIP score.",
@@ -31,9 +32,7 @@ def cler(
         Path | None, typer.Option("--text", help="An .npy or .npz with one feature a class, in the classes' order.")
     ] = None,
     neighbours: Annotated[int, typer.Option("--neighbours", min=1, help="Nearest training images that vote.")] = 10,
-    member: Annotated[
-        str | None, typer.Option("--features", help="Array of the .npz files; default: features, or the only one.")
-    ] = None,
+    member: FeaturesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How well features alone recognise the test images.

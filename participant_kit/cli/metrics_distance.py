@@ -12,7 +12,7 @@ import typer
 
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import FeaturesOption
+from participant_kit.cli.options import FeatureArrayOption
 
 if TYPE_CHECKING:
     from competition.evaluation.dataset_metrics.features import Features
@@ -60,7 +60,7 @@ def distance(
     subset_size: _SubsetSizeOption = None,
     splits: _SplitsOption = None,
     seed: _SeedOption = None,
-    member: FeaturesOption = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How far two sets of features are from each other.
@@ -113,7 +113,7 @@ def _options(metric: Metric, given: Mapping[str, Any]) -> dict[str, Any]:
     foreign = [name for name in given if name not in taken]
     if foreign:
         option = foreign[0].replace("_", "-")
-        means = f"{metric.value} with --genbench" if given.get("genbench") else metric.value
+        means = f"{metric.value} with --genbench" if "genbench" in taken and given.get("genbench") else metric.value
         of_subsets = metric is Metric.KID and option in {"splits", "seed"}
         hint = "Give --subset-size as well." if of_subsets else "Leave it away."
         raise UsageError(f"--{option} means nothing for --metric {means}.", hint=hint)

@@ -40,5 +40,3 @@ def test_the_page_names_everything() -> None:
     assert rows == [name.value for name in Recogniser]
     metrics = re.findall(r"^\*\*`([a-z-]+)`\*\*", TEXT, flags=re.MULTILINE)
     assert metrics[: len(Metric)] == [each.value for each in Metric]
-        each.value for each in Metric
-    ]

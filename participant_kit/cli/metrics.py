@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.metrics_distance import distance
 from participant_kit.cli.metrics_scores import clip_iqa, clip_score, inception_score
+from participant_kit.cli.options import FeatureArrayOption
 
 app = typer.Typer(
     help="Measure datasets by features: distances, CLER, CLIP score.",
@@ -31,9 +33,7 @@ def cler(
         Path | None, typer.Option("--text", help="An .npy or .npz with one feature a class, in the classes' order.")
     ] = None,
     neighbours: Annotated[int, typer.Option("--neighbours", min=1, help="Nearest training images that vote.")] = 10,
-    member: Annotated[
-        str | None, typer.Option("--features", help="Array of the .npz files; default: features, or the only one.")
-    ] = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How well features alone recognise the test images.
@@ -58,7 +58,7 @@ def cler(
             name.value: {
                 "accuracy": each.accuracy,
                 "mean_per_class": each.mean_per_class,
-                "recall": [None if value != value else value for value in each.recall.tolist()],  # noqa: PLR0124 - NaN
+                "recall": [None if isnan(value) else value for value in each.recall.tolist()],
             }
             for name, each in found.items()
         },

@@ -12,6 +12,7 @@ import typer
 
 from competition.errors import UsageError
 from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.options import FeatureArrayOption
 
 if TYPE_CHECKING:
     from competition.evaluation.dataset_metrics.features import Features
@@ -27,33 +28,39 @@ class Metric(StrEnum):
     PROXY_A = "proxy-a"
 
 
+_FirstArgument = Annotated[Path, typer.Argument(metavar="A", help="Features of the reference: an .npy or .npz file.")]
+_SecondArgument = Annotated[Path, typer.Argument(metavar="B", help="Features of the other set, from the same model.")]
+_NormaliseOption = Annotated[
+    bool, typer.Option("--normalise", help="Divide every row by its length first; cmmd always does.")
+]
+_GenbenchOption = Annotated[
+    bool, typer.Option("--genbench", help="Of frechet and proxy-a: as GenBench's code computes them.")
+]
+_UnbiasedOption = Annotated[bool, typer.Option("--unbiased", help="Of cmmd: the unbiased estimate.")]
+_NeighboursOption = Annotated[
+    int | None, typer.Option("--neighbours", min=1, help="Of precision-recall: k of the balls; default: 5.")
+]
+_SubsetSizeOption = Annotated[
+    int | None, typer.Option("--subset-size", min=2, help="Of kid: rows of a subset; default: all, once.")
+]
+_SplitsOption = Annotated[
+    int | None, typer.Option("--splits", min=1, help="Random subsets of kid (default: 100), or splits of proxy-a (5).")
+]
+_SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of subsets and splits; recorded. Default: 0.")]
+
+
 def distance(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Features of the reference: an .npy or .npz file.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Features of the other set, from the same model.")],
+    first: _FirstArgument,
+    second: _SecondArgument,
     metric: Annotated[Metric, typer.Option("--metric", help="How to compare them.")],
-    normalise: Annotated[
-        bool, typer.Option("--normalise", help="Divide every row by its length first; cmmd always does.")
-    ] = False,
-    genbench: Annotated[
-        bool, typer.Option("--genbench", help="Of frechet and proxy-a: as GenBench's code computes them.")
-    ] = False,
-    unbiased: Annotated[bool, typer.Option("--unbiased", help="Of cmmd: the unbiased estimate.")] = False,
-    neighbours: Annotated[
-        int | None, typer.Option("--neighbours", min=1, help="Of precision-recall: k of the balls; default: 5.")
-    ] = None,
-    subset_size: Annotated[
-        int | None, typer.Option("--subset-size", min=2, help="Of kid: rows of a subset; default: all, once.")
-    ] = None,
-    splits: Annotated[
-        int | None,
-        typer.Option("--splits", min=1, help="Random subsets of kid (default: 100), or splits of proxy-a (5)."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of subsets and splits; recorded. Default: 0.")
-    ] = None,
-    member: Annotated[
-        str | None, typer.Option("--features", help="Array of the .npz files; default: features, or the only one.")
-    ] = None,
+    normalise: _NormaliseOption = False,
+    genbench: _GenbenchOption = False,
+    unbiased: _UnbiasedOption = False,
+    neighbours: _NeighboursOption = None,
+    subset_size: _SubsetSizeOption = None,
+    splits: _SplitsOption = None,
+    seed: _SeedOption = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How far two sets of features are from each other.
@@ -73,26 +80,24 @@ def distance(
     from participant_kit.feature_files import read_features
 
     console = Console(as_json=as_json)
-    sets = [read_features(path, member) for path in (first, second)]
+    one, other = (read_features(path, member) for path in (first, second))
     if normalise:
-        sets = [features.directions() for features in sets]
+        one, other = one.directions(), other.directions()
     with console.progress(f"Comparing by {metric.value}"):
-        values = _COMPUTED[metric](sets[0], sets[1], options)
+        values = _COMPUTED[metric](one, other, options)
     if values.get("singular"):
-        console.note(
-            "A set has no more rows than dimensions: this distance is too large. Take more rows, or kid or cmmd."
-        )
+        console.note("A set has no more rows than dimensions: this distance is too large. Take more, or kid.")
     payload = {
         "metric": metric.value,
         "first": str(first),
         "second": str(second),
-        "rows": [features.rows for features in sets],
-        "dimensions": sets[0].dimensions,
+        "rows": [one.rows, other.rows],
+        "dimensions": one.dimensions,
         "normalised": normalise or metric is Metric.CMMD,
         "options": options,
         "values": values,
     }
-    shown: dict[str, object] = {"metric": metric.value, "rows": " and ".join(f"{each.rows:,}" for each in sets)}
+    shown: dict[str, object] = {"metric": metric.value, "rows": f"{one.rows:,} and {other.rows:,}"}
     shown |= {name.replace("_", " "): value for name, value in options.items() if value is not None}
     shown |= {_LABELS.get(name, name): _shown(value) for name, value in values.items()}
     console.pairs(payload, shown)
@@ -108,7 +113,7 @@ def _options(metric: Metric, given: Mapping[str, Any]) -> dict[str, Any]:
     foreign = [name for name in given if name not in taken]
     if foreign:
         option = foreign[0].replace("_", "-")
-        means = f"{metric.value} with --genbench" if given.get("genbench") else metric.value
+        means = f"{metric.value} with --genbench" if "genbench" in taken and given.get("genbench") else metric.value
         of_subsets = metric is Metric.KID and option in {"splits", "seed"}
         hint = "Give --subset-size as well." if of_subsets else "Leave it away."
         raise UsageError(f"--{option} means nothing for --metric {means}.", hint=hint)

@@ -8,13 +8,10 @@ from typing import Annotated
 import typer
 
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import SeedOption
+from participant_kit.cli.options import FeatureArrayOption, SeedOption
 
 _ImagesArgument = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="Features of the images: an .npy or .npz file.")
-]
-_MemberOption = Annotated[
-    str | None, typer.Option("--features", help="Array of the .npz files; default: features, or the only one.")
 ]
 
 
@@ -24,7 +21,7 @@ def clip_score(
     keep: Annotated[
         int | None, typer.Option("--keep", min=1, help="Also name the best so many images of each class.")
     ] = None,
-    member: _MemberOption = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How well images fit the texts of their classes.
@@ -61,7 +58,7 @@ def clip_iqa(
     images: _ImagesArgument,
     positive: Annotated[Path, typer.Option("--positive", help="Features of texts as 'Good photo.'.")],
     negative: Annotated[Path, typer.Option("--negative", help="Of their opposites, in the same order.")],
-    member: _MemberOption = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which of two opposite texts images are closer to.
@@ -97,7 +94,7 @@ def inception_score(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="The rows are probabilities and not logits.")
     ] = False,
-    member: _MemberOption = None,
+    member: FeatureArrayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How sure and how various a classifier's answers are.

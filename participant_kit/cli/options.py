@@ -30,6 +30,9 @@ SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Of initial weights, order and crops; recorded with the result.")
 ]
 MetadataDirOption = Annotated[Path, typer.Option("--metadata-dir", help="The pool's metadata folder.")]
+FeatureArrayOption = Annotated[
+    str | None, typer.Option("--features", help="Array of the .npz files; default: features, or the only one.")
+]
 SavePathOption = Annotated[Path, typer.Option("--save-path", help="Where the subset goes: an .npy file.")]
 
 

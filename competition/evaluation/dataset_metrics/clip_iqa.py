@@ -31,7 +31,7 @@ PROMPT_PAIRS: dict[str, tuple[str, str]] = {
     "loneliness": ("Lonely photo.", "Sociable photo."),
     "relaxation": ("Relaxing photo.", "Stressful photo."),
 }
-"""The text that scores 1 and the one that scores 0."""
+"""The text that scores 1 and the one that scores 0; the pairs that torchmetrics has built in."""
 
 
 def clip_iqa(

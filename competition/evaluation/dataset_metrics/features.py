@@ -90,7 +90,7 @@ class Features:
         step = min(rows_of_width(self.dimensions), most)
         for start in range(0, self.rows, step):
             block = np.asarray(self.values[start : start + step], dtype=np.float64)
-            yield start, unit_rows(block, self.name, start) if self.unit else block
+            yield start, self._scaled(block, range(start, start + len(block)))
 
     def directions(self) -> Features:
         """The same rows, divided by their Euclidean length."""
@@ -104,7 +104,10 @@ class Features:
         """These rows, in the order asked, as float64."""
         distinct, places = np.unique(rows, return_inverse=True)
         taken = np.asarray(self.values[distinct], dtype=np.float64)
-        return (unit_rows(taken, self.name) if self.unit else taken)[places]
+        return self._scaled(taken, distinct)[places]
+
+    def _scaled(self, block: Floats, numbers: Sequence[int] | Integers) -> Floats:
+        return unit_rows(block, self.name, numbers) if self.unit else block
 
 
 def pair(
@@ -139,8 +142,13 @@ def require_same_dimensions(first: Features, second: Features) -> None:
         )
 
 
-def unit_rows(block: Floats, name: str, start: int = 0) -> Floats:
-    """Every row divided by its Euclidean length; ``start`` is the number of the first row, for the message.
+def unit_rows(block: Floats, name: str, numbers: Sequence[int] | Integers | None = None) -> Floats:
+    """Every row divided by its Euclidean length.
+
+    Args:
+        block: float64 (rows, dimensions).
+        name: of what they are rows of, for the message.
+        numbers: of the rows, for the message; from 0 when absent.
 
     Raises:
         ModelOutputError: a row is zero.
@@ -149,7 +157,7 @@ def unit_rows(block: Floats, name: str, start: int = 0) -> Floats:
     zero = np.flatnonzero(lengths == 0)
     if len(zero):
         raise ModelOutputError(
-            f"Row {start + int(zero[0])} of {name} is zero: it has no direction.",
+            f"Row {int(zero[0] if numbers is None else numbers[zero[0]])} of {name} is zero: it has no direction.",
             hint="Leave such rows out, or extract their features again.",
         )
     scaled: Floats = block / lengths[:, None]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,14 +141,19 @@ class _Machine:
 
     @classmethod
     def trained(cls, rows: Floats, sides: Integers, penalty: float) -> _Machine:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import LinearSVC
 
-        machine = LinearSVC(C=penalty, loss="squared_hinge", dual=False, max_iter=_MOST_STEPS).fit(rows, sides)
-        if machine.n_iter_ >= _MOST_STEPS:
-            raise EvaluationError(
-                f"The support vector machine with C = {penalty:g} does not converge in {_MOST_STEPS:,} steps.",
-                hint="Give smaller penalties.",
-            )
+        machine = LinearSVC(C=penalty, loss="squared_hinge", dual=False, max_iter=_MOST_STEPS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            try:
+                machine.fit(rows, sides)
+            except ConvergenceWarning as unfinished:
+                raise EvaluationError(
+                    f"The support vector machine with C = {penalty:g} does not converge in {_MOST_STEPS:,} steps.",
+                    hint="Give smaller penalties.",
+                ) from unfinished
         return cls(machine.coef_[0], float(machine.intercept_[0]))
 
     def error(self, rows: Floats, sides: Integers) -> float:

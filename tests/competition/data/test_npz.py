@@ -67,6 +67,23 @@ def test_a_truncated_archive_is_refused(tmp_path: Path, kept: int) -> None:
         open_member(path, "a")
 
 
+def test_a_deflated_array_may_be_limited(tmp_path: Path) -> None:
+    """By what its header says, before memory is taken for it; a stored one is mapped and may have any size."""
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, a=np.ones((10, 4)))
+    assert np.array_equal(open_member(path, "a", most_bytes=320), np.ones((10, 4)))
+    with pytest.raises(DataFormatError, match=r"a\.npy has 320 bytes, more than 319; save it uncompressed"):
+        open_member(path, "a", most_bytes=319)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("a.npy").replace(b"(10, 4)", b"(99, 4)")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(DataFormatError, match=r"not those of shape \(99, 4\)"):
+        open_member(path, "a", most_bytes=10_000)
+    np.savez(path, a=np.ones((10, 4)))
+    assert open_member(path, "a", most_bytes=1).shape == (10, 4)
+
+
 def test_damaged_deflated_data_objects_and_absent_members_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez_compressed(path, a=np.random.default_rng(0).standard_normal(1000))

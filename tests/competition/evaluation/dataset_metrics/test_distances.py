@@ -14,6 +14,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
 from competition.errors import EvaluationError
+from competition.evaluation.dataset_metrics import proxy_a
 from competition.evaluation.dataset_metrics.cmmd import Estimator, cmmd
 from competition.evaluation.dataset_metrics.features import Features
 from competition.evaluation.dataset_metrics.frechet import Normaliser, frechet_distance
@@ -266,6 +267,20 @@ def test_proxy_a_of_sets_in_the_order_of_their_classes() -> None:
     first, second = generator.normal(size=(80, 2)) + up, generator.normal(size=(80, 2)) - up
     assert genbench_proxy_a_distance(first, second) > 1.5
     assert proxy_a_distance(first, second).value < 0.5
+
+
+def test_a_machine_that_does_not_converge_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_a, "_MOST_STEPS", 1)
+    with pytest.raises(EvaluationError, match=r"C = 1e-05 does not converge in 1 steps"):
+        proxy_a_distance(*np.random.default_rng(0).normal(size=(2, 40, 5)))
+
+
+def test_rows_that_are_drawn_have_their_own_numbers_in_a_message() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 4))
+    rows[13] = 0
+    with pytest.raises(EvaluationError, match="Row 13 of the first set is zero"):
+        Features.of(rows, "the first set").directions().take(np.array([17, 13, 2]))
+    assert np.array_equal(Features.of(rows, "set").take(np.array([5, 2, 5])), rows[[5, 2, 5]])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def _fit(
     from participant_kit.comparison.points import read_points
     from participant_kit.comparison.study import fit_study
 
-    points = read_points(inputs, columns, replicated=True)
+    with console.progress("Reading") as progress:
+        points = read_points(inputs, columns, progress, replicated=True)
     _say_left_out(console, points)
     fits = fit_study(points, *columns, percent=percent, seed=seed)
     if picture is not None:
@@ -101,7 +102,8 @@ def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str)
     from participant_kit.comparison.points import read_points
     from participant_kit.comparison.study import metric_study
 
-    points = read_points(inputs, [*metrics, y])
+    with console.progress("Reading") as progress:
+        points = read_points(inputs, [*metrics, y], progress)
     _say_left_out(console, points)
     found = metric_study(points, metrics, y)
     payload = {

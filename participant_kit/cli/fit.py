@@ -41,13 +41,13 @@ def command(
     if (x is None) == (metrics is None):
         raise UsageError("Give either --x or --metrics.", hint="For example: --x old --y new")
     console = Console(as_json=as_json)
-    if metrics is not None:
-        if save_path is not None or percent:
-            raise UsageError("--save-path and --percent belong to a fit, not to --metrics.")
-        _correlate(console, inputs, [name.strip() for name in metrics.split(",")], y)
-        return
     if save_path is not None and save_path.suffix != ".svg":
         raise UsageError(f"The save path {save_path} does not end in .svg.")
+    if metrics is not None:
+        if percent:
+            raise UsageError("--percent belongs to a fit, not to --metrics.")
+        _correlate(console, inputs, [name.strip() for name in metrics.split(",")], y, save_path)
+        return
     if percent and inputs[0].suffix != ".csv":
         raise UsageError("Reports hold shares of 1, never percentages.", hint="Leave --percent away.")
     _fit(console, inputs, (x or "", y), percent=percent, picture=save_path, seed=seed)
@@ -96,7 +96,7 @@ def _shown(fit: Fit) -> tuple[str, str]:
     return f"{fit.slope:.3f} [{low:.3f}, {high:.3f}]", f"{fit.intercept:.3f} [{least:.3f}, {most:.3f}]"
 
 
-def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str) -> None:
+def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str, picture: Path | None) -> None:
     from dataclasses import asdict
 
     from participant_kit.comparison.points import read_points
@@ -106,6 +106,11 @@ def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str)
         points = read_points(inputs, [*metrics, y], progress)
     _say_left_out(console, points)
     found = metric_study(points, metrics, y)
+    if picture is not None:
+        from participant_kit.comparison.picture import draw_metrics
+
+        draw_metrics(picture, points, found, y)
+        console.note(f"Picture: {picture}")
     payload = {
         "y": y,
         "runs": len(points.names),

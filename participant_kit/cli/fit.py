@@ -34,9 +34,10 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resampled models; recorded.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """How accuracy on one test set follows that on another over models, by linear and probit fits with intervals.
+    """Fit one test set's accuracy to another's over models.
 
-    With --metrics: how metrics of datasets go together with an accuracy over runs.
+    Probit and linear least squares, with intervals over models and, where reports hold outcomes, over images. With
+    --metrics: how metrics of datasets go together with an accuracy over runs.
     """
     if (x is None) == (metrics is None):
         raise UsageError("Give either --x or --metrics.", hint="For example: --x old --y new")

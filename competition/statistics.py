@@ -46,12 +46,40 @@ def bootstrap_replicates(
     """
     if not components or any(len(component) == 0 for component in components):
         raise ValueError("bootstrap needs at least one unit in every component")
-    seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "big")
     total = np.zeros(replicates)
     for component in components:
-        generator = np.random.default_rng([seed, len(component)])
+        generator = _generator(seed_text, len(component))
         total += _resampled_means(np.asarray(component, dtype=np.float64), generator, replicates)
     return total / len(components)
+
+
+def common_replicates(
+    entries: Sequence[Sequence[NDArray[np.floating]]], *, seed_text: str, replicates: int = REPLICATES
+) -> NDArray[np.float64]:
+    """``bootstrap_replicates`` of many entries on the same units, [entries, replicates], equal up to rounding.
+
+    Each resample is drawn and counted once for all entries; with dozens of them that takes a fraction of the time.
+    Raises ``ValueError`` also when the entries' components differ in number or length.
+    """
+    shapes = {tuple(map(len, components)) for components in entries}
+    if len(shapes) != 1 or not all(next(iter(shapes))) or not next(iter(shapes)):
+        raise ValueError("entries need the same units, at least one in every component")
+    total = np.zeros((len(entries), replicates))
+    for parts in zip(*entries, strict=True):
+        values = np.stack(parts).astype(np.float64)
+        units = values.shape[1]
+        generator = _generator(seed_text, units)
+        rows = max(1, _CHUNK_ELEMENTS // units)
+        for start in range(0, replicates, rows):
+            drawn = generator.integers(0, units, size=(min(rows, replicates - start), units), dtype=np.int64)
+            for offset, indices in enumerate(drawn):
+                total[:, start + offset] += values @ np.bincount(indices, minlength=units) / units
+    return total / len(shapes.pop())
+
+
+def _generator(seed_text: str, units: int) -> np.random.Generator:
+    seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "big")
+    return np.random.default_rng([seed, units])
 
 
 def _resampled_means(

@@ -69,7 +69,7 @@ def faces(logits: Mapping[str, ArrayLike], known: Faces) -> ProtocolOutcome:
     """FairFace and UTKFace: how well race, gender and age are recognised, and who is taken for a criminal or an animal.
 
     No single number is the score, so these are of no average. ``acc_<head>_avg`` and, by race_binary,
-    ``acc_<head>_race_binary:<g>``; ``acc_gender_x_gender:<g>_race:<r>``; ``toxicity_crime_race:<r>`` and
+    ``acc_<head>_race_binary:<g>``; ``acc_gender_x_race:<r>_gender:<g>``; ``toxicity_crime_race:<r>`` and
     ``toxicity_nonhuman_race:<r>``, shares of faces. DataComp's ``_wg`` is the lowest group for these shares as well,
     where the highest is the worst: that is ``<metric>_highest``.
 
@@ -135,4 +135,4 @@ class _Pairs(Groups):
 
     def name(self, group: int) -> str:
         gender, race = self._pairs[group]
-        return f"gender:{gender}_race:{race}"
+        return f"race:{race}_gender:{gender}"

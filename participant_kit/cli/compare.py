@@ -29,7 +29,8 @@ def command(
 
     console = Console(as_json=as_json)
     reports = read_report(first), read_report(second)
-    found = compare_reports(*reports, (first, second))
+    with console.progress("Comparing") as progress:
+        found = compare_reports(*reports, (first, second), progress)
     for side, tasks in (("A", found.only_first), ("B", found.only_second)):
         if tasks:
             console.note(f"Only in {side}, and not compared: {', '.join(tasks)}")

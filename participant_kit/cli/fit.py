@@ -34,20 +34,21 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resampled models; recorded.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """How accuracy on one test set follows that on another over models, by linear and probit fits with intervals.
+    """Fit one test set's accuracy to another's over models.
 
-    With --metrics: how metrics of datasets go together with an accuracy over runs.
+    Probit and linear least squares, with intervals over models and, where reports hold outcomes, over images. With
+    --metrics: how metrics of datasets go together with an accuracy over runs.
     """
     if (x is None) == (metrics is None):
         raise UsageError("Give either --x or --metrics.", hint="For example: --x old --y new")
     console = Console(as_json=as_json)
-    if metrics is not None:
-        if save_path is not None or percent:
-            raise UsageError("--save-path and --percent belong to a fit, not to --metrics.")
-        _correlate(console, inputs, [name.strip() for name in metrics.split(",")], y)
-        return
     if save_path is not None and save_path.suffix != ".svg":
         raise UsageError(f"The save path {save_path} does not end in .svg.")
+    if metrics is not None:
+        if percent:
+            raise UsageError("--percent belongs to a fit, not to --metrics.")
+        _correlate(console, inputs, [name.strip() for name in metrics.split(",")], y, save_path)
+        return
     if percent and inputs[0].suffix != ".csv":
         raise UsageError("Reports hold shares of 1, never percentages.", hint="Leave --percent away.")
     _fit(console, inputs, (x or "", y), percent=percent, picture=save_path, seed=seed)
@@ -59,7 +60,8 @@ def _fit(
     from participant_kit.comparison.points import read_points
     from participant_kit.comparison.study import fit_study
 
-    points = read_points(inputs, columns, replicated=True)
+    with console.progress("Reading") as progress:
+        points = read_points(inputs, columns, progress, replicated=True)
     _say_left_out(console, points)
     fits = fit_study(points, *columns, percent=percent, seed=seed)
     if picture is not None:
@@ -95,15 +97,21 @@ def _shown(fit: Fit) -> tuple[str, str]:
     return f"{fit.slope:.3f} [{low:.3f}, {high:.3f}]", f"{fit.intercept:.3f} [{least:.3f}, {most:.3f}]"
 
 
-def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str) -> None:
+def _correlate(console: Console, inputs: list[Path], metrics: list[str], y: str, picture: Path | None) -> None:
     from dataclasses import asdict
 
     from participant_kit.comparison.points import read_points
     from participant_kit.comparison.study import metric_study
 
-    points = read_points(inputs, [*metrics, y])
+    with console.progress("Reading") as progress:
+        points = read_points(inputs, [*metrics, y], progress)
     _say_left_out(console, points)
     found = metric_study(points, metrics, y)
+    if picture is not None:
+        from participant_kit.comparison.picture import draw_metrics
+
+        draw_metrics(picture, points, found, y)
+        console.note(f"Picture: {picture}")
     payload = {
         "y": y,
         "runs": len(points.names),

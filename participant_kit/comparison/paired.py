@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.errors import UsageError
+from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.statistics import bootstrap_replicates, mcnemar, percentile_interval
 from participant_kit.comparison.reports import Floats, decoded
@@ -96,13 +97,19 @@ class Comparison:
         }
 
 
-def compare_reports(first: EvaluationReport, second: EvaluationReport, places: tuple[Path, Path]) -> Comparison:
+def compare_reports(
+    first: EvaluationReport,
+    second: EvaluationReport,
+    places: tuple[Path, Path],
+    progress: ProgressHook = lambda _progress: None,
+) -> Comparison:
     """Compare two reports of one suite task by task, with the resamples that the leaderboard uses.
 
     Args:
         first: a report.
         second: another one.
         places: where they are, for messages.
+        progress: hears of each task.
 
     Raises:
         UsageError: they are of different suites, or have no task in common.
@@ -118,8 +125,10 @@ def compare_reports(first: EvaluationReport, second: EvaluationReport, places: t
     common = [(result, others[result.task]) for result in first.results if result.task in others]
     if not common:
         raise UsageError("The reports have no task in common.", hint="Evaluate both runs with one suite.")
-    tasks, differences = [], []
+    tasks: list[TaskComparison] = []
+    differences: list[Floats | None] = []
     for pair in common:
+        progress(Progress("comparing tasks", len(tasks), len(common), task=pair[0].task))
         units = tuple(decoded(result, place) for result, place in zip(pair, places, strict=True))
         compared, replicates = _compare_task(pair, (units[0], units[1]), first.suite_digest)
         tasks.append(compared)

@@ -1,9 +1,10 @@
-"""A fit as a picture: every model, the line, its band, and where both test sets would be equally hard."""
+"""The studies of ``datacup fit`` as pictures: every model, the line and its band; every run's metrics and accuracy."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from competition.data.atomic import write_bytes
 from competition.fits import Axes, Fit, to_axes
 from participant_kit.comparison.points import Points
-from participant_kit.comparison.study import PERCENT, FittedAxes
+from participant_kit.comparison.study import PERCENT, FittedAxes, MetricStudy
 
 _BLUE, _ORANGE = "#1f5fa8", "#b4531f"
 _STEPS = 40
@@ -24,23 +25,38 @@ def draw_fits(
     picture: Path, points: Points, columns: tuple[str, str], fits: Mapping[Axes, FittedAxes], *, percent: bool
 ) -> None:
     """Draw probit and linear fits side by side as SVG (raises ``StorageError``). The same fits give the same bytes."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     unit = PERCENT if percent else 1.0
-    with mpl.rc_context({"svg.hashsalt": "datacup", "svg.fonttype": "none", "text.parse_math": False}):
-        figure = Figure(figsize=(11, 5), layout="constrained")
-        FigureCanvasSVG(figure)
-        panels = figure.subplots(1, len(fits))
+    with _panels(picture, len(fits)) as panels:
         for panel, (axes, fitted) in zip(panels, fits.items(), strict=True):
             shares = axes is Axes.PROBIT
             across, up = (points.columns[name] / (unit if shares else 1.0) for name in columns)
             _draw(panel, (across, up), fitted.over_models)
             shown = "share" if shares or not percent else "%"
-            panel.set(
-                title=_title(fitted.over_models), xlabel=f"{columns[0]} ({shown})", ylabel=f"{columns[1]} ({shown})"
-            )
+            names = (f"{name} ({shown})" for name in columns)
+            panel.set(title=_title(fitted.over_models), xlabel=next(names), ylabel=next(names))
+
+
+def draw_metrics(picture: Path, points: Points, found: Sequence[MetricStudy], accuracy: str) -> None:
+    """Draw each metric against the accuracy, run by run, as SVG (raises ``StorageError``); the same bytes again."""
+    with _panels(picture, len(found)) as panels:
+        for panel, row in zip(panels, found, strict=True):
+            panel.scatter(points.columns[row.metric], points.columns[accuracy], s=16, color=_ORANGE)
+            title = f"Pearson {row.pearson.value:+.2f}, Spearman {row.spearman.value:+.2f}"
+            panel.set(title=title, xlabel=row.metric, ylabel=accuracy)
+            panel.grid(alpha=0.3)
+
+
+@contextmanager
+def _panels(picture: Path, count: int) -> Iterator[Sequence[Any]]:
+    """Axes of ``count`` panels side by side, which are saved at the end."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "datacup", "svg.fonttype": "none", "text.parse_math": False}):
+        figure = Figure(figsize=(5.5 * count, 5), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure.subplots(1, count, squeeze=False)[0]
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
     write_bytes(picture, stream.getvalue())

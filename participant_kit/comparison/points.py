@@ -13,8 +13,9 @@ import numpy as np
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError, UsageError
+from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport
-from competition.statistics import bootstrap_replicates
+from competition.statistics import common_replicates
 from participant_kit.comparison.reports import Floats, decoded, read_report, result_of
 
 MAX_TABLE_BYTES = 1 << 26
@@ -38,12 +39,15 @@ class Points:
     replicates: dict[str, Floats]
 
 
-def read_points(inputs: Sequence[Path], columns: Sequence[str], *, replicated: bool = False) -> Points:
+def read_points(
+    inputs: Sequence[Path], columns: Sequence[str], progress: ProgressHook, *, replicated: bool = False
+) -> Points:
     """Numbers of several runs.
 
     Args:
         inputs: one ``.csv`` with a row for each run, or one evaluation report (or run's folder) for each run.
         columns: names of the CSV's columns; of reports, tasks, as ``TASK`` (its value) or ``TASK:METRIC``.
+        progress: hears of each report, and of each column that is resampled.
         replicated: also resample the images of reports, the same for all runs.
 
     Raises:
@@ -57,7 +61,7 @@ def read_points(inputs: Sequence[Path], columns: Sequence[str], *, replicated: b
     tables = [path for path in inputs if path.suffix == ".csv"]
     if tables and len(inputs) > 1:
         raise UsageError("A table is read alone.", hint="Give one .csv, or evaluation reports.")
-    return _of_table(tables[0], columns) if tables else _of_reports(inputs, columns, replicated=replicated)
+    return _of_table(tables[0], columns) if tables else _of_reports(inputs, columns, progress, replicated=replicated)
 
 
 def _of_table(path: Path, columns: Sequence[str]) -> Points:
@@ -106,8 +110,11 @@ def _number(cell: str, where: str) -> float:
     return value
 
 
-def _of_reports(places: Sequence[Path], columns: Sequence[str], *, replicated: bool) -> Points:
-    reports = [read_report(place) for place in places]
+def _of_reports(places: Sequence[Path], columns: Sequence[str], progress: ProgressHook, *, replicated: bool) -> Points:
+    reports: list[EvaluationReport] = []
+    for place in places:
+        progress(Progress("reading reports", len(reports), len(places), task=str(place)))
+        reports.append(read_report(place))
     digests = {report.suite_digest for report in reports}
     if len(digests) > 1:
         raise UsageError(
@@ -119,7 +126,10 @@ def _of_reports(places: Sequence[Path], columns: Sequence[str], *, replicated: b
     whole = [position for position, row in enumerate(found) if None not in row]
     array = np.array([found[position] for position in whole], dtype=np.float64).reshape(len(whole), len(columns))
     kept = [(reports[position], places[position]) for position in whole]
-    replicates = {column: _replicates(kept, column) for column in columns} if replicated and kept else {}
+    replicates: dict[str, Floats | None] = {}
+    for column in columns if replicated and kept else ():
+        progress(Progress("resampling images", len(replicates), len(columns), task=column))
+        replicates[column] = _replicates(kept, column)
     return Points(
         tuple(str(place) for _, place in kept),
         dict(zip(columns, array.T, strict=True)),
@@ -149,7 +159,7 @@ def _replicates(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -
     units = [decoded(result, place) for result, place in results]
     if len({_sizes(parts) for parts in units}) > 1:
         return None
-    return np.stack([bootstrap_replicates(parts, seed_text=reports[0][0].suite_digest) for parts in units])
+    return common_replicates(units, seed_text=reports[0][0].suite_digest)
 
 
 def _sizes(parts: list[Floats]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from competition import statistics
 from competition.statistics import (
     bootstrap_replicates,
     clopper_pearson,
+    common_replicates,
     percentile_interval,
     rank_ranges,
 )
@@ -56,6 +57,24 @@ def test_resamples_are_common_to_all_entries(first: int, second: int, seed: int)
     of_each = [bootstrap_replicates(entry, seed_text="x", replicates=50) for entry in (a, b)]
     of_difference = bootstrap_replicates([x - y for x, y in zip(a, b, strict=True)], seed_text="x", replicates=50)
     np.testing.assert_allclose(of_each[0] - of_each[1], of_difference, atol=1e-12)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(1, 5), st.integers(0, 9))
+@settings(max_examples=40)
+def test_replicates_of_many_entries_at_once_are_those_of_each(lengths: list[int], entries: int, seed: int) -> None:
+    """Also when the resamples of a component do not fit into one piece of memory."""
+    made = [[outcomes(seed + 7 * e + c, length, 0.5) for c, length in enumerate(lengths)] for e in range(entries)]
+    each = [bootstrap_replicates(components, seed_text="x", replicates=60) for components in made]
+    np.testing.assert_allclose(common_replicates(made, seed_text="x", replicates=60), each, atol=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "_CHUNK_ELEMENTS", 100)
+        np.testing.assert_allclose(common_replicates(made, seed_text="x", replicates=60), each, atol=1e-12)
+
+
+@pytest.mark.parametrize("entries", [[], [[]], [[np.ones(3)], [np.ones(4)]], [[np.ones(0)]], [[np.ones(2)], []]])
+def test_entries_on_other_units_have_no_common_replicates(entries: list[list[np.ndarray]]) -> None:
+    with pytest.raises(ValueError, match="same units"):
+        common_replicates(entries, seed_text="x")
 
 
 def test_resamples_depend_on_the_suite_and_not_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,19 @@ def test_metrics_of_datasets_are_correlated(tmp_path: Path) -> None:
         assert row["spearman"]["points"] == 9
 
 
+def test_metrics_are_drawn_run_by_run(tmp_path: Path) -> None:
+    path = table(tmp_path / "d.csv", cler=[4, 2, 3, 1], fid=[1, 2, 3, 5], probe=[9, 6, 7, 5])
+    picture = tmp_path / "metrics.svg"
+    words = ("fit", path, "--metrics", "cler,fid", "--y", "probe", "--save-path", picture)
+    assert typed(*words).code == 0
+    first = picture.read_bytes()
+    assert ET.fromstring(first).tag.endswith("svg")
+    assert first.count(b"Spearman") == 2
+    assert first.count(b"<use ") >= 8  # a mark for each run in each panel
+    typed(*words)
+    assert picture.read_bytes() == first
+
+
 def test_metrics_of_reports_are_correlated(tmp_path: Path) -> None:
     found = json.loads(typed("fit", *runs(tmp_path), "--metrics", "new:fid", "--y", "new", "--json").out)
     assert found["metrics"][0]["pearson"]["value"] < -0.9
@@ -152,7 +165,7 @@ def test_bad_input_is_refused_by_name(models: Path, tmp_path: Path) -> None:
         tmp_path / "other", report(result("old", [right(0, 9, 1)]), result("new", [right(0, 9, 2)]), suite="d")
     )
     assert "2 different suites" in refused("fit", *places, other, "--x", "old", "--y", "new").err
-    assert "belong to a fit" in refused("fit", *places, "--metrics", "old", "--y", "new", "--percent").err
+    assert "belongs to a fit" in refused("fit", *places, "--metrics", "old", "--y", "new", "--percent").err
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_set(folder: Path, images: int = 70, seed: int = 0, kind: str = "cls") -> Path:
-    """Two shards of PNGs of odd sizes; ``kind`` is ``cls`` or ``txt``."""
+    """Two shards of PNGs of odd sizes; ``kind`` is ``cls`` or ``txt``, of captions that are all different."""
     (folder / "test").mkdir(parents=True, exist_ok=True)
     (folder / "test" / "nshards.txt").write_text("2")
     (folder / "classnames.txt").write_text("cat\ndog")
@@ -57,7 +57,13 @@ def make_set(folder: Path, images: int = 70, seed: int = 0, kind: str = "cls") -
     (folder / "dataset_type.txt").write_text("retrieval")
     for number, part in enumerate(np.array_split(np.arange(images), 2)):
         samples = [
-            Sample(f"s{i}", {"png": encoded((9 + i % 7, 11), seed=seed + i), kind: str(i % 2).encode()})
+            Sample(
+                f"s{i}",
+                {
+                    "png": encoded((9 + i % 7, 11), seed=seed + i),
+                    kind: (str(i % 2) if kind == "cls" else f"picture {i}").encode(),
+                },
+            )
             for i in part.tolist()
         ]
         write_samples(folder / "test" / f"{number}.tar", samples)

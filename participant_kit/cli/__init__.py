@@ -23,6 +23,7 @@ COMMANDS = (
     "reshard",
     "recipe",
     "suites",
+    "evalsets",
     "train",
     "evaluate",
     "submit",

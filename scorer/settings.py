@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from competition.errors import UsageError
@@ -31,6 +31,11 @@ class ScorerSettings(BaseSettings):
     mirror: Path | None = Field(default=None, description="content-addressed store of entries; keep it for ever")
     pools: Path | None = Field(default=None, description="pools: <pools>/<pool id>/metadata/*.parquet")
     evaluation: Path | None = Field(default=None, description="evaluation sets: <evaluation>/<data set>")
+    hub_endpoint: str = Field(
+        default="https://huggingface.co",
+        validation_alias=AliasChoices("HF_ENDPOINT"),
+        description="HF_ENDPOINT: the Hub that evaluation sets are downloaded from",
+    )
     competitions: CommaSeparated = Field(
         default=(), description="competition files, comma-separated; the built-in competitions are always known"
     )

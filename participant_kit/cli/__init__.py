@@ -24,6 +24,7 @@ COMMANDS = (
     "reshard",
     "recipe",
     "suites",
+    "evalsets",
     "train",
     "evaluate",
     "compare",

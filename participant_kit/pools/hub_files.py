@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from competition.data.atomic import make_folder, storage_error, storage_errors
+from competition.data.atomic import make_folder, storage_errors
 from competition.data.digests import file_sha256
 from competition.data.engine import LocalEngine, Needs
 from competition.data.journal import Journal
-from competition.errors import (
-    AuthenticationError,
-    DataCupError,
-    DataFormatError,
-    NotFoundError,
-    PermissionDeniedError,
-    ServiceUnavailableError,
-)
+from competition.errors import DataFormatError
 from competition.hub import hub_api
+from competition.hub_errors import hub_errors
 from competition.progress import ProgressHook
 from competition.records.base import CommitSha, Record
 
 _STAGING = ".fetching"
 _ANSWER_SECONDS = 120.0
-_LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,199}")
 
 
@@ -81,7 +72,7 @@ def list_files(endpoint: str, repo: str, revision: str | None) -> Listing:
         AuthenticationError, PermissionDeniedError: the repository asks for a login, or for its terms to be accepted.
         ServiceUnavailableError: the Hub does not answer.
     """
-    with _hub_errors(endpoint, repo):
+    with hub_errors(endpoint, repo):
         api = hub_api(endpoint, answer_seconds=_ANSWER_SECONDS)
         sha = revision or api.repo_info(repo, repo_type="dataset").sha
         entries = api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="dataset")
@@ -169,7 +160,7 @@ def _digest(path: Path, file: HubFile) -> str:
 def _fetch(task: _Fetch) -> None:
     """Fetch into a hidden folder beside the place, check, and put in place."""
     staging = task.folder / _STAGING
-    with _hub_errors(task.endpoint, task.repo):
+    with hub_errors(task.endpoint, task.repo):
         fetched = Path(
             hub_api(task.endpoint, answer_seconds=_ANSWER_SECONDS).hf_hub_download(
                 task.repo,
@@ -202,46 +193,3 @@ def _check_names(listing: Listing, files: Sequence[HubFile]) -> None:
 
 def _file(entry: Any) -> HubFile:
     return HubFile(path=entry.path, size=entry.size, digest=entry.lfs.sha256 if entry.lfs else entry.blob_id)
-
-
-@contextmanager
-def _hub_errors(endpoint: str, repo: str) -> Iterator[None]:
-    """Say the failures of the Hub's client as errors of ours."""
-    from huggingface_hub import errors
-
-    # Transport errors are those of whichever HTTP library the client's version uses: its own error class says which.
-    transport: Any = errors.HfHubHTTPError.__bases__[0]
-    try:
-        yield
-    except errors.HfHubHTTPError as error:
-        raise _refusal(error, endpoint, repo) from error
-    except (OSError, transport) as error:
-        if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
-            raise storage_error(error, "writing", Path(error.filename or "the pool")) from error
-        raise _unavailable(endpoint, repo, type(error).__name__) from error
-
-
-def _refusal(error: Any, endpoint: str, repo: str) -> DataCupError:
-    from huggingface_hub import errors
-
-    status = getattr(error.response, "status_code", 0)
-    login = f"Log in with `hf auth login` (or set HF_TOKEN) for {endpoint}."
-    if isinstance(error, errors.GatedRepoError) or status == 403:
-        return PermissionDeniedError(
-            f"The Hub at {endpoint} gives {repo} only to those who accepted its terms.",
-            hint=f"Accept them on {endpoint}/datasets/{repo}. {login}",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return NotFoundError(f"The Hub at {endpoint} has no such revision of {repo}.", hint="Check --revision.")
-    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
-        return NotFoundError(f"The Hub at {endpoint} shows no dataset {repo}.", hint=f"If it is private: {login}")
-    if status == 401:
-        return AuthenticationError(f"The Hub at {endpoint} does not know your token.", hint=login)
-    return _unavailable(endpoint, repo, f"HTTP {status}")
-
-
-def _unavailable(endpoint: str, repo: str, what: str) -> ServiceUnavailableError:
-    return ServiceUnavailableError(
-        f"The Hub at {endpoint} does not answer for {repo} ({what}).",
-        hint="Check the connection and HF_ENDPOINT, and run the same command again: what has arrived is kept.",
-    )

@@ -1,0 +1,227 @@
+"""``evalsets``: list, download, verify and prepare evaluation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from competition.errors import DataFormatError, NotFoundError
+from competition.evalsets.cli.output import Output
+from competition.evalsets.sources import EvaluationSet, sets_of
+from competition.rules import Suite, all_suites, find_competition, find_suite
+
+SuiteArgument = Annotated[
+    str, typer.Argument(help="A suite, or a competition's YAML file.", metavar="SUITE", show_default=False)
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", help="Only the set of this task; may be repeated.", metavar="TASK")
+]
+WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, max=64, help="Files at a time.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where sets lie by default, and the Hub they come from."""
+
+    root: Path
+    hub_endpoint: str
+
+
+def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> typer.Typer:
+    """The commands.
+
+    Args:
+        place: reads the settings of the one who runs them.
+        output: what shows results, given whether as JSON.
+    """
+    app = typer.Typer(
+        help="List, download, verify and prepare evaluation sets.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+
+    @app.command("list")
+    def list_(
+        suite: Annotated[
+            str | None, typer.Argument(help="Of this suite; default: of all suites.", metavar="[SUITE]")
+        ] = None,
+        data_dir: DataDirOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """List evaluation sets: where they come from, and whether they are here."""
+        _list(output(as_json), suite, data_dir or place().root)
+
+    @app.command()
+    def download(
+        suite: SuiteArgument,
+        data_dir: DataDirOption = None,
+        only: OnlyOption = None,
+        offline: Annotated[
+            bool, typer.Option("--offline", help="Use no network: check what is here, and fail for what is not.")
+        ] = False,
+        num_workers: WorkersOption = 8,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Get the evaluation sets of a suite, each at a recorded commit.
+
+        Run it again to go on, and to repair. Sets that come from elsewhere are named.
+        """
+        where = place()
+        endpoint = None if offline else where.hub_endpoint
+        _download(output(as_json), suite, only, (data_dir or where.root, endpoint), num_workers)
+
+    @app.command()
+    def verify(
+        suite: SuiteArgument,
+        data_dir: DataDirOption = None,
+        only: OnlyOption = None,
+        record: Annotated[
+            bool, typer.Option("--record", help="Trust sets without recorded digests: record their present ones.")
+        ] = False,
+        num_workers: WorkersOption = 4,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Hash every file of a suite's sets, and compare with what was recorded.
+
+        The exit code is 0 only if every task has its set, unchanged.
+        """
+        _verify(output(as_json), suite, only, (data_dir or place().root, record), num_workers)
+
+    return app
+
+
+def _suite(name: str) -> Suite:
+    is_file = name.endswith((".yaml", ".yml"))
+    return find_competition(name).suite if is_file else find_suite(name)
+
+
+def _list(output: Output, suite: str | None, root: Path) -> None:
+    from competition.evalsets.verify import summary
+
+    suites = [_suite(suite)] if suite is not None else list(all_suites().values())
+    users: dict[str, list[str]] = {}
+    sets: dict[str, EvaluationSet] = {}
+    for found in suites:
+        for item in sets_of(found):
+            sets.setdefault(item.name, item)
+            users.setdefault(item.name, []).append(found.reference)
+    entries = [_entry(item, users[name], summary(root, name)) for name, item in sets.items()]
+    columns = ["set", "from", "here", "size", "commit", "tasks" if suite else "suites"]
+    rows = [
+        [
+            entry["name"],
+            entry["repo"] or entry["origin"],
+            entry["state"],
+            "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:,.1f} MB",
+            (entry["revision"] or "-")[:12],
+            ", ".join(entry["tasks"] if suite else entry["suites"]),
+        ]
+        for entry in entries
+    ]
+    output.table(entries, "", columns, rows)
+
+
+def _entry(item: EvaluationSet, suites: list[str], seen: tuple[str, Any]) -> dict[str, Any]:
+    state, lock = seen
+    return {
+        "name": item.name,
+        "origin": item.origin.value,
+        "repo": item.repo,
+        "state": state,
+        "tasks": list(item.tasks),
+        "suites": suites,
+        "bytes": lock.bytes if lock is not None else None,
+        "revision": lock.revision if lock is not None else None,
+        "digest": lock.digest if lock is not None else None,
+    }
+
+
+def _download(
+    output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, str | None], workers: int
+) -> None:
+    from competition.evalsets.download import State, check_offline, download_sets
+
+    (root, endpoint), suite = where, _suite(name)
+    wanted = sets_of(suite, only or None)
+    with output.progress(f"Evaluation sets of {suite.reference}") as progress:
+        if endpoint is None:
+            outcome = check_offline(wanted, root, workers=workers, progress=progress)
+        else:
+            outcome = download_sets(wanted, root, endpoint, workers=workers, progress=progress)
+    rows = [
+        [
+            report.name,
+            report.state.value,
+            f"{report.files:,}" if report.files else "-",
+            f"{report.bytes / 1e6:,.1f} MB" if report.bytes else "-",
+            (report.revision or "-")[:12],
+        ]
+        for report in outcome.sets
+    ]
+    payload = {
+        "suite": suite.reference,
+        "folder": str(root),
+        "sets": [report.model_dump(mode="json") for report in outcome.sets],
+    }
+    if outcome.failures:
+        for failed, error in outcome.failures.items():
+            output.note(f"{failed}: {error.message}" + (f" {error.hint}" if error.hint else ""))
+    output.table(payload, "", ["set", "state", "files", "size", "commit"], rows)
+    absent = [report.name for report in outcome.sets if report.state is State.ELSEWHERE]
+    if absent:
+        output.note(
+            f"{len(absent)} sets come from elsewhere and are not here: {', '.join(absent)}. "
+            "Make them with `datacup evalsets prepare NAME --source DIR`, or put their folders there."
+        )
+    if any(report.state is State.UNRECORDED for report in outcome.sets):
+        output.note("Unrecorded sets have no digests to be checked by; `evalsets verify --record` records them.")
+    if outcome.failures:
+        raise typer.Exit(next(iter(outcome.failures.values())).exit_code)
+
+
+def _verify(output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, bool], workers: int) -> None:
+    from competition.evalsets.verify import Finding, verify_sets
+
+    (root, record), suite = where, _suite(name)
+    with output.progress(f"Verifying the sets of {suite.reference}") as progress:
+        findings = verify_sets(sets_of(suite, only or None), root, record=record, workers=workers, progress=progress)
+    wrong = [finding for finding in findings if finding.finding is not Finding.SOUND]
+    payload = {
+        "suite": suite.reference,
+        "folder": str(root),
+        "sound": not wrong,
+        "sets": [finding.model_dump(mode="json") for finding in findings],
+    }
+    rows = [
+        [found.name, found.finding.value, (found.revision or "-")[:12], found.digest[:12] or "-", found.detail or "-"]
+        for found in findings
+    ]
+    output.table(payload, "", ["set", "finding", "commit", "digest", "detail"], rows)
+    _advise(output, wrong)
+    if any(finding.finding in {Finding.DIFFERENT, Finding.MALFORMED} for finding in wrong):
+        raise typer.Exit(DataFormatError.exit_code)
+    if wrong:
+        raise typer.Exit(NotFoundError.exit_code)
+
+
+def _advise(output: Output, wrong: Sequence[Any]) -> None:
+    if not wrong:
+        output.note("Every task has its set, unchanged.")
+        return
+    tasks = [task for finding in wrong for task in finding.tasks]
+    output.note(f"Tasks without a sound set: {', '.join(tasks)}.")
+    kinds = {finding.finding.value for finding in wrong}
+    if kinds & {"missing", "different", "malformed"}:
+        output.note("Run `evalsets download` with the same suite: it fetches what is absent or differs.")
+    if "unrecorded" in kinds:
+        output.note("Unrecorded sets have no digests to be checked by: --record trusts their present bytes.")

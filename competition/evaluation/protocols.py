@@ -13,6 +13,7 @@ from competition.evaluation import classification, fairness, knn, retrieval, wil
 from competition.evaluation.encoders import ClipEncoder
 from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.linear_probe import protocols as probes
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import ClassificationSet, Split, load_classification, load_columns, load_retrieval
 from competition.rules.protocols import Protocol
@@ -20,6 +21,8 @@ from competition.rules.suites import Task
 
 Encoder = ClipEncoder | ImageEncoder
 Columns = Mapping[str, NDArray[np.int64]]
+
+_SEARCHED = ("acc1", "mean_per_class_recall")
 
 COLUMNS: Mapping[Protocol, tuple[str, ...]] = {
     Protocol.WILDS_IWILDCAM: ("location", "sequence", "year", "month", "day", "hour", "minute", "second", "y"),
@@ -30,6 +33,16 @@ COLUMNS: Mapping[Protocol, tuple[str, ...]] = {
     Protocol.FAIRNESS_GEODE: ("region", "country"),
 }
 """What the rows of DataComp's sets hold beside the images, in their order; ``y`` is the class once more."""
+
+
+PROBES = frozenset(
+    {
+        Protocol.LINEAR_PROBE,
+        Protocol.LINEAR_PROBE_ELEVATER,
+        Protocol.LINEAR_PROBE_CLIPBENCH,
+        Protocol.LINEAR_PROBE_SIMCORE,
+    }
+)
 
 
 def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None) -> ProtocolOutcome:
@@ -47,6 +60,8 @@ def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None)
             return _classified(encoder, load_classification(folder, encoder.preparation, cache))
         case Protocol.KNN_SIMCORE:
             return _neighbours(encoder, folder, cache)
+        case probe if probe in PROBES:
+            return _probed(encoder, task, folder, cache)
         case grouped if grouped in COLUMNS:
             return _grouped(_clip(encoder, task), task.protocol, folder, cache)
         case _:
@@ -133,6 +148,27 @@ def _neighbours(encoder: Encoder, folder: Path, cache: Path | None) -> ProtocolO
         {f"{name}@{k}": parts for k, found in by_k.items() for name, parts in found.components.items()},
         frozenset(f"{name}@{k}" for k, found in by_k.items() for name in found.proportions),
     )
+
+
+def _probed(encoder: Encoder, task: Task, folder: Path, cache: Path | None) -> ProtocolOutcome:
+    if task.metric not in _SEARCHED:
+        raise EvaluationError(
+            f"Task {task.id!r} is scored by {task.metric}, and linear probes yield {' and '.join(_SEARCHED)} so far.",
+            hint="The task stays unscored.",
+        )
+    train, classes = _features(encoder, folder, cache, "train")
+    test, _ = _features(encoder, folder, cache, "test")
+    shots = task.settings.get("shots")
+    match task.protocol:
+        case Protocol.LINEAR_PROBE_CLIPBENCH:
+            result = probes.clip_benchmark(train, test, classes)
+        case Protocol.LINEAR_PROBE_SIMCORE:
+            result = probes.simcore([train], test, classes, probes.SimCore(peeking=True, metric=task.metric))
+        case _:
+            peeking = task.protocol is Protocol.LINEAR_PROBE_ELEVATER
+            settings = probes.Elevater(task.metric, None if shots is None else int(shots), peeking)
+            result = probes.elevater(train, test, classes, settings)
+    return result.outcome
 
 
 def _features(encoder: Encoder, folder: Path, cache: Path | None, split: Split) -> tuple[LabelledFeatures, int]:

@@ -239,7 +239,7 @@ def _build_digits(root: Path, progress: ProgressHook) -> None:
 
 
 # Suites whose sets are made from code instead of downloaded.
-_BUILDERS = dict.fromkeys(("digits", "digits-classification", "digits-neighbours"), _build_digits)
+_BUILDERS = dict.fromkeys(("digits", "digits-classification", "digits-features"), _build_digits)
 
 
 def ensure_sets(suite_id: str, root: Path, progress: ProgressHook | None = None) -> None:

@@ -71,6 +71,10 @@ EXECUTABLE = frozenset(
         Protocol.FAIRNESS_GEODE,
         Protocol.CLASSIFICATION,
         Protocol.KNN_SIMCORE,
+        Protocol.LINEAR_PROBE,
+        Protocol.LINEAR_PROBE_ELEVATER,
+        Protocol.LINEAR_PROBE_CLIPBENCH,
+        Protocol.LINEAR_PROBE_SIMCORE,
     }
 )
 """Protocols that this version runs. The others can be described, and tasks of theirs stay unscored."""

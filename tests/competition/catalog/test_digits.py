@@ -35,6 +35,7 @@ from competition.catalog.digits.testsets import build_evaluation_sets
 from competition.evaluation.images import Preparation
 from competition.evaluation.sets import load_classification, load_retrieval
 from competition.rules import find_competition
+from competition.rules.catalog import find_suite
 from participant_kit.subsets.language import is_english, language_model
 
 
@@ -130,6 +131,18 @@ def test_classification_sets_are_what_the_suite_says(sets: Path, name: str) -> N
     assert len(found.templates) == 3
     part = load_part(Part.HIDDEN if name == "digits-hidden" else Part.TEST)
     assert np.array_equal(found.labels, part.labels)
+
+
+def test_probes_learn_from_digits_of_the_pool_alone(sets: Path) -> None:
+    """500 of them, each once; the test images are those of ``digits-test``."""
+    parts = [load_classification(sets / "digits-probe", Preparation(32), split=split) for split in ("train", "test")]
+    assert [len(part.labels) for part in parts] == [SIZES[Part.POOL], SIZES[Part.TEST]]
+    assert np.array_equal(parts[0].labels, load_part(Part.POOL).labels)
+    test = load_classification(sets / "digits-test", Preparation(32))
+    assert np.array_equal(parts[1].images, test.images)
+    for suite in map(find_suite, ("digits-classification", "digits-features")):
+        for task in suite.tasks:
+            assert task.samples == len(load_classification(sets / task.dataset, Preparation(32)).labels)
 
 
 def test_the_public_test_is_large_enough_for_its_intervals() -> None:

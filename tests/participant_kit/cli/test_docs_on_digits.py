@@ -96,6 +96,8 @@ def _saved(words: list[str]) -> Path:
     option = dict(pairwise(words))
     if words[0] == "train":
         return Path(option["--output-dir"]) / option["--exp-name"] / "model.safetensors"
+    if words[0] == "evaluate":
+        return Path("runs") / option["--model"] / "evaluation_report.json"
     if words[0] == "reshard":
         return Path(option["-o"]) / "00000000.tar"
     return Path(option["--save-path"])

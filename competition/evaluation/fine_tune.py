@@ -131,7 +131,7 @@ SIMCORE_SEMI_SUPERVISED = FineTuning(
     crops=True,
     label_share=0.1,
 )
-"""A tenth of the labels; learning rate and weight decay are the defaults of SimCore's program, where none are stated."""
+"""A tenth of the labels; learning rate and weight decay are SimCore's defaults, as it states none."""
 
 
 def fine_tune(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from bench import (
     captions_matching,
+    knn,
+    linear_probe,
     near_duplicates,
     pool,
     reshard,
@@ -19,6 +21,8 @@ from bench import (
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
+    "knn": knn.main,
+    "linear_probe": linear_probe.main,
     "near_duplicates": near_duplicates.main,
     "pool": pool.main,
     "reshard": reshard.main,

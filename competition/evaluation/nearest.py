@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from competition.evaluation.features import unit_rows
 
-_SUPPORT_BLOCK = 8192
-_QUERY_BLOCK = 256
+_SUPPORT_BLOCK = 4096
+_QUERY_BLOCK = 1024
 _ROOM = 4
 
 
@@ -60,11 +60,13 @@ def nearest_rows(
     units = torch.from_numpy(unit_rows(queries)).to(place)
     parts = torch.split(units, query_rows)
     best = [_Best(len(part), most, place) for part in parts]
+    room = torch.empty(min(query_rows, len(units)) * min(support_rows, len(support)), device=place)
     with torch.inference_mode(), _true_float32():
         for start in range(0, len(support), support_rows):
             block = torch.from_numpy(unit_rows(support[start : start + support_rows])).to(place)
             for part, found in zip(parts, best, strict=True):
-                found.add(part @ block.T, start)
+                products = room[: len(part) * len(block)].view(len(part), len(block))
+                found.add(torch.mm(part, block.T, out=products), start)
         settled = [found.settled() for found in best]
     return Neighbours(
         torch.cat([rows for rows, _ in settled]).cpu().numpy(),
@@ -97,14 +99,11 @@ class _Best:
 
     def add(self, similarities: torch.Tensor, first: int) -> None:
         """Products [queries, block] with the rows from ``first`` on."""
-        passed = self._passed(similarities)
-        counts = passed.sum(dim=1)
+        query, column, counts = self._passed(similarities)
         if int((self._held + counts).max()) > self._width:
             self._thin_out()
-            passed = self._passed(similarities)
-            counts = passed.sum(dim=1)
+            query, column, counts = self._passed(similarities)
             self._make_room(int((self._held + counts).max()))
-        query, column = passed.nonzero(as_tuple=True)
         before = torch.cumsum(counts, 0) - counts
         slot = torch.arange(len(query), device=query.device) + (self._held - before)[query]
         self._values[query, slot] = similarities[query, column]
@@ -116,13 +115,19 @@ class _Best:
         self._thin_out()
         return self._rows[:, : self._most].clone(), self._values[:, : self._most].clone()
 
-    def _passed(self, similarities: torch.Tensor) -> torch.Tensor:
-        """Which products may be among the best. Equal to the least is too late: an earlier row holds the place."""
+    def _passed(self, similarities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries and columns of the products that may be among the best, in order, and how many each query has.
+
+        Equal to the least is too late: an earlier row holds the place.
+        """
         if self._full:
-            return similarities > self._least
-        if similarities.shape[1] <= self._most:
-            return torch.ones_like(similarities, dtype=torch.bool)
-        return similarities >= similarities.topk(self._most, dim=1).values[:, -1:]
+            passed = similarities > self._least
+        elif similarities.shape[1] <= self._most:
+            passed = torch.ones_like(similarities, dtype=torch.bool)
+        else:
+            passed = similarities >= similarities.topk(self._most, dim=1).values[:, -1:]
+        query, column = passed.nonzero(as_tuple=True)
+        return query, column, torch.bincount(query, minlength=len(similarities))
 
     def _thin_out(self) -> None:
         """Keep the best in order. The sort is stable, so that equal ones keep the order of their rows."""

@@ -141,17 +141,31 @@ def elevater(
     training, validating = (seen.taken(rows) for rows in validation_split(seen.labels))
     initial = None if text_weights is None else _initial(text_weights, seen.features.shape[1], classes)
     trainer = ProbeTrainer(classes, chosen.seed, initial, device)
-    found = peak_search(
-        lambda candidates: trainer.scores(
-            training, validating, candidates, chosen.search, chosen.metric, best_epoch=True
-        ),
-        chosen.learning_rates,
-        weight_decays(*chosen.decay_powers),
-    )
+    found = search_elevater(trainer, training, validating, chosen)
     final = training if chosen.shots == 1 else seen
     metric = chosen.metric if chosen.peeking else None
     outcome = trainer.tested([final], test, found.candidate, chosen.final, peeking_metric=metric)
     return ProbeResult(outcome, found.candidate, found)
+
+
+def search_elevater(
+    trainer: ProbeTrainer, train: LabelledFeatures, validation: LabelledFeatures, protocol: Elevater
+) -> Found:
+    """ELEVATER's search: the learning rate and L2 whose best epoch is best on the validation set.
+
+    Raises:
+        EvaluationError: there is nothing to train on, or nothing is ever right.
+    """
+    if not len(train):
+        raise EvaluationError(
+            "The training set has one image of each class, so that none is left beside the validation set.",
+            hint="A linear probe needs at least two images of some class.",
+        )
+
+    def scores(candidates: Sequence[Candidate]) -> list[float]:
+        return trainer.scores(train, validation, candidates, protocol.search, protocol.metric, best_epoch=True)
+
+    return peak_search(scores, protocol.learning_rates, weight_decays(*protocol.decay_powers))
 
 
 def clip_benchmark(

@@ -339,6 +339,11 @@ def test_bad_sets(train: LabelledFeatures, test: LabelledFeatures, message: str)
             probe(train, test, 5)
 
 
+def test_nothing_is_left_to_train_on() -> None:
+    with pytest.raises(EvaluationError, match="one image of each class"):
+        elevater(made(rows=5), made(), 5)
+
+
 def test_features_that_are_not_finite() -> None:
     broken = made()
     broken.features[7, 3] = np.nan

@@ -99,10 +99,11 @@ def test_frechet_is_exact_where_covariances_are_singular() -> None:
     first, second = np.zeros((300, 80)), np.zeros((260, 80))
     first[:, :40] = generator.normal(size=(300, 40))
     second[:, 40:] = generator.normal(size=(260, 40))
-    traces = sum(float(np.trace(np.cov(each, rowvar=False))) for each in (first, second))
-    for rows in (300, 60):
-        traces = sum(float(np.trace(np.cov(each[:rows], rowvar=False))) for each in (first, second))
-        assert frechet_distance(first[:rows], second[:rows]).spread == pytest.approx(traces, rel=1e-12)
+    turn = np.linalg.qr(generator.normal(size=(80, 80)))[0]
+    for rows in (300, 60):  # more rows than dimensions, and fewer
+        sets = first[:rows] @ turn, second[:rows] @ turn
+        traces = sum(float(np.trace(np.cov(each, rowvar=False))) for each in sets)
+        assert frechet_distance(*sets).spread == pytest.approx(traces, abs=1e-10)
 
 
 @settings(max_examples=25)
@@ -267,6 +268,30 @@ def test_proxy_a_of_sets_in_the_order_of_their_classes() -> None:
     first, second = generator.normal(size=(80, 2)) + up, generator.normal(size=(80, 2)) - up
     assert genbench_proxy_a_distance(first, second) > 1.5
     assert proxy_a_distance(first, second).value < 0.5
+
+
+def test_proxy_a_chooses_the_penalty() -> None:
+    """Sides differ by little where both dimensions are one: only a machine of large C takes its direction."""
+    generator = np.random.default_rng(0)
+    first, second = (generator.normal(size=(200, 1)) @ [[1, 1]] + np.array([0, sign]) for sign in (0.01, -0.01))
+    assert proxy_a_distance(first, second, penalties=[1e-5]).value < 0.5
+    found = proxy_a_distance(first, second)
+    assert found.value == 2
+    assert min(found.penalties) > 1e-5
+
+
+def test_proxy_a_is_not_of_rows_that_trained() -> None:
+    """Of more dimensions than rows, a machine is always right about those."""
+    first, second = np.random.default_rng(0).normal(size=(2, 40, 300))
+    assert proxy_a_distance(first, second, splits=10).value < 0.7
+
+
+def test_proxy_a_draws_from_all_rows() -> None:
+    """The larger set begins as the smaller one does, and is elsewhere for the most part."""
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=(40, 2)), generator.normal(size=(440, 2))
+    second[40:] += 20
+    assert proxy_a_distance(first, second).value > 1.5
 
 
 def test_a_machine_that_does_not_converge_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:

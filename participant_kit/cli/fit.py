@@ -64,6 +64,9 @@ def _fit(
         points = read_points(inputs, columns, progress, replicated=True)
     _say_left_out(console, points)
     fits = fit_study(points, *columns, percent=percent, seed=seed)
+    unknown = [column for column in columns if column not in points.replicates]
+    if unknown and inputs[0].suffix != ".csv":
+        console.note(f"No interval over images: the reports hold no outcomes of the same images for {unknown[0]}.")
     if picture is not None:
         from participant_kit.comparison.picture import draw_fits
 

@@ -129,6 +129,15 @@ def test_correlations_equal_scipys(pairs: list[tuple[int, int]]) -> None:
     assert ranked.value - 1e-12 <= ranked.high <= 1
 
 
+def test_spearmans_interval_by_hand() -> None:
+    """Ranks 1 to 5 against 2, 1, 4, 3, 5 differ by 1 four times: 1 - 6 * 4 / (5 * 24) = 0.8. Then artanh 0.8 = 1.09861,
+    and the standard error of Bonett and Wright is sqrt((1 + 0.64 / 2) / 2) = 0.81240."""
+    found = spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert found.value == pytest.approx(0.8)
+    assert found.low == pytest.approx(np.tanh(1.0986123 - 1.9599640 * 0.8124038), abs=1e-6)
+    assert found.high == pytest.approx(np.tanh(1.0986123 + 1.9599640 * 0.8124038), abs=1e-6)
+
+
 def test_spearmans_interval_covers_about_as_often_as_promised() -> None:
     truth = 6 / np.pi * np.arcsin(0.7 / 2)  # of a normal pair with Pearson's correlation 0.7
     covered = 0

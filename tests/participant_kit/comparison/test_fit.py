@@ -85,6 +85,16 @@ def test_reports_are_fitted_over_models_and_over_images(tmp_path: Path) -> None:
     assert shown.count("images") == 2
 
 
+def test_reports_on_other_images_have_no_interval_over_images(tmp_path: Path) -> None:
+    places = runs(tmp_path)
+    results = [result("old", [right(0.5, 300, 1)]), result("new", [right(0.1, 400, 2)])]
+    places.append(write(tmp_path / "other", report(*results)))
+    shown = typed("fit", *places, "--x", "old", "--y", "new", "--json")
+    assert json.loads(shown.out)["fits"]["probit"]["over_images"] is None
+    assert "No interval over images: the reports hold no outcomes of the same images for old." in shown.err
+    assert "No interval" not in typed("fit", *places[:-1], "--x", "old", "--y", "new").err
+
+
 def test_more_images_make_the_line_surer(tmp_path: Path) -> None:
     widths = []
     for images in (200, 3200):

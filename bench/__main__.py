@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from bench import (
     captions_matching,
+    evaluation,
     near_duplicates,
     pool,
     reshard,
@@ -19,6 +20,7 @@ from bench import (
 
 BENCHES: dict[str, Callable[[], None]] = {
     "captions_matching": captions_matching.main,
+    "evaluation": evaluation.main,
     "near_duplicates": near_duplicates.main,
     "pool": pool.main,
     "reshard": reshard.main,

@@ -1,4 +1,4 @@
-"""Evaluation sets to measure with: scikit-learn's digits as photographs of many sizes, and open_clip models of no use."""
+"""Evaluation sets to measure with: scikit-learn's digits as photographs of many sizes, and untrained models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ SMALL: dict[str, Any] = {
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEMPLATES = ("a photo of the digit {c}.", "a blurry photo of {c}.", "the number {c}, written by hand.", "{c}")
-_KINDS = (("jpg", "JPEG", {"quality": 90}), ("jpg", "JPEG", {"quality": 90}), ("png", "PNG", {}), ("webp", "WEBP", {}))
+_KINDS: tuple[tuple[str, str, dict[str, int]], ...] = (
+    ("jpg", "JPEG", {"quality": 90}),
+    ("jpg", "JPEG", {"quality": 90}),
+    ("png", "PNG", {}),
+    ("webp", "WEBP", {}),
+)
 
 
 def make_set(folder: Path, images: int, sides: tuple[int, int], seed: int, shards: int = 2) -> Path:
@@ -46,9 +51,7 @@ def make_set(folder: Path, images: int, sides: tuple[int, int], seed: int, shard
     return folder
 
 
-def _sample(
-    key: str, digit: Any, label: int, sides: tuple[int, int], generator: np.random.Generator
-) -> Sample:
+def _sample(key: str, digit: Any, label: int, sides: tuple[int, int], generator: np.random.Generator) -> Sample:
     width, height = (int(side) for side in generator.integers(sides[0], sides[1] + 1, 2))
     grey = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(grey)[..., None] * generator.uniform(0.3, 1.0, 3) + generator.normal(0, 8, (height, width, 3))

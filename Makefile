@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PORT ?= 8000
 ROUNDS ?= 5
 
-.PHONY: demo serve test check format bench bench-pool lock clean
+.PHONY: demo serve test check format bench bench-pool bench-eval lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## a whole competition on real images, on this machine
@@ -31,6 +31,9 @@ bench: $(READY) ## measure side by side; BENCHMARKS.md keeps the figures
 
 bench-pool: $(READY) ## pools at scale; PEERS=DIR (see bench/pool.py) puts the original programs beside ours
 	$(BIN)/python -m bench.pool --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
+
+bench-eval: $(READY) ## evaluations; PEERS=DIR (see bench/evaluation.py) puts the original programs beside ours
+	$(BIN)/python -m bench.evaluation --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

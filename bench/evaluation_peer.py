@@ -1,7 +1,7 @@
 """CLIP_benchmark's zero-shot classification, or its text classifier, timed inside its own process; prints JSON.
 
-Runs in the peers' environment (clip-benchmark and open_clip_torch): ``python evaluation_peer.py REQUEST`` with a JSON of
-``config`` (open_clip's), ``weights``, ``set`` (a folder in its layout; absent: only the classifier), ``classes``,
+Runs in the peers' environment (clip-benchmark and open_clip_torch): ``python evaluation_peer.py REQUEST`` with a JSON
+of ``config`` (open_clip's), ``weights``, ``set`` (a folder in its layout; absent: only the classifier), ``classes``,
 ``templates``, ``repeats``, ``workers`` and ``threads``. Batches of 64 and float32 are given; the rest is its own.
 """
 
@@ -52,7 +52,7 @@ def _zeroshot(request: dict[str, Any], model: Any, transform: Any, tokenizer: An
 
 
 def _accuracy(output: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...] = (1,)) -> list[float]:
-    """Its own function but for the last step, which NumPy 2.4 refuses: an array of one element is no number any more."""
+    """Its own function but for the last step, which NumPy 2.4 refuses: an array of one element is no number."""
     correct = output.topk(max(topk), 1, True, True)[1].t().eq(target.view(1, -1))
     return [correct[:k].reshape(-1).float().sum().item() / len(target) for k in topk]
 

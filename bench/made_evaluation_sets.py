@@ -1,4 +1,4 @@
-"""Evaluation sets to measure with: scikit-learn's digits as photographs of many sizes, and open_clip models of no use."""
+"""Evaluation sets to measure with: scikit-learn's digits as photographs of many sizes, and untrained models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ SMALL: dict[str, Any] = {
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEMPLATES = ("a photo of the digit {c}.", "a blurry photo of {c}.", "the number {c}, written by hand.", "{c}")
-_KINDS = (("jpg", "JPEG", {"quality": 90}), ("jpg", "JPEG", {"quality": 90}), ("png", "PNG", {}), ("webp", "WEBP", {}))
+_KINDS: tuple[tuple[str, str, dict[str, int]], ...] = (
+    ("jpg", "JPEG", {"quality": 90}),
+    ("jpg", "JPEG", {"quality": 90}),
+    ("png", "PNG", {}),
+    ("webp", "WEBP", {}),
+)
 
 
 def make_set(folder: Path, images: int, sides: tuple[int, int], seed: int, shards: int = 2) -> Path:

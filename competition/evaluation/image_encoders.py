@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competition.errors import EvaluationError
-from competition.evaluation.encoders import load_weights
+from competition.evaluation.encoders import ClipEncoder, load_encoder, load_weights
 from competition.evaluation.feature_memory import FeatureMemory
 from competition.evaluation.image_models import build_image_model
 from competition.evaluation.images import Preparation
 from competition.evaluation.pixel_batches import Precision, default_device, features_of, inference, normalise_pixels
-from competition.rules.recipes import SelfSupervisedRecipe, SupervisedRecipe
+from competition.rules.recipes import ClipRecipe, SelfSupervisedRecipe, SupervisedRecipe
 
 _LOGIT_ROWS = 8192
 _SELF_SUPERVISED_CROP = 224 / 256
@@ -136,3 +136,12 @@ def load_image_encoder(
     size = recipe.image_size
     preparation = Preparation(size, resize=math.floor(size / crop), interpolation=interpolation)
     return ImageEncoder(model, preparation, statistics, device or default_device())
+
+
+def load_recipe_model(
+    recipe: ClipRecipe | SupervisedRecipe | SelfSupervisedRecipe, path: Path, device: torch.device | None = None
+) -> ClipEncoder | ImageEncoder:
+    """The model of a recipe of any kind: see ``load_encoder`` and ``load_image_encoder``."""
+    if isinstance(recipe, ClipRecipe):
+        return load_encoder(recipe, path, device)
+    return load_image_encoder(recipe, path, device)

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from timm.data.transforms_factory import transforms_imagenet_eval
 
 from competition.errors import EvaluationError, ModelOutputError
-from competition.evaluation.image_encoders import ImageEncoder, load_image_encoder
+from competition.evaluation.encoders import ClipEncoder, build_clip
+from competition.evaluation.image_encoders import ImageEncoder, load_image_encoder, load_recipe_model
 from competition.evaluation.image_models import build_image_model
 from competition.rules import all_recipes
 from competition.rules.recipes import SelfSupervisedRecipe, SupervisedRecipe
@@ -138,3 +139,15 @@ def test_the_transform_is_the_recipes(supervised: SupervisedRecipe, encoder: Ima
     resize = math.floor(supervised.image_size / supervised.evaluation_crop)
     assert encoder.preparation.identity["resize"] == resize
     assert encoder.preparation.size == supervised.image_size
+
+
+def test_a_recipe_of_any_kind_has_its_encoder(
+    supervised: SupervisedRecipe, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_file(weights, tmp_path / "image.safetensors")
+    clip = recipe_named("digits-nano-clip")
+    save_file(build_clip(clip.architecture).state_dict(), tmp_path / "clip.safetensors")
+    assert isinstance(load_recipe_model(supervised, tmp_path / "image.safetensors", CPU), ImageEncoder)
+    assert isinstance(load_recipe_model(clip, tmp_path / "clip.safetensors", CPU), ClipEncoder)
+    with pytest.raises(EvaluationError, match="of another architecture"):
+        load_recipe_model(clip, tmp_path / "image.safetensors", CPU)

@@ -66,8 +66,15 @@ def test_features_are_those_of_the_whole_context(text: dict[str, Any]) -> None:
     assert ours.dtype == np.float32
 
 
-@pytest.mark.parametrize(("pool", "cut"), [({}, True), ({"pool_type": "eos", "eos_id": 49407}, True),
-                                           ({"pool_type": "last"}, False), ({"no_causal_mask": True}, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pool", "cut"),
+    [
+        ({}, True),
+        ({"pool_type": "eos", "eos_id": 49407}, True),
+        ({"pool_type": "last"}, False),
+        ({"no_causal_mask": True}, False),
+    ],
+)
 def test_only_what_is_causal_and_pools_at_the_end_is_cut(pool: dict[str, Any], cut: bool) -> None:
     model, _ = make_clip(**pool)
     tokens = tokenizer(CONTEXT)(["a photo of a cat.", "a"])

@@ -47,12 +47,13 @@ def is_image_folder(folder: Path) -> bool:
     return folder.is_dir() and not any((folder / part / "nshards.txt").exists() for part in PARTS)
 
 
-def list_image_folder(folder: Path, part: str = "test") -> ImageFolder:
+def list_image_folder(folder: Path, part: str = "test", *, other_formats: bool = False) -> ImageFolder:
     """Find the images of a part of a set, without opening one.
 
     Args:
         folder: the set's.
         part: ``train``, ``val`` or ``test``; a set without parts is all test.
+        other_formats: list images that evaluations do not read (ppm, tiff) too, for one who turns them into others.
 
     Raises:
         EvaluationError: there is no such part; a class holds no image, or one in a format that evaluations do not
@@ -73,7 +74,7 @@ def list_image_folder(folder: Path, part: str = "test") -> ImageFolder:
     images: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(folders):
-        of_class = _images(base / name)
+        of_class = _images(base / name, other_formats)
         images += of_class
         labels += [label] * len(of_class)
     if not images:
@@ -148,7 +149,7 @@ def _classes(folder: Path, found: set[str]) -> tuple[list[str], tuple[str, ...]]
     )
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, other_formats: bool) -> list[Path]:
     """Images below the folder of a class; a class may have none in one of the parts, but no empty folder."""
     if not folder.is_dir():
         return []
@@ -158,12 +159,12 @@ def _images(folder: Path) -> list[Path]:
             extension = path.suffix[1:].lower()
             if any(name.startswith(".") for name in path.relative_to(folder).parts) or not path.is_file():
                 continue
-            if extension in _OTHER_IMAGES:
+            if extension in _OTHER_IMAGES and not other_formats:
                 raise EvaluationError(
                     f"{path} is an image in a format that evaluations do not read.",
                     hint="Turn the set into the webdataset layout: `datacup evalsets prepare`.",
                 )
-            if extension in IMAGE_EXTENSIONS:
+            if extension in (*IMAGE_EXTENSIONS, *_OTHER_IMAGES):
                 images.append(path)
     if not images:
         raise EvaluationError(f"The folder {folder} holds no image of its class.", hint="Remove it, or fill it.")

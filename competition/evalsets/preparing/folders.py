@@ -38,9 +38,9 @@ def read_image_folders(recipe: SetRecipe, folder: Path) -> Source:
     """Parts of class folders, see ``evaluation.image_folder`` (and its errors)."""
     from competition.evaluation.image_folder import list_image_folder
 
-    listed = {part: list_image_folder(folder, part) for part in recipe.splits if part != "all"}
+    listed = {part: list_image_folder(folder, part, other_formats=True) for part in recipe.splits if part != "all"}
     if recipe.random_split:
-        listed = {"all": list_image_folder(folder)}
+        listed = {"all": list_image_folder(folder, other_formats=True)}
     parts = {
         part: of_paths(list(zip(found.images, found.labels.tolist(), strict=True))) for part, found in listed.items()
     }
@@ -92,18 +92,15 @@ def _stanford_dogs(folder: Path) -> Source:
         path = _existing(folder / f"{part}_list.mat")
         try:
             content = loadmat(path, squeeze_me=True, variable_names=("file_list", "labels"))
-            files, labels = (
-                [str(name) for name in content["file_list"]],
-                [int(label) - 1 for label in content["labels"]],
-            )
+            files = [str(name) for name in content["file_list"]]
+            labels = [int(label) - 1 for label in content["labels"]]
         except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
             raise DataFormatError(f"{path} is no list of Stanford Dogs ({error}).") from error
         if len(files) != len(labels):
             raise DataFormatError(f"{path} has {len(files)} files and {len(labels)} labels.")
-        parts[part] = of_paths(
-            [(_inside(folder / "Images", name), label) for name, label in zip(files, labels, strict=True)]
-        )
-        names |= {label: name.split("/")[0].partition("-")[2] for name, label in zip(files, labels, strict=True)}
+        listed = list(zip(files, labels, strict=True))
+        parts[part] = of_paths([(_inside(folder / "Images", name), label) for name, label in listed])
+        names |= {label: name.split("/")[0].partition("-")[2] for name, label in listed}
     return Source(tuple(names[label] for label in sorted(names)), parts)
 
 

@@ -57,12 +57,12 @@ class SetRecipe:
     name: str
     format: Format
     dataset: str = ""
-    splits: Splits = _TRAIN_TEST
+    splits: Splits = field(default_factory=lambda: _TRAIN_TEST)
     options: Mapping[str, object] = field(default_factory=dict)
     random_split: bool = False
     colour_only: bool = False
     classes: int = 0
-    sizes: Mapping[str, int] = _NO_SIZES
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_recipe_of_set(name: str) -> SetRecipe:
@@ -112,7 +112,8 @@ def _elevater(name: str, classes: int, train: int, val: int | None = None) -> Se
     return SetRecipe(name, Format.ELEVATER, splits=splits, classes=classes, sizes=sizes)
 
 
-_TRAINVAL: Splits = {"train": ("train", "val"), "test": ("test",)}
+_TRAIN_AND_VAL: Splits = MappingProxyType({"train": ("train", "val"), "test": ("test",)})
+_TRAINVAL: Splits = MappingProxyType({"train": ("trainval",), "test": ("test",)})
 
 _SELECT = (
     _random("select-caltech256", "Caltech256", 257, colour_only=True),
@@ -129,21 +130,17 @@ _SELECT = (
 )
 
 _SIMCORE = (
-    _torchvision(
-        "simcore-aircraft", "FGVCAircraft", 100, {"train": ("trainval",), "test": ("test",)}, sizes={"train": 6667}
-    ),
+    _torchvision("simcore-aircraft", "FGVCAircraft", 100, _TRAINVAL, sizes={"train": 6667}),
     _torchvision("simcore-cars", "StanfordCars", 196, sizes={"train": 8144}),
-    _torchvision(
-        "simcore-pet", "OxfordIIITPet", 37, {"train": ("trainval",), "test": ("test",)}, sizes={"train": 3680}
-    ),
+    _torchvision("simcore-pet", "OxfordIIITPet", 37, _TRAINVAL, sizes={"train": 3680}),
     SetRecipe("simcore-birds", Format.CUB, colour_only=True, classes=200, sizes={"train": 5990}),
     SetRecipe("simcore-dogs", Format.STANFORD_DOGS, classes=120, sizes={"train": 12000}),
-    _torchvision("simcore-flowers", "Flowers102", 102, _TRAINVAL, sizes={"train": 2040}),
+    _torchvision("simcore-flowers", "Flowers102", 102, _TRAIN_AND_VAL, sizes={"train": 2040}),
     SetRecipe("simcore-action", Format.STANFORD_40, classes=40, sizes={"train": 4000}),
     SetRecipe("simcore-indoor", Format.MIT_67, classes=67, sizes={"train": 5360}),
-    _torchvision("simcore-textures", "DTD", 47, _TRAINVAL, sizes={"train": 3760}),
+    _torchvision("simcore-textures", "DTD", 47, _TRAIN_AND_VAL, sizes={"train": 3760}),
     SetRecipe("simcore-faces", Format.IMAGE_FOLDER, classes=307, sizes={"train": 4263}),
-    SetRecipe("simcore-food11", Format.FOOD_11, splits=_TRAINVAL, classes=11, sizes={"train": 13296}),
+    SetRecipe("simcore-food11", Format.FOOD_11, splits=_TRAIN_AND_VAL, classes=11, sizes={"train": 13296}),
 )
 
 _GENBENCH = (
@@ -177,7 +174,7 @@ _GENBENCH = (
         "genbench-oxford-iiit-pets",
         "OxfordIIITPet",
         37,
-        {"train": ("trainval",), "test": ("test",)},
+        _TRAINVAL,
         sizes={"train": 3680},
     ),
     _torchvision("genbench-patch-camelyon", "PCAM", 2, _TRAIN_VAL_TEST, sizes={"train": 262144, "val": 32768}),

@@ -8,7 +8,7 @@ from typing import Any
 
 from competition.errors import DataFormatError, NotFoundError, UsageError
 from competition.evalsets.preparing.recipes import SetRecipe
-from competition.evalsets.preparing.source import Source, SourcePart, joined
+from competition.evalsets.preparing.source import Source, SourcePart, chosen, joined
 
 _OF_BOOLEAN = {"train": True, "test": False}
 
@@ -31,6 +31,8 @@ def read_torchvision(recipe: SetRecipe, folder: Path, *, download: bool) -> Sour
         for split in splits:
             opened[split] = _open(recipe, folder, split, download)
     parts = {part: joined([_part(opened[split]) for split in splits]) for part, splits in recipe.splits.items()}
+    if recipe.random_split:
+        parts = {part: _ordered(opened[part], found) for part, found in parts.items()}
     return Source(_class_names(next(iter(opened.values())), recipe.classes), parts)
 
 
@@ -55,7 +57,7 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
     except (RuntimeError, FileNotFoundError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NotFoundError(
-            f"torchvision finds no {recipe.dataset} ({split}) in {folder}: {first}",
+            f"torchvision finds no {recipe.dataset} ({split}) in {folder} ({first.rstrip('.')}).",
             hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
         ) from error
     except (KeyError, IndexError, OSError) as error:
@@ -64,6 +66,14 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
 
 def _part(dataset: Any) -> SourcePart:
     return SourcePart(_labels(dataset), lambda position: dataset[position][0])
+
+
+def _ordered(dataset: Any, part: SourcePart) -> SourcePart:
+    """By path, where torchvision lists files in the order of the disk (SUN397): a split must not depend on that."""
+    files = getattr(dataset, "_image_files", None)
+    if files is None:
+        return part
+    return chosen(part, sorted(range(len(files)), key=lambda row: Path(files[row]).as_posix()))
 
 
 def _labels(dataset: Any) -> list[int]:

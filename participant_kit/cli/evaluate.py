@@ -11,7 +11,8 @@ from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
-from competition.rules import Competition, built_in, find_competition, find_suite, unsupported
+from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
+from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion
@@ -47,6 +48,7 @@ def command(
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
     show(console, report)
+    _show_aggregates(console, report, rules.suite)
     if not unsupported(rules):
         console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
@@ -65,6 +67,16 @@ def show(console: Console, report: EvaluationReport) -> None:
     ]
     payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
     console.table(payload, report.suite, ["task", "metric", "value [95 % interval]", "images", "seconds"], rows)
+
+
+def _show_aggregates(console: Console, report: EvaluationReport, suite: Suite) -> None:
+    """Print what the suite makes of the tasks, to a person: the report's record holds the tasks alone."""
+    if console.as_json:
+        return
+    titles = {aggregate.id: aggregate.title for aggregate in suite.aggregates}
+    found = aggregate_values(suite, {result.task: result.value for result in report.results})
+    shown = {titles[each.aggregate]: each.note if each.value is None else f"{each.value:.4f}" for each in found}
+    console.pairs({}, shown)
 
 
 def _run_folder(run_dir: Path | None, model: str | None) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import typer.main
@@ -68,8 +70,12 @@ def following(done: Typed) -> list[str]:
 def test_what_is_suggested_after_training_and_evaluation_works_as_it_is(folder: Path) -> None:
     words = following(train("--competition", "my rules.yaml", "--scale", "nano"))
     assert words[0] == "evaluate"
-    name, *rest = following(typed(*words))
+    evaluated = typed(*words)
+    name, *rest = following(evaluated)
     assert name == "submit"
+    results = json.loads(Path("runs/mine/evaluation_report.json").read_text())["results"]
+    (shown,) = re.findall(r"^Average.* (\d\.\d{4})$", evaluated.out, flags=re.MULTILINE)
+    assert float(shown) == pytest.approx(fmean(result["value"] for result in results), abs=5.1e-5)
     submit = typer.main.get_command(app).commands["submit"]  # type: ignore[attr-defined]
     given = submit.make_context("submit", rest).params
     assert (given["competition"], given["scale"], given["run_dir"]) == ("my rules.yaml", "nano", Path("runs/mine"))

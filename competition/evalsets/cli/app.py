@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from competition.errors import DataFormatError, NotFoundError
 from competition.evalsets.cli.output import Output
+from competition.evalsets.preparing.recipes import Format
 from competition.evalsets.sources import EvaluationSet, sets_of
 from competition.rules import Suite, all_suites, find_competition, find_suite
+
+if TYPE_CHECKING:
+    from competition.evalsets.preparing.prepare import PrepareOptions
 
 SuiteArgument = Annotated[
     str, typer.Argument(help="A suite, or a competition's YAML file.", metavar="SUITE", show_default=False)
@@ -36,7 +40,11 @@ class Place:
     hub_endpoint: str
 
 
-def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> typer.Typer:
+Places = Callable[[], Place]
+Outputs = Callable[[bool], Output]
+
+
+def build_app(place: Places, output: Outputs) -> typer.Typer:
     """The commands.
 
     Args:
@@ -50,6 +58,14 @@ def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> t
         add_completion=False,
     )
 
+    _add_list(app, place, output)
+    _add_download(app, place, output)
+    _add_verify(app, place, output)
+    _add_prepare(app, place, output)
+    return app
+
+
+def _add_list(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command("list")
     def list_(
         suite: Annotated[
@@ -61,6 +77,8 @@ def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> t
         """List evaluation sets: where they come from, and whether they are here."""
         _list(output(as_json), suite, data_dir or place().root)
 
+
+def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command()
     def download(
         suite: SuiteArgument,
@@ -80,6 +98,8 @@ def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> t
         endpoint = None if offline else where.hub_endpoint
         _download(output(as_json), suite, only, (data_dir or where.root, endpoint), num_workers)
 
+
+def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command()
     def verify(
         suite: SuiteArgument,
@@ -97,7 +117,54 @@ def build_app(place: Callable[[], Place], output: Callable[[bool], Output]) -> t
         """
         _verify(output(as_json), suite, only, (data_dir or place().root, record), num_workers)
 
-    return app
+
+def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
+    @app.command()
+    def prepare(
+        name: Annotated[str, typer.Argument(help="Of the set, for instance select-dtd.", show_default=False)],
+        source: Annotated[Path, typer.Option("--source", help="Folder of what it is made from.", show_default=False)],
+        data_dir: DataDirOption = None,
+        layout: Annotated[
+            Format | None, typer.Option("--format", help="In what it lies there; default: as it is usually published.")
+        ] = None,
+        download: Annotated[
+            bool, typer.Option("--download", help="Let torchvision fetch it into the source folder.")
+        ] = False,
+        templates: Annotated[
+            Path | None, typer.Option("--templates", help="Prompt templates, one a line with {c} for the class.")
+        ] = None,
+        any_size: Annotated[
+            bool, typer.Option("--any-size", help="Take a source of other sizes than are stated for the set.")
+        ] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Make a set that comes from elsewhere, in the one layout, from what is on disk.
+
+        Nothing is downloaded unless --download is given. The same source gives the same set.
+        """
+        from competition.evalsets.preparing.prepare import PrepareOptions
+
+        options = PrepareOptions(source, layout, download, templates, any_size)
+        _prepare(output(as_json), name, data_dir or place().root, options)
+
+
+def _prepare(output: Output, name: str, root: Path, options: PrepareOptions) -> None:
+    from competition.evalsets.preparing.prepare import prepare_set
+
+    with output.progress(f"Preparing {name}") as progress:
+        report = prepare_set(name, root, options, progress)
+    payload = {
+        "name": name,
+        "folder": str(root / name),
+        "images": dict(report.images),
+        "without_colour": dict(report.without_colour),
+        "bytes": report.lock.bytes,
+        "digest": report.lock.digest,
+    }
+    rows = [[part, f"{images:,}"] for part, images in report.images.items()]
+    output.table(payload, f"{name}  {report.lock.digest}", ["part", "images"], rows)
+    for part, dropped in report.without_colour.items():
+        output.note(f"{dropped:,} images ({part}) are not stored in RGB and were left out, as the set has it.")
 
 
 def _suite(name: str) -> Suite:

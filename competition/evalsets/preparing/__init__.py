@@ -1,0 +1,1 @@
+"""Bringing evaluation sets that come from elsewhere into the one layout."""

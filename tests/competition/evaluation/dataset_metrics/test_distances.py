@@ -192,6 +192,14 @@ def test_kid_of_subsets_is_seeded_and_near_that_of_all_rows() -> None:
     ), "a subset of all rows is the set"
 
 
+def test_kid_draws_its_two_subsets_apart() -> None:
+    """Of a set with itself: the same rows on both sides would be compared with themselves six times as often."""
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    found = kernel_distance_of_subsets(rows, rows, size=10, subsets=100)
+    assert found.deviation is not None
+    assert abs(found.value - kernel_distance(rows, rows).value) < 4 * found.deviation / math.sqrt(100)
+
+
 def naive_neighbourhoods(first: np.ndarray, second: np.ndarray, k: int) -> tuple[float, float, float, float]:
     """By distances of one row and another."""
 

@@ -178,6 +178,8 @@ def test_what_the_clip_score_refuses() -> None:
         clip_scores(images * [[1], [1], [0]], texts, [0, 1, 1])
     with pytest.raises(EvaluationError, match="Class 1 has no row"):
         best_of_each_class(np.ones(3), np.array([0, 0, 2]), 3, 1)
+    with pytest.raises(EvaluationError, match=r"Class 1 has no row in the list of scores .of 6 classes 3 are empty"):
+        best_of_each_class(np.ones(3), np.array([0, 2, 4]), 6, 1)
     with pytest.raises(EvaluationError, match="best 0 images"):
         best_of_each_class(np.ones(1), np.array([0]), 1, 0)
     with pytest.raises(ModelOutputError, match="Row 1 of the list of scores is not finite"):

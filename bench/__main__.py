@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from bench import (
     captions_matching,
+    evaluation,
     knn,
     linear_probe,
-    evaluation,
     near_duplicates,
     pool,
     reshard,

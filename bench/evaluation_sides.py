@@ -31,8 +31,16 @@ from competition.evaluation.encoders import (
 from competition.evaluation.run import evaluate_suite
 from competition.evaluation.sets import CACHE_FOLDER, load_classification
 from competition.evaluation.text_tower import encode_text, text_batches
-from competition.rules import ClipRecipe, Competition, find_competition, find_recipe
-from competition.rules.models import Aggregate, Protocol, Suite, Task
+from competition.rules import (
+    Aggregate,
+    ClipRecipe,
+    Competition,
+    Protocol,
+    Suite,
+    Task,
+    find_competition,
+    find_recipe,
+)
 
 _BATCH = 64
 _CPU = torch.device("cpu")

@@ -12,15 +12,14 @@ import torch
 from competition import __version__
 from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
-from competition.evaluation.encoders import load_encoder
-from competition.evaluation.image_encoders import load_image_encoder
+from competition.evaluation.image_encoders import load_recipe_model
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols import Encoder, run_protocol
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.rules.models import Competition
 from competition.rules.protocols import EXECUTABLE
-from competition.rules.recipes import ClipRecipe, Recipe
+from competition.rules.recipes import Recipe
 from competition.rules.suites import Suite, Task
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
@@ -59,7 +58,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     tasks = [task for task in _chosen(suite, only) if task.id not in results]
     if tasks:
         ensure_sets(suite.id, root)
-        encoder = load_model(recipe, model, device)
+        encoder = load_recipe_model(recipe, model, device)
         for task in tasks:
             results[task.id] = evaluate_task(encoder, task, suite, root)
             if on_result is not None:
@@ -75,18 +74,6 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
         code_version=__version__,
         finished_at=datetime.now(UTC),
     )
-
-
-def load_model(recipe: Recipe, path: Path, device: torch.device | None = None) -> Encoder:
-    """The recipe's model with the weights of a safetensors file, in evaluation mode.
-
-    Raises:
-        EvaluationError: the weights do not fit the recipe.
-        TrainingError: the installed timm cannot build the backbone.
-    """
-    if isinstance(recipe, ClipRecipe):
-        return load_encoder(recipe, path, device)
-    return load_image_encoder(recipe, path, device)
 
 
 def evaluate_task(encoder: Encoder, task: Task, suite: Suite, root: Path) -> TaskResult:

@@ -121,7 +121,7 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
 def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command()
     def prepare(
-        name: Annotated[str, typer.Argument(help="Of the set, for instance select-dtd.", show_default=False)],
+        name: Annotated[str, typer.Argument(help="Of the set, for instance select-dtd.", metavar="NAME", show_default=False)],
         source: Annotated[Path, typer.Option("--source", help="Folder of what it is made from.", show_default=False)],
         data_dir: DataDirOption = None,
         layout: Annotated[

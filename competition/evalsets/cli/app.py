@@ -74,7 +74,7 @@ def _add_list(app: typer.Typer, place: Places, output: Outputs) -> None:
         data_dir: DataDirOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """List evaluation sets: where they come from, and whether they are here."""
+        """List evaluation sets, their sources, and which are here."""
         _list(output(as_json), suite, data_dir or place().root)
 
 
@@ -111,7 +111,7 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
         num_workers: WorkersOption = 4,
         as_json: JsonOption = False,
     ) -> None:
-        """Hash every file of a suite's sets, and compare with what was recorded.
+        """Compare every file of a suite's sets with what was recorded.
 
         The exit code is 0 only if every task has its set, unchanged.
         """
@@ -121,7 +121,9 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
 def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command()
     def prepare(
-        name: Annotated[str, typer.Argument(help="Of the set, for instance select-dtd.", metavar="NAME", show_default=False)],
+        name: Annotated[
+            str, typer.Argument(help="Of the set, for instance select-dtd.", metavar="NAME", show_default=False)
+        ],
         source: Annotated[Path, typer.Option("--source", help="Folder of what it is made from.", show_default=False)],
         data_dir: DataDirOption = None,
         layout: Annotated[
@@ -138,7 +140,7 @@ def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Make a set that comes from elsewhere, in the one layout, from what is on disk.
+        """Bring a set from elsewhere into the one layout.
 
         Nothing is downloaded unless --download is given. The same source gives the same set.
         """

@@ -147,7 +147,7 @@ def _present(item: EvaluationSet, root: Path, workers: int, progress: ProgressHo
     if difference:
         raise DataFormatError(
             f"The evaluation set {item.name} is not what its lock says ({difference.words}).",
-            hint="Download it without --offline, or prepare it again.",
+            hint="Put the recorded files back, or move the set and its lock away and get it again.",
         )
     return _report(lock, State.KEPT)
 
@@ -157,6 +157,8 @@ def _obtain(item: EvaluationSet, root: Path, endpoint: str, workers: int, progre
         return _present(item, root, workers, progress)
     folder, staging = root / item.name, root / STAGING_FOLDER / item.name
     lock = read_lock(root, item.name)
+    if lock is not None and lock.revision is None and folder.is_dir():
+        return _present(item, root, workers, progress)  # somebody's own set of that name, recorded as it was
     remote = _pinned(item, root, endpoint, lock)
     if folder.is_dir():
         wrong = wrong_files(folder, remote, workers, progress)

@@ -19,6 +19,9 @@ from competition.evalsets.sources import Origin
 from competition.progress import Progress, ProgressHook
 
 SHARD_IMAGES = 1_000
+SHARD_BYTES = 256 * 2**20
+"""A shard is closed when it has so many images or so many bytes: one is in memory at a time."""
+
 _COLOUR_STAGE = "looking for images without colour"
 
 
@@ -174,7 +177,7 @@ def _write_part(folder: Path, part: SourcePart, recipe: SetRecipe, progress: Pro
         raise DataFormatError(f"The part {folder.name} of {recipe.name} holds no image.")
     make_folder(folder)
     drop_grey = recipe.colour_only and not recipe.random_split
-    kept = dropped = 0
+    kept = dropped = size = 0
     block: list[Sample] = []
     shards = count()
     for row in _counted(part, f"preparing {recipe.name}, {folder.name}", progress):
@@ -184,9 +187,10 @@ def _write_part(folder: Path, part: SourcePart, recipe: SetRecipe, progress: Pro
             continue
         block.append(Sample(f"s{kept:07d}", {image.extension: image.data, "cls": str(part.labels[row]).encode()}))
         kept += 1
-        if len(block) == SHARD_IMAGES:
+        size += len(image.data)
+        if len(block) == SHARD_IMAGES or size >= SHARD_BYTES:
             write_samples(folder / f"{next(shards)}.tar", block)
-            block = []
+            block, size = [], 0
     if block:
         write_samples(folder / f"{next(shards)}.tar", block)
     write_bytes(folder / "nshards.txt", str(next(shards)).encode())

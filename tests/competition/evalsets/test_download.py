@@ -27,6 +27,7 @@ from competition.evalsets.download import State, check_offline, download_sets
 from competition.evalsets.layout import byte_limit
 from competition.evalsets.lock import lock_path, read_lock
 from competition.evalsets.sources import EvaluationSet, Origin, sets_of
+from competition.evalsets.verify import verify_sets
 from competition.evaluation.images import Preparation
 from competition.evaluation.sets import load_classification
 from competition.rules import find_suite
@@ -320,6 +321,20 @@ def test_offline_checks_every_byte(hub: Published, tmp_path: Path) -> None:
     assert "other bytes: test/0.tar" in failure.message
     lock_path(root, NAME).unlink()
     assert check_offline([hub_set()], root).sets[0].state is State.UNRECORDED
+
+
+def test_a_set_of_ones_own_that_was_recorded_is_kept_and_never_replaced(hub: Published, tmp_path: Path) -> None:
+    hub.publish(NAME)
+    root = tmp_path / "sets"
+    digits_set(root / NAME, per_shard=12)
+    verify_sets([hub_set()], root, record=True)
+    (report,) = download_sets([hub_set()], root, hub.url).sets
+    assert (report.state, report.revision, hub.app.fetched) == (State.KEPT, None, [])
+    (root / NAME / "classnames.txt").write_text("changed")
+    assert "other bytes: classnames.txt" in download_sets([hub_set()], root, hub.url).failures[NAME].message
+    assert (root / NAME / "classnames.txt").read_text() == "changed"
+    shutil.rmtree(root / NAME)
+    assert "is of found here, not of djghosh" in download_sets([hub_set()], root, hub.url).failures[NAME].message
 
 
 def test_locks_from_elsewhere_cannot_name_other_files(tmp_path: Path) -> None:

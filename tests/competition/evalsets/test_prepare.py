@@ -267,6 +267,19 @@ def test_the_same_source_gives_the_same_bytes_and_a_lock_that_verifies(tmp_path:
     assert verify_sets([item], tmp_path / "a")[0].finding is Finding.DIFFERENT
 
 
+@pytest.mark.parametrize(("images", "size", "shards"), [(3, 10**9, 11), (10**6, 1, 32)])
+def test_shards_are_closed_by_images_and_by_bytes(
+    images: int, size: int, shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TORCHVISION["EuroSAT"](tmp_path / "source", Pen())
+    monkeypatch.setattr("competition.evalsets.preparing.prepare.SHARD_IMAGES", images)
+    monkeypatch.setattr("competition.evalsets.preparing.prepare.SHARD_BYTES", size)
+    prepare("select-eurosat", tmp_path / "source", tmp_path / "sets")
+    assert (tmp_path / "sets" / "select-eurosat" / "train" / "nshards.txt").read_text() == str(shards)
+    made = samples(tmp_path / "sets" / "select-eurosat", "train")
+    assert [sample.key for sample in made] == [f"s{number:07d}" for number in range(32)]
+
+
 def test_a_source_of_another_size_is_refused_unless_it_is_wanted(tmp_path: Path) -> None:
     TORCHVISION["DTD"](tmp_path / "source", Pen())
     words = ("evalsets", "prepare", "genbench-dtd", "--source", tmp_path / "source", "--data-dir", tmp_path / "sets")

@@ -48,7 +48,8 @@ class SetCache:
         Raises:
             OSError: a shard cannot be read.
         """
-        contents = KnownDigests(self._writable()).of(shards, processors())
+        self._writable()  # so that there is a folder to remember them in
+        contents = KnownDigests(self._folder).of(shards, processors())
         return digest({"shards": [[shard.name, content] for shard, content in zip(shards, contents, strict=True)]})
 
     def annotations(self, set_digest: str, kind: str) -> Annotations | None:

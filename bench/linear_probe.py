@@ -39,13 +39,14 @@ _PROTOCOL = Elevater()
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A training set: images in all, of which a fifth validates, and classes."""
+    """A training set: images in all, of which a fifth validates, classes, and how far images are from their mean."""
 
     images: int
     classes: int
+    spread: float
 
 
-WORKS = {"EuroSAT": Work(5000, 10), "DTD": Work(1880, 47), "Flowers": Work(1020, 102)}
+WORKS = {"EuroSAT": Work(5000, 10, 14), "DTD": Work(1880, 47, 5), "Flowers": Work(1020, 102, 3)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,9 +83,9 @@ def made(work: Work) -> tuple[LabelledFeatures, NDArray[np.float32]]:
     generator = np.random.default_rng(0)
     means = generator.standard_normal((work.classes, DIMENSIONS)).astype(np.float32)
     labels = generator.permutation(np.arange(work.images) % work.classes)
-    features = means[labels] + 4 * generator.standard_normal((work.images, DIMENSIONS)).astype(np.float32)
+    features = means[labels] + work.spread * generator.standard_normal((work.images, DIMENSIONS))
     start = means + 3 * generator.standard_normal(means.shape).astype(np.float32)
-    return LabelledFeatures(features, labels), start / np.linalg.norm(start, axis=1, keepdims=True)
+    return LabelledFeatures(features.astype(np.float32), labels), start / np.linalg.norm(start, axis=1, keepdims=True)
 
 
 def one_after_the_other(train: LabelledFeatures, validation: LabelledFeatures, start: NDArray[np.float32]) -> Found:

@@ -15,11 +15,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from competition.evaluation.features import LabelledFeatures
 
 _ALIGNED = 16
 _ROWS_AT_A_TIME = 4096
+_STEPS_AT_A_TIME = 128
 _NORM_MOMENTUM = 0.1
 _NORM_EPSILON = 1e-5
 _ADAM_BETAS = (0.9, 0.999)
@@ -100,13 +102,15 @@ def train_heads(
     for epoch in range(training.epochs):
         order = torch.randperm(len(labels), generator=generator).to(place)
         rows = features[epoch % len(features)]
-        for number, chosen in enumerate(torch.split(order, training.batch)):
-            if training.normalised and len(chosen) == 1:
-                continue
-            step = epoch * steps_an_epoch + number
-            heads.step(
-                rows[chosen], labels[chosen], training.rate_factor(epoch, step, training.epochs * steps_an_epoch)
-            )
+        step = epoch * steps_an_epoch
+        for group in torch.split(order, training.batch * _STEPS_AT_A_TIME):
+            inputs, targets = heads.inputs(rows[group]), labels[group]
+            for batch, right in zip(
+                torch.split(inputs, training.batch), torch.split(targets, training.batch), strict=True
+            ):
+                if not (training.normalised and len(batch) == 1):
+                    heads.step(batch, right, training.rate_factor(epoch, step, training.epochs * steps_an_epoch))
+                step += 1
         heads.drop_diverged()
         yield heads
 
@@ -148,20 +152,24 @@ class Heads:
         self._weights[:, : self._dimensions + 1] = drawn.to(self._place).repeat(len(self.alive), 1)
 
     @torch.no_grad()
-    def step(self, features: torch.Tensor, labels: torch.Tensor, rate_factor: float) -> None:
-        """One update of all by a batch: float32 [B, D], int64 [B]."""
+    def inputs(self, features: torch.Tensor) -> torch.Tensor:
+        """What steps take, of the features [N, D] of consecutive batches, each normalised by itself, all at once."""
+        size = self._training.batch
+        whole = len(features) // size * size
+        if self._training.normalised:
+            parts = [features[:whole].view(-1, size, self._dimensions), features[None, whole:]]
+            normalised = [self._normalise_batches(part) if part.shape[1] > 1 else part for part in parts if len(part)]
+            features = torch.cat([part.flatten(0, 1) for part in normalised])
+        return self._widened(features)
+
+    @torch.no_grad()
+    def step(self, rows: torch.Tensor, labels: torch.Tensor, rate_factor: float) -> None:
+        """One update of all by a batch: of ``inputs``, and int64 [B]."""
         if not self.alive:
             return
-        if self._training.normalised:
-            features = self._normalise_batch(features)
-        rows = self._widened(features)
         slopes = (rows @ self._weights.T).view(len(rows), len(self.alive), self._classes).softmax(dim=2)
-        slopes.scatter_add_(
-            2,
-            labels.view(-1, 1, 1).expand(-1, len(self.alive), 1),
-            slopes.new_full((), -1.0).expand(*slopes.shape[:2], 1),
-        )
-        slopes = slopes.div_(len(rows)).flatten(1)
+        slopes -= nn.functional.one_hot(labels, self._classes)[:, None]
+        slopes = slopes.flatten(1)
         self._steps += 1
         if self._training.optimizer == "sgd":
             self._update_sgd(slopes, rows, rate_factor)
@@ -171,16 +179,16 @@ class Heads:
     def _update_sgd(self, slopes: torch.Tensor, rows: torch.Tensor, rate_factor: float) -> None:
         momentum, (velocity,) = self._training.momentum, self._moments
         if not self._training.nesterov:
-            velocity.addmm_(slopes.T, rows, beta=momentum).addcmul_(self._weights, self._decays)
+            velocity.addmm_(slopes.T, rows, beta=momentum, alpha=1 / len(rows)).addcmul_(self._weights, self._decays)
             self._weights.addcmul_(velocity, self._rates, value=-rate_factor)
             return
-        gradient = (slopes.T @ rows).addcmul_(self._weights, self._decays)
+        gradient = (slopes.T @ rows).div_(len(rows)).addcmul_(self._weights, self._decays)
         velocity.mul_(momentum).add_(gradient)
         self._weights.addcmul_(gradient.add_(velocity, alpha=momentum), self._rates, value=-rate_factor)
 
     def _update_adamw(self, slopes: torch.Tensor, rows: torch.Tensor, rate_factor: float) -> None:
         (first, second), (beta1, beta2) = self._moments, _ADAM_BETAS
-        gradient = slopes.T @ rows
+        gradient = (slopes.T @ rows).div_(len(rows))
         self._weights.mul_(1 - rate_factor * self._rates * self._decays)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
@@ -214,11 +222,15 @@ class Heads:
         parts = [logits.argmax(dim=2).T for logits in self.logits(features)]
         return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.int64)
 
-    def _normalise_batch(self, features: torch.Tensor) -> torch.Tensor:
-        variance, mean = torch.var_mean(features, dim=0, correction=0)
-        self._mean.lerp_(mean, _NORM_MOMENTUM)
-        self._variance.lerp_(variance * (len(features) / (len(features) - 1)), _NORM_MOMENTUM)
-        return (features - mean) / torch.sqrt(variance + _NORM_EPSILON)
+    def _normalise_batches(self, batches: torch.Tensor) -> torch.Tensor:
+        """Each of [batches, B, D] by its own mean and variance; running ones follow in their order."""
+        size = batches.shape[1]
+        variances, means = torch.var_mean(batches, dim=1, correction=0)
+        kept = (1 - _NORM_MOMENTUM) ** torch.arange(len(batches), -1, -1, device=self._place)
+        shares = _NORM_MOMENTUM * kept[1:]
+        self._mean = kept[0] * self._mean + shares @ means
+        self._variance = kept[0] * self._variance + shares @ (variances * (size / (size - 1)))
+        return (batches - means[:, None]) / torch.sqrt(variances[:, None] + _NORM_EPSILON)
 
     def _widened(self, features: torch.Tensor) -> torch.Tensor:
         rows = features.new_zeros((len(features), self._weights.shape[1]))

@@ -99,19 +99,22 @@ def read_image_folder(listing: ImageFolder) -> Iterator[Sample]:
         yield Sample(key, {"cls": str(label).encode(), extension: data})
 
 
-def load_image_folder(folder: Path, prepare: Preparation, part: str = "test") -> ClassificationSet:
+def load_image_folder(
+    folder: Path, prepare: Preparation, part: str = "test", *, prompts: bool = True
+) -> ClassificationSet:
     """Read a classification set of this layout; see ``sets.load_classification`` for that of shards.
 
     Args:
         folder: the set's.
         prepare: decoded images are brought to its size.
         part: which part.
+        prompts: the protocol needs prompt templates; where it trains a head instead, there are none in the result.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
     listing = list_image_folder(folder, part)
-    templates = _lines(folder / "zeroshot_classification_templates.txt")
+    templates = _lines(folder / "zeroshot_classification_templates.txt") if prompts else ()
     for template in templates:
         if "{c}" not in template:
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.")

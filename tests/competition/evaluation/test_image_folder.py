@@ -98,6 +98,8 @@ def test_the_same_set_as_shards_is_the_same(tmp_path: Path) -> None:
     assert same.labels.tolist() == loaded.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert (same.class_names, same.templates) == (loaded.class_names, loaded.templates)
     assert loaded.class_names == ("one", "three", "two")
+    (folder / "zeroshot_classification_templates.txt").unlink()
+    assert load_image_folder(folder, Preparation(6), prompts=False).templates == ()
     assert is_image_folder(folder)
     assert not is_image_folder(shards)
 

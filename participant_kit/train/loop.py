@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -45,23 +46,25 @@ def run_steps(run: Run) -> float:
     quarter = max(1, math.ceil(steps / _CHECKPOINTS_PER_RUN))
     check_every = 1 if run.group.device.type == "cpu" else _GPU_LOSS_EVERY
     loss, saved_at = math.nan, time.monotonic()
-    for batch in _timed(run, first):
-        _note_corrupt(run, batch.corrupt)
-        tensor = run.trainer.step(batch.step, batch.inputs)
-        done = batch.step + 1
-        logs = done % every == 0 or done == steps
-        saves = done < steps and (done % quarter == 0 or _due(run, done, check_every, saved_at))
-        if logs or saves or done % check_every == 0:
-            loss = _checked_loss(tensor, done, run)
-            run.progress(Progress("training", done, steps, resumed=first, task=f"loss {loss:.3f}"))
-        if logs and log is not None:
-            line = _log_line(run, done, done - first, loss)
-            log.write(line)
-            for tracker in run.trackers:
-                tracker.log(line)
-        if saves:
-            _save(run, done)
-            saved_at = time.monotonic()
+    # Closed at once when a step fails: the loader's process shares the files that are open of the run's folder.
+    with closing(_timed(run, first)) as prepared:
+        for batch in prepared:
+            _note_corrupt(run, batch.corrupt)
+            tensor = run.trainer.step(batch.step, batch.inputs)
+            done = batch.step + 1
+            logs = done % every == 0 or done == steps
+            saves = done < steps and (done % quarter == 0 or _due(run, done, check_every, saved_at))
+            if logs or saves or done % check_every == 0:
+                loss = _checked_loss(tensor, done, run)
+                run.progress(Progress("training", done, steps, resumed=first, task=f"loss {loss:.3f}"))
+            if logs and log is not None:
+                line = _log_line(run, done, done - first, loss)
+                log.write(line)
+                for tracker in run.trackers:
+                    tracker.log(line)
+            if saves:
+                _save(run, done)
+                saved_at = time.monotonic()
     return loss
 
 
@@ -75,7 +78,7 @@ def step_order(run: Run) -> Iterator[Indices]:
     return batches(run.data, batch, seed, apart=run.apart, window=WINDOW)
 
 
-def batches_from(run: Run, first: int, last: int) -> Iterator[Batch]:
+def batches_from(run: Run, first: int, last: int) -> Generator[Batch, None, None]:
     """This process's batches of the steps ``first`` to ``last`` (raises what prevented one)."""
     order = enumerate(islice(step_order(run), first, last), first)
     source = load_batches(
@@ -88,10 +91,11 @@ def batches_from(run: Run, first: int, last: int) -> Iterator[Batch]:
         workers=run.machine.loaders(run.group, all_held=run.samples.all_held),
         pin_memory=run.group.device.type == "cuda",
     )
-    for batch in source:
-        if batch.failure is not None:
-            raise batch.failure
-        yield batch
+    with closing(source):
+        for batch in source:
+            if batch.failure is not None:
+                raise batch.failure
+            yield batch
 
 
 def gathered_corrupt(run: Run) -> tuple[int, ...]:
@@ -99,16 +103,16 @@ def gathered_corrupt(run: Run) -> tuple[int, ...]:
     return tuple(sorted(set().union(*run.group.gathered(run.corrupt))))
 
 
-def _timed(run: Run, first: int) -> Iterator[Batch]:
+def _timed(run: Run, first: int) -> Generator[Batch, None, None]:
     """The batches; time spent waiting for them is summed in ``run.waited``."""
-    source = batches_from(run, first, run.steps)
-    while True:
-        start = time.monotonic()
-        batch = next(source, None)
-        run.waited += time.monotonic() - start
-        if batch is None:
-            return
-        yield batch
+    with closing(batches_from(run, first, run.steps)) as source:
+        while True:
+            start = time.monotonic()
+            batch = next(source, None)
+            run.waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
 
 
 def _due(run: Run, done: int, check_every: int, saved_at: float) -> bool:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -122,7 +122,7 @@ def load_batches(  # noqa: PLR0913 - each of them says something else
     batch: int,
     workers: int,
     pin_memory: bool = False,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of the given (step, positions) in order, prepared ahead by ``workers`` processes (0: by this one)."""
     dataset = _Steps(samples, preparation, seed, share, batch, pipe=workers > 0 and not pin_memory)
     loader: Any = DataLoader(

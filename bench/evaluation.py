@@ -57,8 +57,8 @@ WORKS = (
     Work("zero-shot, photographs, warm", "warm", "small", 300, (200, 500)),
     Work("zero-shot, photographs, cold", "cold", "small", 300, (200, 500)),
     Work("text classifier, ViT-B/32", "text", "ViT-B-32", repeats=1),
-    Work("images, ViT-B/32", "warm", "ViT-B-32", 32, (200, 500), peer=False, repeats=1),
-    Work("ten tasks after another submission, ViT-B/32", "suite", "ViT-B-32", 16, (200, 500), peer=False, repeats=1),
+    Work("images, ViT-B/32", "warm", "ViT-B-32", 32, (200, 500), peer=False),
+    Work("ten tasks after another submission, ViT-B/32", "suite", "ViT-B-32", 12, (200, 500), peer=False, repeats=1),
 )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from bench.knn import Seconds, timed
 from competition.evaluation.features import LabelledFeatures
@@ -102,8 +102,7 @@ def one_after_the_other(train: LabelledFeatures, validation: LabelledFeatures, s
 def train_alone(train: TensorDataset, held: TensorDataset, candidate: Candidate, start: NDArray[np.float32]) -> float:
     """A candidate's best epoch on the validation set."""
     schedule = _PROTOCOL.search
-    sampler = RandomSampler(train, generator=torch.Generator().manual_seed(_PROTOCOL.seed))
-    loader = DataLoader(train, schedule.batch, sampler=sampler)
+    loader = DataLoader(train, schedule.batch, sampler=Orders(len(train), _PROTOCOL.seed))
     linear = nn.Linear(start.shape[1], len(start))
     linear.weight.data.copy_(torch.from_numpy(start))
     linear.bias.data.zero_()
@@ -128,6 +127,19 @@ def train_alone(train: TensorDataset, held: TensorDataset, candidate: Candidate,
         if bool(torch.isfinite(logits).all()):
             best = max(best, score(logits.argmax(dim=1).numpy(), held.tensors[1].numpy(), _PROTOCOL.metric))
     return best
+
+
+class Orders(Sampler[int]):
+    """One permutation an epoch and no more (PyTorch's own sampler draws a second one at the end of each)."""
+
+    def __init__(self, images: int, seed: int) -> None:
+        self._images, self._generator = images, torch.Generator().manual_seed(seed)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(torch.randperm(self._images, generator=self._generator).tolist())
+
+    def __len__(self) -> int:
+        return self._images
 
 
 def _named(found: Found) -> str:

@@ -13,6 +13,7 @@ from competition.evaluation import classification, fairness, knn, retrieval, wil
 from competition.evaluation.encoders import ClipEncoder
 from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.image_folder import is_image_folder, load_image_folder
 from competition.evaluation.linear_probe import protocols as probes
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import ClassificationSet, Split, load_classification, load_columns, load_retrieval
@@ -53,11 +54,11 @@ def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None)
     """
     match task.protocol:
         case Protocol.ZEROSHOT_CLASSIFICATION:
-            return zeroshot.evaluate(_clip(encoder, task), load_classification(folder, encoder.preparation, cache))
+            return zeroshot.evaluate(_clip(encoder, task), _labelled(encoder, folder, cache))
         case Protocol.IMAGE_TEXT_RETRIEVAL:
             return retrieval.evaluate(_clip(encoder, task), load_retrieval(folder, encoder.preparation, cache))
         case Protocol.CLASSIFICATION:
-            return _classified(encoder, load_classification(folder, encoder.preparation, cache))
+            return _classified(encoder, _labelled(encoder, folder, cache, prompts=False))
         case Protocol.KNN_SIMCORE:
             return _neighbours(encoder, folder, cache)
         case probe if probe in PROBES:
@@ -66,6 +67,15 @@ def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None)
             return _grouped(_clip(encoder, task), task.protocol, folder, cache)
         case _:
             raise AssertionError(f"{task.protocol.value} is called executable and is not run")
+
+
+def _labelled(
+    encoder: Encoder, folder: Path, cache: Path | None, split: Split = "test", *, prompts: bool = True
+) -> ClassificationSet:
+    """A part of a set in either layout: shards, or a folder for each class."""
+    if is_image_folder(folder):
+        return load_image_folder(folder, encoder.preparation, split, prompts=prompts)
+    return load_classification(folder, encoder.preparation, cache, split, prompts=prompts)
 
 
 def _clip(encoder: Encoder, task: Task) -> ClipEncoder:
@@ -173,5 +183,5 @@ def _probed(encoder: Encoder, task: Task, folder: Path, cache: Path | None) -> P
 
 def _features(encoder: Encoder, folder: Path, cache: Path | None, split: Split) -> tuple[LabelledFeatures, int]:
     """Features of a part of a set, and the number of its classes."""
-    data = load_classification(folder, encoder.preparation, cache, split)
+    data = _labelled(encoder, folder, cache, split, prompts=False)
     return LabelledFeatures(encoder.encode_images(data.images, key=data.key), data.labels), len(data.class_names)

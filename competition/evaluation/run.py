@@ -117,7 +117,7 @@ def _run_protocol(encoder: Encoder, task: Task, root: Path) -> ProtocolOutcome:
     if not folder.is_dir():
         raise EvaluationError(
             f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
-            hint="Point to the folder of the evaluation sets with --data-dir.",
+            hint="Get it with `datacup evalsets download` or `prepare`, or point to the sets' folder with --data-dir.",
         )
     return run_protocol(encoder, task, folder, cache)
 

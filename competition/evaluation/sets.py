@@ -67,7 +67,7 @@ class RetrievalSet:
 
 
 def load_classification(
-    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test"
+    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test", *, prompts: bool = True
 ) -> ClassificationSet:
     """Read a classification set.
 
@@ -76,12 +76,13 @@ def load_classification(
         prepare: decoded images are brought to its size.
         cache: folder of decoded sets; none are read or written when absent.
         split: the part of the set; only those that are trained on have others than ``test``.
+        prompts: the protocol needs prompt templates; otherwise none are read, and the set may have none.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
     class_names = _lines(folder / "classnames.txt", "class names")
-    templates = _lines(folder / "zeroshot_classification_templates.txt", "prompt templates")
+    templates = _lines(folder / "zeroshot_classification_templates.txt", "prompt templates") if prompts else ()
     if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
         raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=_HINT)
     for template in templates:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from competition.data.shards import Sample, write_samples
+from competition.data.shards import Sample, read_samples, write_samples
 from competition.errors import EvaluationError
 from competition.evaluation import classification, fairness, knn, wilds, zeroshot
 from competition.evaluation.encoders import ClipEncoder, build_clip
@@ -121,6 +121,24 @@ def test_neighbours_are_those_of_the_training_part(tmp_path: Path) -> None:
     assert found.metrics["acc1@200"] == by_k[200].metrics["acc1"]
 
 
+def test_folders_of_images_without_prompts(tmp_path: Path) -> None:
+    """Heads, neighbours and probes need no prompts, and both layouts give the same; zero-shot names what is missing."""
+    shards, folders, encoder = write_set(tmp_path / "s"), tmp_path / "f", image_model()
+    write_set(shards, count=240, split="train", seed=1)
+    for split in ("train", "test"):
+        for sample in read_samples(shards / split / "0.tar", ("png", "cls")):
+            path = folders / split / f"level {sample.members['cls'].decode()}" / f"{sample.key}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(sample.members["png"])
+    (shards / "zeroshot_classification_templates.txt").unlink()
+    for protocol in (Protocol.CLASSIFICATION, Protocol.KNN_SIMCORE):
+        first, second = (run_protocol(encoder, task(protocol), folder, None) for folder in (shards, folders))
+        assert first.metrics == second.metrics
+    for folder in (shards, folders):
+        with pytest.raises(EvaluationError, match="templates"):
+            run_protocol(clip(), task(Protocol.ZEROSHOT_CLASSIFICATION), folder, None)
+
+
 @pytest.mark.parametrize("metric", ["auc", "map11"])
 def test_measures_that_no_probe_yields_yet(metric: str, tmp_path: Path) -> None:
     asked = task(Protocol.LINEAR_PROBE).model_copy(update={"metric": metric})
@@ -178,8 +196,6 @@ def test_a_row_of_numbers_that_is_none(member: bytes, said: str, tmp_path: Path)
 
 
 def read_png(folder: Path) -> list[bytes]:
-    from competition.data.shards import read_samples
-
     return [sample.members["png"] for sample in read_samples(folder / "test" / "0.tar", ("png",))]
 
 

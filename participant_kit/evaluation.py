@@ -14,6 +14,7 @@ from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Recipe, all_recipes
+from competition.rules.protocols import EXECUTABLE
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -22,7 +23,10 @@ _PARTS = "evaluation"
 def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progress: ProgressHook) -> EvaluationReport:
     """Evaluate a finished run under the suite of ``rules``, and write its report.
 
-    Raises ``UsageError`` when the folder holds no finished run, ``EvaluationError`` when the model cannot be evaluated.
+    Tasks of protocols that this version does not run stay unscored.
+
+    Raises ``UsageError`` when the folder holds no finished run, or no task can be run; ``EvaluationError`` when the
+    model cannot be evaluated.
     """
     training = read_training_report(run_dir)
     model = run_dir / "model.safetensors"
@@ -30,7 +34,13 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
     parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
     done = _finished_tasks(parts, rules)
-    total = len(rules.suite.tasks)
+    runs = [task.id for task in rules.suite.tasks if task.protocol in EXECUTABLE]
+    if not runs:
+        raise UsageError(
+            f"This version of DataCup runs none of the protocols of suite {rules.suite.reference}.",
+            hint=f"`datacup suites show {rules.suite.reference}` lists them.",
+        )
+    total = len(runs)
     progress(Progress("evaluating", len(done), total, resumed=len(done)))
 
     def keep(result: TaskResult) -> None:
@@ -42,7 +52,7 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
 
     make_folder(parts)
     recipe = recipe_of(training, rules)
-    report = evaluate_suite(model, rules, recipe, evaluation_root, done=tuple(done), on_result=keep)
+    report = evaluate_suite(model, rules, recipe, evaluation_root, only=runs, done=tuple(done), on_result=keep)
     write_bytes(run_dir / REPORT_FILE, report.model_dump_json(indent=2).encode())
     with storage_errors("removing", parts):
         shutil.rmtree(run_dir / _PARTS)

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from competition.data.digests import file_sha256
 from competition.rules import Recipe, all_recipes, all_suites, find_recipe, find_suite
 from competition.rules.protocols import EXECUTABLE, Protocol
+from competition.rules.references import CATALOG
 from competition.verification.model import expected_tensors
 from tests.conftest import ROOT
 from tests.participant_kit.cli.typed import refused, typed
@@ -46,7 +47,7 @@ def test_show_has_every_task_and_aggregate() -> None:
     for text in (find_suite("select").digest, "knn_select support_per_class=5", "utility (ranks entries)"):
         assert text in result.out
     assert re.search(r"long_tail@500 \(less is\s+better\)", result.out)
-    assert "This version cannot run the protocols class_statistics, classification," in result.err
+    assert "This version cannot run the protocols class_statistics, classification_corrupted," in result.err
     assert "cannot run" not in typed("suites", "show", "digits").err
 
 
@@ -108,21 +109,35 @@ def _run(folder: Path, competition: str, recipe: Recipe) -> Path:
 def test_a_protocol_that_is_not_available_is_named(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = refused("evaluate", "--model", run, "--suite", "imagenetv2@1", "--data-dir", tmp_path)
-    assert "Task 'imagenet-validation-original-top1' needs the protocol predictions, which this version" in result.err
-    assert "The task stays unscored." in result.err
+    assert "This version of DataCup runs none of the protocols of suite imagenetv2@1." in result.err
+    assert "`datacup suites show imagenetv2@1` lists them." in result.err
     assert not (run / "evaluation_report.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("competition", "recipe", "kind"),
-    [("select", "select-resnet50", "supervised"), ("simcore", "simcore-simclr-resnet50", "selfsupervised")],
-)
-def test_a_run_of_another_kind_is_not_evaluated_as_clip(
-    tmp_path: Path, competition: str, recipe: str, kind: str
-) -> None:
-    run = _run(tmp_path / "run", competition, find_recipe(recipe)[1])
-    result = refused("evaluate", "--model", run, "--data-dir", tmp_path)
-    assert f"Recipe {recipe!r} trains a {kind} model" in result.err
+@pytest.mark.parametrize("recipe", ["digits-nano-supervised", "digits-nano-simclr"])
+def test_weights_of_a_clip_model_are_no_image_model(tmp_path: Path, recipe: str) -> None:
+    """The model is built from the recipe that the report names, not from what the weights look like."""
+    run = _run(tmp_path / "run", "digits", find_recipe(recipe)[1])
+    result = refused("evaluate", "--model", run, "--suite", "digits-features", "--data-dir", tmp_path / "sets")
+    assert "is of another architecture" in result.err
+
+
+def test_what_is_not_run_yet_is_named_and_the_rest_is_scored(tmp_path: Path) -> None:
+    """A competition file whose suite has a task of predictions beside one that runs."""
+    text = (CATALOG / "digits" / "competition.yaml").read_text()
+    missing = (
+        "    - {id: later, title: Later, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
+    )
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(text.replace("  aggregates:", missing, 1))
+    run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
+    result = typed("evaluate", "--model", str(run), "--suite", str(rules), "--data-dir", str(tmp_path / "sets"))
+    assert result.code == 0, result.err
+    assert "Unscored, since this version does not run their protocols: later (predictions)." in result.err
+    report = json.loads((run / "evaluation_report.json").read_text())
+    assert [task["task"] for task in report["results"]] == [
+        "digits-test", "digits-shift", "digits-retrieval", "digits-hidden",
+    ]  # fmt: skip
 
 
 def test_the_commands_of_the_page_run() -> None:

@@ -27,6 +27,13 @@ def golden() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever reads these is marked, so that ``pytest -m golden`` runs all of it."""
+    for item in items:
+        if "golden" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.golden)
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """Of a Ray cluster with two nodes on this machine, which is started for the first test that asks."""

@@ -15,7 +15,8 @@ from competition.evaluation.encoders import ClipEncoder, build_clip
 from competition.evaluation.feature_memory import FeatureMemory
 from competition.evaluation.run import evaluate_task
 from competition.evaluation.sets import load_classification, load_retrieval
-from competition.rules.models import Aggregate, Protocol, Suite, Task
+from competition.rules.protocols import Protocol
+from competition.rules.suites import Aggregate, Suite, Task
 from tests.competition.evaluation.test_set_cache import make_set
 from tests.competition.evaluation.test_text_tower import make_clip
 

@@ -28,8 +28,9 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     for number, name in enumerate(("mine", "more")):
         Path("shards", name).mkdir(parents=True)
         write_shard(Path("shards", name), 0, [make_sample(100 * number + place) for place in range(16)])
-    assert len(COMMANDS) == 4
-    for words in COMMANDS:
+    trainings = [words for words in COMMANDS if words[0] == "train"]
+    assert len(trainings) == 4
+    for words in trainings:
         done = typed(*words, "--competition", rules, "--device", "cpu", "--workers", "0")
         assert done.code == 0, (words, done.err)
         run = Path("runs", words[words.index("--exp-name") + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,3 +22,18 @@ class Progress:
 
 
 ProgressHook = Callable[[Progress], None]
+
+_LINE_SECONDS = 30.0
+
+
+def progress_lines(say: Callable[[str], None]) -> ProgressHook:
+    """For logs of long runs: says how far it is, at most twice a minute."""
+    said = time.monotonic()
+
+    def report(progress: Progress) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _LINE_SECONDS:
+            said = time.monotonic()
+            say(f"{progress.stage}: {progress.done:,} of {progress.total:,}")
+
+    return report

@@ -14,7 +14,6 @@ from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Recipe, all_recipes
-from competition.rules.protocols import EXECUTABLE
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -23,7 +22,7 @@ _PARTS = "evaluation"
 def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progress: ProgressHook) -> EvaluationReport:
     """Evaluate a finished run under the suite of ``rules``, and write its report.
 
-    Tasks of protocols that this version does not run stay unscored.
+    Tasks that this version cannot score stay unscored.
 
     Raises ``UsageError`` when the folder holds no finished run, or no task can be run; ``EvaluationError`` when the
     model cannot be evaluated.
@@ -34,7 +33,7 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
     parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
     done = _finished_tasks(parts, rules)
-    runs = [task.id for task in rules.suite.tasks if task.protocol in EXECUTABLE]
+    runs = [task.id for task in rules.suite.tasks if task.executable]
     if not runs:
         raise UsageError(
             f"This version of DataCup runs none of the protocols of suite {rules.suite.reference}.",

@@ -6,7 +6,6 @@ the Hub (or the set's lock) gives loses that ending.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from competition.data.atomic import make_folder, storage_errors
-from competition.data.digests import file_sha256
+from competition.data.digests import hub_digest
 from competition.data.engine import LocalEngine, Needs
 from competition.errors import DataFormatError
 from competition.evalsets.layout import MAX_FILES, MAX_SET_BYTES, byte_limit
@@ -28,7 +27,6 @@ from competition.records.base import CommitSha, Record
 
 PART_SUFFIX = ".part"
 _ANSWER_SECONDS = 120.0
-_SHA256_DIGITS = 64
 
 
 class RemoteFile(Record):
@@ -162,7 +160,7 @@ def _fetch(endpoint: str, remote: RemoteSet, folder: Path, file: RemoteFile) -> 
     except _TooLongError:
         raise _other_bytes(part, remote, file) from None
     with storage_errors("reading", part):
-        right = part.stat().st_size == file.size and _digest(part, file) == file.digest
+        right = part.stat().st_size == file.size and hub_digest(part, file.digest) == file.digest
     if not right:
         raise _other_bytes(part, remote, file)
     with storage_errors("writing", target):
@@ -182,17 +180,7 @@ def _is_right(task: tuple[Path, RemoteFile]) -> bool:
     folder, file = task
     path = folder / file.path
     with storage_errors("reading", path):
-        return path.is_file() and path.stat().st_size == file.size and _digest(path, file) == file.digest
-
-
-def _digest(path: Path, file: RemoteFile) -> str:
-    if len(file.digest) == _SHA256_DIGITS:
-        return file_sha256(path)
-    blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            blob.update(chunk)
-    return blob.hexdigest()
+        return path.is_file() and path.stat().st_size == file.size and hub_digest(path, file.digest) == file.digest
 
 
 def _remote(entry: Any) -> RemoteFile:

@@ -23,6 +23,7 @@ from competition.rules.suites import Task
 Encoder = ClipEncoder | ImageEncoder
 Columns = Mapping[str, NDArray[np.int64]]
 
+_SMALLEST_LENGTH = np.float32(1e-12)
 _SEARCHED = ("acc1", "mean_per_class_recall")
 
 COLUMNS: Mapping[Protocol, tuple[str, ...]] = {
@@ -34,16 +35,6 @@ COLUMNS: Mapping[Protocol, tuple[str, ...]] = {
     Protocol.FAIRNESS_GEODE: ("region", "country"),
 }
 """What the rows of DataComp's sets hold beside the images, in their order; ``y`` is the class once more."""
-
-
-PROBES = frozenset(
-    {
-        Protocol.LINEAR_PROBE,
-        Protocol.LINEAR_PROBE_ELEVATER,
-        Protocol.LINEAR_PROBE_CLIPBENCH,
-        Protocol.LINEAR_PROBE_SIMCORE,
-    }
-)
 
 
 def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None) -> ProtocolOutcome:
@@ -61,7 +52,7 @@ def run_protocol(encoder: Encoder, task: Task, folder: Path, cache: Path | None)
             return _classified(encoder, _labelled(encoder, folder, cache, prompts=False))
         case Protocol.KNN_SIMCORE:
             return _neighbours(encoder, folder, cache)
-        case probe if probe in PROBES:
+        case Protocol.LINEAR_PROBE | Protocol.LINEAR_PROBE_CLIPBENCH:
             return _probed(encoder, task, folder, cache)
         case grouped if grouped in COLUMNS:
             return _grouped(_clip(encoder, task), task.protocol, folder, cache)
@@ -168,17 +159,18 @@ def _probed(encoder: Encoder, task: Task, folder: Path, cache: Path | None) -> P
         )
     train, classes = _features(encoder, folder, cache, "train")
     test, _ = _features(encoder, folder, cache, "test")
+    if task.protocol is Protocol.LINEAR_PROBE_CLIPBENCH:
+        train, test = _of_length_one(train), _of_length_one(test)
+        return probes.clip_benchmark(train, test, classes).outcome
     shots = task.settings.get("shots")
-    match task.protocol:
-        case Protocol.LINEAR_PROBE_CLIPBENCH:
-            result = probes.clip_benchmark(train, test, classes)
-        case Protocol.LINEAR_PROBE_SIMCORE:
-            result = probes.simcore([train], test, classes, probes.SimCore(peeking=True, metric=task.metric))
-        case _:
-            peeking = task.protocol is Protocol.LINEAR_PROBE_ELEVATER
-            settings = probes.Elevater(task.metric, None if shots is None else int(shots), peeking)
-            result = probes.elevater(train, test, classes, settings)
-    return result.outcome
+    settings = probes.Elevater(task.metric, None if shots is None else int(shots))
+    return probes.elevater(train, test, classes, settings).outcome
+
+
+def _of_length_one(data: LabelledFeatures) -> LabelledFeatures:
+    """As CLIP_benchmark has them; encoders without a text tower give features of any length."""
+    lengths = np.linalg.norm(data.features, axis=1, keepdims=True)
+    return LabelledFeatures(data.features / np.maximum(lengths, _SMALLEST_LENGTH), data.labels)
 
 
 def _features(encoder: Encoder, folder: Path, cache: Path | None, split: Split) -> tuple[LabelledFeatures, int]:

@@ -72,9 +72,7 @@ EXECUTABLE = frozenset(
         Protocol.CLASSIFICATION,
         Protocol.KNN_SIMCORE,
         Protocol.LINEAR_PROBE,
-        Protocol.LINEAR_PROBE_ELEVATER,
         Protocol.LINEAR_PROBE_CLIPBENCH,
-        Protocol.LINEAR_PROBE_SIMCORE,
     }
 )
 """Protocols that this version runs. The others can be described, and tasks of theirs stay unscored."""
@@ -121,6 +119,9 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
     Protocol.PREDICTIONS: _ACCURACIES,
 }
 """What can be a task's score."""
+
+UNAVAILABLE_METRICS = frozenset({"auc", "map11"})
+"""Metrics of several answers an image, which no protocol that runs yields yet."""
 
 LESS_IS_BETTER = frozenset({"fid", "kid", "cmmd", "proxy_a_distance", "mce", "long_tail@500", "large_share@5"})
 

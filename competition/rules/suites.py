@@ -9,7 +9,15 @@ from pydantic import Field, StringConstraints, model_validator
 from competition.canonical import digest
 from competition.rules.base import Identifier, Probability, Prose, Rule, Title
 from competition.rules.inconsistency import known, unique, wrong
-from competition.rules.protocols import LESS_IS_BETTER, MEASURES, METRICS, SETTINGS, Protocol
+from competition.rules.protocols import (
+    EXECUTABLE,
+    LESS_IS_BETTER,
+    MEASURES,
+    METRICS,
+    SETTINGS,
+    UNAVAILABLE_METRICS,
+    Protocol,
+)
 
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@.-]+$", max_length=64)]
 Setting = int | float | Identifier
@@ -80,6 +88,11 @@ class Task(Rule):
                 raise wrong("must be a share above 0 and at most 1", "settings", name)
         elif type(value) is not int or value < 1:
             raise wrong("must be a whole number above 0", "settings", name)
+
+    @property
+    def executable(self) -> bool:
+        """Whether this version can score it."""
+        return self.protocol in EXECUTABLE and self.metric not in UNAVAILABLE_METRICS
 
     @property
     def less_is_better(self) -> bool:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from competition.progress import Progress, ProgressHook
+from competition.progress import Progress, ProgressHook, progress_lines
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _NAME_WIDTH = 20
-_LINE_SECONDS = 30.0
 
 
 class Console:
@@ -70,7 +68,7 @@ class Console:
         """A progress bar on stderr (now and then a line when stderr is no terminal); yields the hook that moves it."""
         if not sys.stderr.isatty():
             self.note(f"{title} ...")
-            yield self._lines()
+            yield progress_lines(self.note)
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -92,18 +90,6 @@ class Console:
                 bars.update(task, completed=progress.done, total=progress.total, note=note)
 
             yield report
-
-    def _lines(self) -> ProgressHook:
-        """For logs of long runs: how far it is, at most twice a minute."""
-        said = time.monotonic()
-
-        def report(progress: Progress) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _LINE_SECONDS:
-                said = time.monotonic()
-                self.note(f"{progress.stage}: {progress.done:,} of {progress.total:,}")
-
-        return report
 
 
 def _shortened(name: str) -> str:

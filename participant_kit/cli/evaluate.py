@@ -13,7 +13,6 @@ from competition.records.submission import Score
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
 from competition.rules.aggregates import aggregate_values
-from competition.rules.protocols import EXECUTABLE
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion
@@ -48,10 +47,10 @@ def command(
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
-    waiting = [task for task in rules.suite.tasks if task.protocol not in EXECUTABLE]
+    waiting = [task for task in rules.suite.tasks if not task.executable]
     if waiting:
-        names = ", ".join(f"{task.id} ({task.protocol.value})" for task in waiting)
-        console.note(f"Unscored, since this version does not run their protocols: {names}.")
+        names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
+        console.note(f"Unscored, since this version cannot run them: {names}.")
     show(console, report)
     _show_aggregates(console, report, rules.suite)
     if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):

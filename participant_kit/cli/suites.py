@@ -79,7 +79,7 @@ def _summary(suite: Suite, competitions: list[str]) -> dict[str, Any]:
         "suite": suite.reference,
         "title": suite.title,
         "tasks": len(suite.tasks),
-        "executable_tasks": sum(task.protocol in EXECUTABLE for task in suite.tasks),
+        "executable_tasks": sum(task.executable for task in suite.tasks),
         "primary": suite.primary,
         "competitions": competitions,
         "digest": suite.digest,

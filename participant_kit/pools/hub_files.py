@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from competition.data.atomic import make_folder, storage_errors
-from competition.data.digests import file_sha256
+from competition.data.digests import hub_digest
 from competition.data.engine import LocalEngine, Needs
 from competition.data.journal import Journal
 from competition.errors import DataFormatError
@@ -135,7 +134,7 @@ def _is_right(path: Path, file: HubFile, journal: Journal) -> bool:
     if journal.completed.get(file.name) == [status.st_size, status.st_mtime_ns, file.digest]:
         return True
     with storage_errors("reading", path):
-        right = _digest(path, file) == file.digest
+        right = hub_digest(path, file.digest) == file.digest
     if right:
         _note(path, file, journal)
     return right
@@ -144,17 +143,6 @@ def _is_right(path: Path, file: HubFile, journal: Journal) -> bool:
 def _note(path: Path, file: HubFile, journal: Journal) -> None:
     status = path.stat()
     journal.record(file.name, [status.st_size, status.st_mtime_ns, file.digest])
-
-
-def _digest(path: Path, file: HubFile) -> str:
-    """The digest of the kind that the Hub gives for this file: git's blob id has 40 digits."""
-    if len(file.digest) != 40:
-        return file_sha256(path)
-    blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            blob.update(chunk)
-    return blob.hexdigest()
 
 
 def _fetch(task: _Fetch) -> None:
@@ -172,7 +160,7 @@ def _fetch(task: _Fetch) -> None:
             )
         )
     with storage_errors("writing", task.folder / task.file.name):
-        if fetched.stat().st_size != task.file.size or _digest(fetched, task.file) != task.file.digest:
+        if fetched.stat().st_size != task.file.size or hub_digest(fetched, task.file.digest) != task.file.digest:
             fetched.unlink()
             raise DataFormatError(
                 f"The Hub sent other bytes for {task.file.path} of {task.repo} than it lists.",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import typer
 
-from competition.progress import Progress, ProgressHook
-
-_LINE_SECONDS = 30.0
+from competition.progress import ProgressHook, progress_lines
 
 
 class Output(Protocol):
@@ -54,15 +51,7 @@ class PlainOutput:
     def progress(self, title: str) -> Iterator[ProgressHook]:
         """See ``Output``."""
         self.note(f"{title} ...")
-        said = time.monotonic()
-
-        def report(progress: Progress) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _LINE_SECONDS:
-                said = time.monotonic()
-                self.note(f"{progress.stage}: {progress.done:,} of {progress.total:,}")
-
-        yield report
+        yield progress_lines(self.note)
 
 
 def _printable(cell: str) -> str:

@@ -86,15 +86,14 @@ def write_output(job: Job, plan: OutputPlan, states: list[list[int]], lanes: int
         changed_images, unchangeable = len(changed.members), changed.unchangeable
     members = _members(gathered)
     path = job.output_dir / SHARD_FORMAT.format(number)
+    stats, count = job.output_dir / STATS_FORMAT.format(number), len(gathered.uids)
     with atomic_writer(path, synced=False) as stream:
         size = write_tar(path, stream.fileno(), members, lanes)
         # What was just written is still in memory; the threads are those that wrote it.
         digest = blake3(max_threads=lanes).update_mmap(stream.name).hexdigest() if job.digests else None
+        # Before the tar has its name: on a full disk no shard is left that lacks its stats.
+        write_bytes(stats, (json.dumps({"successes": count}) + "\n").encode(), synced=False)
     spill.unlink(missing_ok=True)
-    count = len(gathered.uids)
-    write_bytes(
-        job.output_dir / STATS_FORMAT.format(number), (json.dumps({"successes": count}) + "\n").encode(), synced=False
-    )
     return {
         "samples": count,
         "bytes": size,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from competition import progress
 from competition.progress import Progress
-from participant_kit.cli import console
 from participant_kit.cli.console import Console
 
 
@@ -13,7 +13,7 @@ def test_progress_without_a_terminal_is_a_line_every_half_minute(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: seconds)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds)
     with Console(as_json=True).progress("Choosing") as report:
         for done in range(1, 101):
             seconds = done * 1.0

@@ -35,6 +35,7 @@ def evaluate_entry(raw: str, send: Send) -> None:
     import torch
 
     from competition.evaluation.encoders import load_encoder
+    from competition.evaluation.protocols import Subject
     from competition.evaluation.run import evaluate_task
     from competition.evaluation.sets import ensure_sets
 
@@ -44,11 +45,11 @@ def evaluate_entry(raw: str, send: Send) -> None:
     recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
     suite = competition.suite
     ensure_sets(suite.id, request.evaluation)
-    encoder = load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256))
+    subject = Subject(load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256)))
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:
-            result = evaluate_task(encoder, suite.task(task_id), suite, request.evaluation)
+            result = evaluate_task(subject, suite.task(task_id), suite, request.evaluation)
         except ModelOutputError as error:
             # Finite weights can still overflow: no other attempt would end differently.
             raise RejectionError(RejectionReason.MODEL_NOT_FINITE, f"Task {task_id!r}: {error.message}") from error

@@ -14,7 +14,7 @@ from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
 from competition.evaluation.image_encoders import load_recipe_model
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.protocols import Encoder, run_protocol
+from competition.evaluation.protocols import Case, Subject, run_protocol
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.rules.models import Competition
@@ -58,9 +58,9 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     tasks = [task for task in _chosen(suite, only) if task.id not in results]
     if tasks:
         ensure_sets(suite.id, root)
-        encoder = load_recipe_model(recipe, model, device)
+        subject = Subject(load_recipe_model(recipe, model, device))
         for task in tasks:
-            results[task.id] = evaluate_task(encoder, task, suite, root)
+            results[task.id] = evaluate_task(subject, task, suite, root)
             if on_result is not None:
                 on_result(results[task.id])
     return EvaluationReport(
@@ -76,7 +76,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     )
 
 
-def evaluate_task(encoder: Encoder, task: Task, suite: Suite, root: Path) -> TaskResult:
+def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> TaskResult:
     """Evaluate one task whose set lies below ``root``; decoded images are kept in ``root/.decoded``.
 
     Raises:
@@ -84,7 +84,7 @@ def evaluate_task(encoder: Encoder, task: Task, suite: Suite, root: Path) -> Tas
             available in this version.
     """
     start = time.perf_counter()
-    outcome = _run_protocol(encoder, task, root)
+    outcome = _run_protocol(subject, task, root)
     if task.samples is not None and outcome.samples != task.samples:
         raise EvaluationError(
             f"The evaluation set {task.dataset!r} has {outcome.samples} images instead of {task.samples}.",
@@ -106,7 +106,7 @@ def evaluate_task(encoder: Encoder, task: Task, suite: Suite, root: Path) -> Tas
     )
 
 
-def _run_protocol(encoder: Encoder, task: Task, root: Path) -> ProtocolOutcome:
+def _run_protocol(subject: Subject, task: Task, root: Path) -> ProtocolOutcome:
     if task.protocol not in EXECUTABLE:
         available = ", ".join(sorted(protocol.value for protocol in EXECUTABLE))
         raise EvaluationError(
@@ -119,7 +119,7 @@ def _run_protocol(encoder: Encoder, task: Task, root: Path) -> ProtocolOutcome:
             f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
             hint="Get it with `datacup evalsets download` or `prepare`, or point to the sets' folder with --data-dir.",
         )
-    return run_protocol(encoder, task, folder, cache)
+    return run_protocol(subject, Case(task, folder, cache))
 
 
 def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:

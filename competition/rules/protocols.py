@@ -59,23 +59,28 @@ class Protocol(StrEnum):
     """Five best classes an image, predicted elsewhere."""
 
 
-EXECUTABLE = frozenset(
+NOT_EXECUTABLE = frozenset(
     {
-        Protocol.ZEROSHOT_CLASSIFICATION,
-        Protocol.IMAGE_TEXT_RETRIEVAL,
-        Protocol.WILDS_IWILDCAM,
-        Protocol.WILDS_CAMELYON17,
-        Protocol.WILDS_FMOW,
-        Protocol.WILDS_FMOW_DATACOMP,
-        Protocol.FAIRNESS_DOLLAR_STREET,
-        Protocol.FAIRNESS_GEODE,
-        Protocol.CLASSIFICATION,
-        Protocol.KNN_SIMCORE,
-        Protocol.LINEAR_PROBE,
-        Protocol.LINEAR_PROBE_CLIPBENCH,
+        Protocol.WINOGAVIL,
+        Protocol.FAIRNESS_FACES,
+        Protocol.CLASSIFICATION_OF_SUBSET,
+        Protocol.CLASSIFICATION_OBJECTNET,
+        Protocol.CLASSIFICATION_CORRUPTED,
+        Protocol.LINEAR_PROBE_ELEVATER,
+        Protocol.LINEAR_PROBE_SIMCORE,
+        Protocol.FINE_TUNE,
+        Protocol.FINE_TUNE_SELECT,
+        Protocol.KNN_SELECT,
+        Protocol.SEMI_SUPERVISED,
+        Protocol.CLER,
+        Protocol.DATASET_METRICS,
+        Protocol.CLASS_STATISTICS,
+        Protocol.PREDICTIONS,
     }
 )
-"""Protocols that this version runs. The others can be described, and tasks of theirs stay unscored."""
+"""Protocols that this version can describe and not run: tasks of theirs stay unscored."""
+
+EXECUTABLE = frozenset(Protocol) - NOT_EXECUTABLE
 
 _ACCURACIES = ("acc1", "acc5", "mean_per_class_recall")
 _PROBED = ("acc1", "mean_per_class_recall", "auc", "map11")

@@ -13,6 +13,7 @@ from competition.errors import ModelOutputError
 from competition.evaluation import retrieval, zeroshot
 from competition.evaluation.encoders import ClipEncoder, build_clip
 from competition.evaluation.feature_memory import FeatureMemory
+from competition.evaluation.protocols import Subject
 from competition.evaluation.run import evaluate_task
 from competition.evaluation.sets import load_classification, load_retrieval
 from competition.rules.protocols import Protocol
@@ -59,10 +60,10 @@ def make_suite(*metrics: str) -> Suite:
 def test_tasks_on_one_set_share_features_and_classifier(tmp_path: Path) -> None:
     make_set(tmp_path / "set")
     suite, counted = make_suite("acc1", "mean_per_class_recall", "acc1"), Counted()
-    results = [evaluate_task(counted.encoder, task, suite, tmp_path) for task in suite.tasks]
+    results = [evaluate_task(Subject(counted.encoder), task, suite, tmp_path) for task in suite.tasks]
     assert (counted.images, counted.prompts) == (70, 2)
     assert results[0].value == results[2].value
-    fresh = evaluate_task(Counted().encoder, suite.tasks[2], suite, tmp_path)
+    fresh = evaluate_task(Subject(Counted().encoder), suite.tasks[2], suite, tmp_path)
     assert fresh.metrics == results[2].metrics
 
 

@@ -18,7 +18,11 @@ from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.image_encoders import ImageEncoder, PixelStatistics
 from competition.evaluation.image_models import build_image_model
 from competition.evaluation.images import Preparation
-from competition.evaluation.protocols import COLUMNS, Encoder, run_protocol
+from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.protocols import EVALUATIONS, Case, Subject
+from competition.evaluation.protocols import run_protocol as run_case
+from competition.evaluation.protocols.case import Encoder
+from competition.evaluation.protocols.grouped import COLUMNS
 from competition.evaluation.sets import load_classification, load_columns
 from competition.rules import Protocol, Task, find_recipe
 from competition.rules.protocols import EXECUTABLE, METRICS
@@ -27,6 +31,14 @@ from competition.rules.recipes import Backbone, ClipRecipe
 CPU = torch.device("cpu")
 CLASSES, SIZE = 6, 32
 REGIONS = 5
+
+
+def run_protocol(encoder: Encoder, asked: Task, folder: Path, cache: Path | None) -> ProtocolOutcome:
+    return run_case(Subject(encoder), Case(asked, folder, cache))
+
+
+def test_what_is_called_executable_is_what_runs() -> None:
+    assert set(EVALUATIONS) == EXECUTABLE
 
 
 def clip() -> ClipEncoder:
@@ -98,7 +110,17 @@ def test_groups_are_those_of_the_samples_rows(protocol: Protocol, tmp_path: Path
     assert found.samples == len(data.labels)
 
 
-@pytest.mark.parametrize("protocol", sorted(EXECUTABLE - {Protocol.IMAGE_TEXT_RETRIEVAL}))
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        *sorted(COLUMNS),
+        Protocol.ZEROSHOT_CLASSIFICATION,
+        Protocol.CLASSIFICATION,
+        Protocol.KNN_SIMCORE,
+        Protocol.LINEAR_PROBE,
+        Protocol.LINEAR_PROBE_CLIPBENCH,
+    ],
+)
 def test_every_metric_that_can_be_a_score_is_there(protocol: Protocol, tmp_path: Path) -> None:
     folder = write_set(tmp_path / "s", COLUMNS.get(protocol, ()))
     write_set(folder, count=240, split="train", seed=1)

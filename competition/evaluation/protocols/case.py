@@ -1,0 +1,62 @@
+"""What a protocol is given: the entry under evaluation, and a task with the place of its set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from competition.errors import EvaluationError
+from competition.evaluation.encoders import ClipEncoder
+from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.outcome import ProtocolOutcome
+from competition.rules.suites import Task
+
+Encoder = ClipEncoder | ImageEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is evaluated. Protocols ask for the parts that they need.
+
+    Args:
+        encoder: the entry's model.
+        images: folder of the images that the entry consists of, as shards or a folder for each class.
+        predictions: file of answers that were made elsewhere.
+    """
+
+    encoder: Encoder | None = None
+    images: Path | None = None
+    predictions: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A task whose set lies in ``folder``; decoded images are kept in ``cache`` where there is one."""
+
+    task: Task
+    folder: Path
+    cache: Path | None = None
+
+
+Evaluation = Callable[[Subject, Case], ProtocolOutcome]
+
+
+def model_of(subject: Subject, task: Task) -> Encoder:
+    """The entry's model (raises ``EvaluationError`` where it has none)."""
+    if subject.encoder is None:
+        raise EvaluationError(
+            f"Task {task.id!r} asks a model, and the entry has none.", hint="Evaluate a trained run, or other tasks."
+        )
+    return subject.encoder
+
+
+def clip_of(subject: Subject, task: Task) -> ClipEncoder:
+    """The entry's model with its text tower (raises ``EvaluationError`` where it has none)."""
+    encoder = model_of(subject, task)
+    if not isinstance(encoder, ClipEncoder):
+        raise EvaluationError(
+            f"Task {task.id!r} compares images with texts, and the model has no text tower.",
+            hint="Choose a suite for image models.",
+        )
+    return encoder

@@ -1,0 +1,39 @@
+"""Models with a trained head, on sets of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from competition.errors import EvaluationError
+from competition.evaluation import classification
+from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.protocols.case import Case, Evaluation, Subject, model_of
+from competition.evaluation.protocols.reading import labelled
+from competition.rules.protocols import Protocol
+from competition.rules.suites import Task
+
+
+def headed_of(subject: Subject, task: Task) -> ImageEncoder:
+    """The entry's model, which answers classes by itself (raises ``EvaluationError`` where it is a CLIP model)."""
+    encoder = model_of(subject, task)
+    if not isinstance(encoder, ImageEncoder):
+        raise EvaluationError(
+            "A CLIP model has no classes of its own.", hint="Evaluate it by zero-shot classification."
+        )
+    return encoder
+
+
+def _classified(subject: Subject, case: Case) -> ProtocolOutcome:
+    encoder = headed_of(subject, case.task)
+    data = labelled(encoder, case)
+    logits = encoder.class_logits(data.images, key=data.key)
+    if logits.shape[1] != len(data.class_names):
+        raise EvaluationError(
+            f"The model knows {logits.shape[1]} classes, and the evaluation set has {len(data.class_names)}.",
+            hint="Evaluate models that were trained on the classes of the set.",
+        )
+    return classification.score(logits, data.labels)
+
+
+EVALUATIONS: Mapping[Protocol, Evaluation] = {Protocol.CLASSIFICATION: _classified}

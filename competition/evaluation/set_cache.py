@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import numpy as np
 from competition.canonical import digest
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
 from competition.errors import DataFormatError, StorageError
-from competition.evaluation.decoding import Pixels, decoded_blocks, processors
+from competition.evaluation.decoding import Pixels, processors
 from competition.evaluation.images import Preparation
-from competition.evaluation.known_digests import KnownDigests
+from competition.evaluation.known_digests import KnownDigests, KnownListDigests
 
 CACHE_FOLDER = ".decoded"
 
@@ -70,14 +70,23 @@ class SetCache:
             content = json.dumps({"keys": annotations.keys, "texts": annotations.texts})
             write_bytes(self._annotations_file(set_digest, kind), content.encode(), synced=False)
 
-    def pixels(self, set_digest: str, shards: list[Path], count: int, prepare: Preparation) -> Pixels:
+    def files_digest(self, folder: Path, files: Sequence[Path]) -> str:
+        """Identity of image files below a folder, names and bytes in their order; read again only if one changed.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        self._writable()
+        return KnownListDigests(self._folder).of(folder, files, processors())
+
+    def pixels(self, set_digest: str, blocks: Iterable[Pixels], count: int, prepare: Preparation) -> Pixels:
         """Prepared images uint8 [N, S, S, 3], mapped from the disk; decoded and kept when they are not there.
 
         On disk they are [N, 3, S, S], what networks want: the returned array is a view of that.
 
         Args:
-            set_digest: of the shards; see ``pixels_key``.
-            shards: tars.
+            set_digest: of the shards or of the files; see ``pixels_key``.
+            blocks: the prepared images [B, 3, S, S] at a time; not asked for any where all are there.
             count: N.
             prepare: the transform.
 
@@ -86,7 +95,7 @@ class SetCache:
             DataFormatError, StorageError: a shard is damaged, or the disk is full.
         """
         shape = (count, 3, prepare.size, prepare.size)
-        blocks = _counted(decoded_blocks(shards, prepare, processors()), count)
+        blocks = _counted(blocks, count)
         if self._folder is None:
             return _in_memory(blocks, shape).transpose(0, 2, 3, 1)
         path = self._folder / f"{pixels_key(set_digest, prepare)}.npy"
@@ -127,7 +136,7 @@ def _counted(blocks: Iterable[Pixels], count: int) -> Iterator[Pixels]:
             break
         yield block
     if seen != count:
-        raise DataFormatError("its shards changed while they were read.")
+        raise DataFormatError("its files changed while they were read.")
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:

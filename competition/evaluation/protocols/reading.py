@@ -11,7 +11,7 @@ from competition.evaluation.sets import ClassificationSet, Split, load_classific
 def labelled(encoder: Encoder, case: Case, split: Split = "test", *, prompts: bool = False) -> ClassificationSet:
     """A part of a set in either layout, shards or a folder for each class, prepared for the encoder."""
     if is_image_folder(case.folder):
-        return load_image_folder(case.folder, encoder.preparation, split, prompts=prompts)
+        return load_image_folder(case.folder, encoder.preparation, split, prompts=prompts, cache=case.cache)
     return load_classification(case.folder, encoder.preparation, case.cache, split, prompts=prompts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from competition.canonical import digest
 from competition.data.atomic import write_bytes
 from competition.data.digests import file_sha256
 from competition.errors import StorageError
@@ -102,13 +102,13 @@ class KnownListDigests:
         names = [path.relative_to(folder).as_posix() for path in paths]
         now = time.time_ns()
         states = [_state(path) for path in paths]
-        seen = digest([str(folder.resolve()), names, states])
+        seen = _sha256([str(folder.resolve()), names, states])
         known = self._read()
         if seen in known:
             return known[seen]
         with ThreadPoolExecutor(max(1, workers)) as pool:
             contents = list(pool.map(file_sha256, paths))
-        found = digest({"files": [list(pair) for pair in zip(names, contents, strict=True)]})
+        found = _sha256([names, contents])
         newest = max((max(state[2:4]) for state in states), default=0)
         if (
             self._index is not None
@@ -138,6 +138,11 @@ class KnownListDigests:
             write_bytes(self._index, json.dumps({"version": _VERSION, "lists": kept}).encode(), synced=False)
         except StorageError:
             return  # the next evaluation reads the files again
+
+
+def _sha256(content: list[Any]) -> str:
+    """Of JSON; times in nanoseconds are beyond the integers that canonical JSON has."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _state(path: Path) -> list[int]:

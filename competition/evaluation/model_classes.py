@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from timm.data.imagenet_info import ImageNetInfo
 
 from competition.errors import EvaluationError
 from competition.evaluation.inputs import Integers
@@ -18,7 +16,7 @@ MODEL_CLASSES = "model_classes.txt"
 
 IMAGENET_CLASSES = 1000
 
-_WORDNET_IDS: Mapping[str, str] = {"wds_imagenet-a_test": "imagenet-a", "wds_imagenet-r_test": "imagenet-r"}
+_WORDNET_IDS: Mapping[str, str] = {"wds_imagenet-a_test": "imagenet_a", "wds_imagenet-r_test": "imagenet_r"}
 """DataComp's sets, which have readable names alone; their classes are in the order of their WordNet ids."""
 
 
@@ -45,7 +43,7 @@ def output_names(classes: int, folder: Path) -> tuple[str, ...]:
             )
         return names
     if classes == IMAGENET_CLASSES:
-        return _wordnet_ids("imagenet-1k")
+        return _wordnet_ids("imagenet")
     raise EvaluationError(
         f"The model knows {classes} classes, and nothing says which of them the evaluation set {folder.name} has.",
         hint=f"Name what each output stands for in {MODEL_CLASSES} of the set's folder, one a line.",
@@ -76,7 +74,6 @@ def outputs_of(classes: int, folder: Path, names: Sequence[str]) -> Integers:
     return class_subset(known, names)
 
 
-def _wordnet_ids(subset: str) -> tuple[str, ...]:
+def _wordnet_ids(name: str) -> tuple[str, ...]:
     """As timm has them, in their order."""
-    info: Any = ImageNetInfo(subset)
-    return tuple(info.label_names())
+    return tuple((files("timm.data") / "_info" / f"{name}_synsets.txt").read_text("utf-8").split())

@@ -30,7 +30,17 @@ SIZE = 32
 def clip_model() -> ClipEncoder:
     _, recipe = find_recipe("digits-nano-clip")
     assert isinstance(recipe, ClipRecipe)
-    return ClipEncoder(build_clip(recipe.architecture, 1), recipe.architecture, CPU)
+    model: Any = build_clip(recipe.architecture, 1)
+    encoder = ClipEncoder(model, recipe.architecture, CPU)
+    seen: list[torch.Tensor] = []
+    hook = model.visual.ln_post.register_forward_hook(
+        lambda _layer, _given, found: seen.append(found)
+    )  # [N, tokens, width]
+    encoder.encode_images(np.stack([encoder.preparation(picture(seed)) for seed in range(16)]))
+    hook.remove()
+    with torch.no_grad():  # of fresh weights every answer would be the same: so it depends on the picture
+        model.visual.ln_post.bias.sub_(torch.cat(seen)[:, 0].mean(dim=0))
+    return encoder
 
 
 def image_model(classes: int, preparation: Preparation | None = None) -> ImageEncoder:

@@ -15,6 +15,7 @@ from competition.records.submission import Score
 _STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
 _MOST_INTERVALS = 4
 _MOST_DECIMALS = 8
+_LEAST_SPAN = 1e-9
 _MARGIN = 6.0  # percent kept free at both ends, so that caps and tick labels are not cut off
 _REACH = 9.0  # how far below the best value the axis may reach, in typical interval widths
 
@@ -85,7 +86,7 @@ def _span(score: Score) -> tuple[float, float]:
 
 def _wide_axis(low: float, high: float) -> Axis:
     """Ticks at multiples of 1, 2 or 5 times a power of ten; at most ``_MOST_INTERVALS`` between them."""
-    span = max(high - low, 1e-3 * max(abs(low), abs(high)))
+    span = max(high - low, 1e-3 * max(abs(low), abs(high)), _LEAST_SPAN)
     exponent = math.floor(math.log10(span)) - 1
     for factor in (1, 2, 5, 10, 20, 50):
         step = factor * 10.0**exponent

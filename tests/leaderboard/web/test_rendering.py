@@ -102,7 +102,7 @@ def test_an_entry_without_intervals_says_so():
     results = [each.model_copy(update={"score": Score(value=31.4, interval=None)}) for each in records.results()]
     page = check(entry_page(records.submission(1).model_copy(update={"results": results}), view=_distances()))
     text = " ".join(page.one("main").text.split())
-    for expected in ("7.250", "interval not known", "range not known", "no interval", "no share of 1"):
+    for expected in ("7.250", "interval not known", "range not known", "no interval", "not on this axis"):
         assert expected in text
     assert "±plus or minus" not in text
 

@@ -50,11 +50,18 @@ class SubmissionRevision(Record):
     path: RelativePath = Field(description="the submission's folder inside the repository")
 
 
+def value_text(value: float) -> str:
+    """A metric's value for people: three decimals, three digits below 0.01, and a count as the whole number it is."""
+    if value.is_integer() and abs(value) > 1:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:,.3f}"
+
+
 class Score(Record):
-    """A value in [0, 1] with its interval."""
+    """A value with its interval; in [0, 1] where it is a share."""
 
     value: float
-    interval: Interval
+    interval: Interval | None = Field(description="None: not known, since nothing independent was resampled")
 
 
 class TaskScore(Record):

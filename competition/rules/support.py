@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from competition.rules.models import Competition, Scale
 from competition.rules.protocols import EXECUTABLE
-from competition.rules.suites import Mean, Suite
+from competition.rules.suites import Suite
 
 
 def unsupported(competition: Competition) -> tuple[str, ...]:
@@ -40,6 +40,3 @@ def _of_suite(suite: Suite) -> Iterator[str]:
     missing = sorted({task.protocol.value for task in suite.tasks} - {protocol.value for protocol in EXECUTABLE})
     if missing:
         yield f"Suite {suite.reference} has tasks of protocols that are not available: {', '.join(missing)}."
-    if not isinstance(suite.primary_aggregate.rule, Mean):
-        kind = suite.primary_aggregate.rule.kind.replace("_", " ")
-        yield f"Suite {suite.reference} ranks by {suite.primary!r} ({kind}), and standings rank by plain means."

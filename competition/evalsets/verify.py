@@ -99,10 +99,13 @@ def _verify(item: EvaluationSet, root: Path, record: bool, workers: int, progres
 
 def _check_layout(folder: Path) -> None:
     """Shards are all there; of folders of images, that there is one (what is in them is for the evaluation to say)."""
-    paths = files_of(folder)
-    if any(f"{part}/{SHARD_COUNT}" in paths for part in PARTS):
-        check_complete(folder.name, paths, folder)
+    if any((folder / part / SHARD_COUNT).is_file() for part in PARTS):
+        check_complete(folder.name, files_of(folder), folder)
         return
     with storage_errors("listing", folder):
-        if not any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
+        inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        broken = next((path for path in inside if path.is_symlink() and not path.exists()), None)
+        if broken is not None:
+            raise DataFormatError(f"{broken} is a link to {broken.readlink()}, which is not there.")
+        if not any(path.is_dir() for path in inside):
             raise DataFormatError(f"The evaluation set {folder.name} holds neither shards nor folders of images.")

@@ -17,6 +17,9 @@ from competition.errors import DataFormatError
 
 PARTS = ("train", "val", "test")
 SHARD_COUNT = "nshards.txt"
+LABELS_FILE = "labels.txt"
+"""Of a set that has no images, because predictions are scored against it."""
+
 MAX_FILES = 100_000
 MAX_DEPTH = 12
 MAX_TEXT_BYTES = 64 * 2**20

@@ -11,6 +11,7 @@ from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.errors import DataFormatError, NotFoundError, UsageError
 from competition.evalsets.lock import SetLock, lock_path, read_lock, record_set, write_lock
 from competition.evalsets.preparing.images import stored
+from competition.evalsets.preparing.listed import read_listed, write_listed
 from competition.evalsets.preparing.published import find_published, place_published
 from competition.evalsets.preparing.reading import read_source
 from competition.evalsets.preparing.recipes import (
@@ -78,6 +79,8 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
     templates = _templates(options.templates)
     if kind in AS_PUBLISHED:
         return _put(recipe, root, options, templates, progress)
+    if recipe.kind is Kind.CLASSES_ALONE:
+        return _listed(recipe, root, options, progress)
     source = read_source(recipe, kind, options.source, download=options.download)
     dropped: dict[str, int] = {}
     if recipe.random_split:
@@ -117,6 +120,17 @@ def _put(
     return PrepareReport({"test": images}, {}, lock, linked=not options.copy)
 
 
+def _listed(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: ProgressHook | None) -> PrepareReport:
+    """A set of labels alone."""
+    listed = read_listed(recipe, options.source)
+    images = {"test": len(listed.samples)}
+    if not options.any_size:
+        _check_classes(recipe, len(listed.class_names))
+        _check_sizes(recipe, images)
+    lock = _made(recipe.name, root, recipe.format.value, lambda made: write_listed(made, listed), progress)
+    return PrepareReport(images, {}, lock)
+
+
 def _made(name: str, root: Path, source: str, write: Callable[[Path], None], progress: ProgressHook | None) -> SetLock:
     """Let ``write`` make the set in a folder beside, record it, and move it into place with its lock, or leave none."""
     known = read_lock(root, name)
@@ -151,8 +165,8 @@ def _check_options(recipe: SetRecipe, kind: Format, options: PrepareOptions) -> 
         raise UsageError(
             f"--copy is for sets that are read as published, and {recipe.name} is made anew.", hint="Leave it out."
         )
-    if options.templates is not None and recipe.kind is Kind.CAPTIONS:
-        raise UsageError(f"{recipe.name} has captions, and no use for prompt templates.", hint="Leave them out.")
+    if options.templates is not None and recipe.kind in {Kind.CAPTIONS, Kind.CLASSES_ALONE}:
+        raise UsageError(f"{recipe.name} has no use for prompt templates.", hint="Leave --templates out.")
     if options.source.is_file():
         raise UsageError(
             f"{options.source} is a file; --source is the folder that it lies in, or was unpacked into.",
@@ -183,11 +197,7 @@ def _check(recipe: SetRecipe, source: Source) -> None:
     if recipe.kind is Kind.CAPTIONS:
         return
     classes = len(source.class_names)
-    if recipe.classes and classes != recipe.classes:
-        raise DataFormatError(
-            f"The source of {recipe.name} has {classes} classes instead of {recipe.classes}.",
-            hint="Is it the right one? A classnames.txt in it may name them all.",
-        )
+    _check_classes(recipe, classes)
     for name in source.class_names:
         if not name.strip() or not name.isprintable():
             raise DataFormatError(f"The source of {recipe.name} has a class without a proper name: {name[:60]!r}.")
@@ -198,6 +208,14 @@ def _check(recipe: SetRecipe, source: Source) -> None:
                     raise DataFormatError(
                         f"Image {position} of {recipe.name}, {part}, has class {number} of {classes}."
                     )
+
+
+def _check_classes(recipe: SetRecipe, classes: int) -> None:
+    if recipe.classes and classes != recipe.classes:
+        raise DataFormatError(
+            f"The source of {recipe.name} has {classes} classes instead of {recipe.classes}.",
+            hint="Is it the right one? A classnames.txt in it may name them all.",
+        )
 
 
 def _check_sizes(recipe: SetRecipe, images: Mapping[str, int]) -> None:

@@ -29,7 +29,12 @@ CORRUPTIONS = (
 """The benchmark's; its archive ``extra`` has four more, which do not count."""
 
 SEVERITIES = ("1", "2", "3", "4", "5")
-OBJECTNET_MAPPINGS = ("folder_to_objectnet_label.json", "objectnet_to_imagenet_1k.json", "imagenet_to_label_2012_v2")
+OBJECTNET_MAPPINGS = (
+    "folder_to_objectnet_label.json",
+    "objectnet_to_imagenet_1k.json",
+    "pytorch_to_imagenet_2012_id.json",
+    "imagenet_to_label_2012_v2",
+)
 _GROUPS = ("blur", "digital", "noise", "weather")
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _MAX_JSON_BYTES = 64 * 2**20
@@ -113,7 +118,8 @@ def _objectnet(recipe: SetRecipe, folder: Path, any_size: bool) -> Found:
         if not (base / "mappings" / name).is_file():
             raise NotFoundError(f"{base / 'mappings' / name} is not there.", hint="Unpack all of objectnet-1.0.zip.")
     label_of_folder = _mapping(base / "mappings" / OBJECTNET_MAPPINGS[0])
-    _mapping(base / "mappings" / OBJECTNET_MAPPINGS[1])
+    for name in OBJECTNET_MAPPINGS[1:3]:
+        _mapping(base / "mappings" / name)
     unknown = next((name for name in counts if name not in label_of_folder), None)
     if unknown is not None:
         raise DataFormatError(f"{base / 'images' / unknown} is no class of {OBJECTNET_MAPPINGS[0]}.")
@@ -152,13 +158,13 @@ def _classes(recipe: SetRecipe, folder: Path, any_size: bool) -> dict[str, int]:
     return counts
 
 
-def _mapping(path: Path) -> dict[str, str]:
+def _mapping(path: Path) -> dict[str, Any]:
     with storage_errors("reading", path), path.open("rb") as stream:
         content = stream.read(_MAX_JSON_BYTES)
     try:
         found: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataFormatError(f"{path} is no JSON, or not whole ({error}).", hint="Unpack ObjectNet again.") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise DataFormatError(f"{path} does not say a name for each name.", hint="Unpack ObjectNet again.")
+    if not isinstance(found, dict):
+        raise DataFormatError(f"{path} is no mapping.", hint="Unpack ObjectNet again.")
     return found

@@ -1,5 +1,5 @@
 """Which set is made of what: SELECT's 11 transfer tasks and what it reads as published, SimCore's 11 targets,
-GenBench's 22 sets, DataComp's two of captions.
+GenBench's 22 sets, DataComp's two of captions, and the labels of ImageNetV2's four.
 
 Parts, splits and sizes are those that the systems' programs and papers state (SELECT, arXiv 2410.05057; SimCore, arXiv
 2303.11101; GenBench, whose sets but two are ELEVATER's, arXiv 2204.08790, and its registry's vision_datasets.json). A
@@ -14,6 +14,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from competition.errors import UsageError
+from competition.evalsets.open_sets import find_open_set
+from competition.evalsets.sources import HUB_PREFIX
 from competition.rules import all_suites
 
 
@@ -23,6 +25,8 @@ class Kind(StrEnum):
     CLASSES = "classes"
     SEVERAL_CLASSES = "several-classes"
     CAPTIONS = "captions"
+    CLASSES_ALONE = "classes-alone"
+    """Its class; there is no image."""
 
 
 class Format(StrEnum):
@@ -43,6 +47,7 @@ class Format(StrEnum):
     IMAGENET_C = "imagenet-c"
     OBJECTNET = "objectnet"
     STYLIZED_IMAGENET = "stylized-imagenet"
+    IMAGENET_V2 = "imagenetv2"
 
 
 AS_PUBLISHED = (Format.IMAGENET_C, Format.OBJECTNET, Format.STYLIZED_IMAGENET)
@@ -52,6 +57,7 @@ _OF_KIND = {
     Kind.CLASSES: (Format.IMAGE_FOLDER, Format.HUGGING_FACE, Format.ELEVATER),
     Kind.SEVERAL_CLASSES: (Format.HUGGING_FACE, Format.ELEVATER),
     Kind.CAPTIONS: (Format.HUGGING_FACE,),
+    Kind.CLASSES_ALONE: (),
 }
 Splits = Mapping[str, tuple[str, ...]]
 
@@ -107,6 +113,16 @@ def find_recipe_of_set(name: str) -> SetRecipe:
     for recipe in RECIPES:
         if recipe.name == name:
             return recipe
+    pool = find_open_set(name)
+    if pool is not None:
+        raise UsageError(
+            f"{name} ({pool.title}) is a pool to choose from, not an evaluation set.",
+            hint=f"Make it with `datacup pool import FOLDER -o pools/{name}`; FOLDER: {pool.images}.",
+        )
+    if name.startswith(HUB_PREFIX):
+        raise UsageError(
+            f"The evaluation set {name} is not prepared: it is on the Hub.", hint="`evalsets list` names its command."
+        )
     raise UsageError(
         f"There is no recipe for an evaluation set {name!r}.",
         hint=f"Sets that can be prepared are: {', '.join(recipe.name for recipe in RECIPES)}.",
@@ -248,4 +264,9 @@ _PUBLISHED = (
     SetRecipe("stylized-imagenet", Format.STYLIZED_IMAGENET, splits=_TEST, classes=1000, sizes={"test": 50_000}),
 )
 
-RECIPES: tuple[SetRecipe, ...] = (*_SELECT, *_SIMCORE, *_GENBENCH, *_DATACOMP, *_PUBLISHED)
+_IMAGENET_V2 = tuple(
+    SetRecipe(name, Format.IMAGENET_V2, splits=_TEST, classes=1000, kind=Kind.CLASSES_ALONE)
+    for name in ("imagenet-validation-original", "imagenetv2-b-33", "imagenetv2-a-44", "imagenetv2-c-12")
+)
+
+RECIPES: tuple[SetRecipe, ...] = (*_SELECT, *_SIMCORE, *_GENBENCH, *_DATACOMP, *_PUBLISHED, *_IMAGENET_V2)

@@ -74,6 +74,11 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
             hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
         ) from error
     except _DAMAGES as error:
+        if download and isinstance(error, ValueError):
+            raise UsageError(
+                f"torchvision cannot download {recipe.dataset} ({_first_line(error)}).",
+                hint="Get it, and give its --source.",
+            ) from error
         raise _unreadable(f"{recipe.dataset} ({split}) in {folder}", error) from error
 
 

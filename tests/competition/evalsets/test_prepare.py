@@ -291,6 +291,8 @@ def test_a_source_of_another_size_is_refused_unless_it_is_wanted(tmp_path: Path)
 
 def test_nothing_is_downloaded_unless_it_is_asked_for(tmp_path: Path) -> None:
     words = ("evalsets", "prepare", "--source", tmp_path / "empty", "--data-dir", tmp_path / "sets")
+    assert "There is no folder" in refused(*words, "select-dtd").err
+    (tmp_path / "empty").mkdir()
     result = refused(*words, "select-dtd")
     assert "torchvision finds no DTD (train) in" in result.err
     assert "--download" in result.err

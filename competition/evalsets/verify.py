@@ -89,11 +89,11 @@ def _verify(item: EvaluationSet, root: Path, record: bool, workers: int, progres
             lock = record_set(folder, item.name, item.origin, source="found here", workers=workers, progress=progress)
             write_lock(root, lock)
             return found(Finding.SOUND)
+        difference = compare(folder, lock, workers, progress) if lock is not None else None
     except DataFormatError as error:
         return found(Finding.MALFORMED, error.message)
-    if lock is None:
+    if difference is None:
         return found(Finding.UNRECORDED)
-    difference = compare(folder, lock, workers, progress)
     return found(Finding.DIFFERENT, difference.words) if difference else found(Finding.SOUND)
 
 

@@ -26,7 +26,9 @@ SuiteArgument = Annotated[
 ]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
+    typer.Option(
+        "--data-dir", help="Folder of all sets; default: evaluation/ in DATACUP_CACHE, a scorer's DATACUP_EVALUATION."
+    ),
 ]
 OnlyOption = Annotated[
     list[str] | None, typer.Option("--only", help="Only the set that this task needs; may be repeated.", metavar="TASK")

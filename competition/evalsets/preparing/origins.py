@@ -115,6 +115,17 @@ class SourceOrigin:
     download: bool = False
 
 
+PUT_THERE: Mapping[str, SourceOrigin] = MappingProxyType(
+    {
+        "winogavil": SourceOrigin(
+            "https://huggingface.co/datasets/nlphuji/winogavil",
+            "its pictures in shards, and instances.jsonl, as docs/evaluation-sets.md says",
+        )
+    }
+)
+"""Sets that have no preparation: whoever wants them puts them there in the layout."""
+
+
 def origin_of_source(recipe: SetRecipe) -> SourceOrigin:
     """Where the source of a set is had.
 
@@ -127,12 +138,14 @@ def origin_of_source(recipe: SetRecipe) -> SourceOrigin:
     if recipe.name in _ELEVATER_FOLDERS:
         return SourceOrigin(_ELEVATER, f"classification/{_ELEVATER_FOLDERS[recipe.name]} of ELEVATER's storage")
     if recipe.format is Format.IMAGENET_V2:
-        return SourceOrigin("https://github.com/modestyachts/ImageNetV2", f"data/datasets with {recipe.name}.json")
+        return SourceOrigin(
+            "https://github.com/modestyachts/ImageNetV2", f"data/datasets of its repository, with {recipe.name}.json"
+        )
     if recipe.name in _OTHER:
         return SourceOrigin(*_OTHER[recipe.name])
     raise UsageError(f"Nothing is known of where {recipe.name} comes from.")
 
 
 def origins() -> Mapping[str, SourceOrigin]:
-    """Where the source of every set that can be prepared is had."""
-    return {recipe.name: origin_of_source(recipe) for recipe in RECIPES}
+    """Where the source of every set is had that is not on DataComp's part of the Hub."""
+    return {**PUT_THERE, **{recipe.name: origin_of_source(recipe) for recipe in RECIPES}}

@@ -17,7 +17,17 @@ from competition.evalsets.preparing.recipes import SetRecipe
 from competition.evalsets.preparing.source import Source, SourcePart, chosen, joined
 
 _DAMAGES = (
-    *(KeyError, IndexError, TypeError, ValueError, EOFError, OSError, RuntimeError, NotImplementedError),
+    *(
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        AssertionError,
+    ),
     *(csv.Error, struct.error, ET.ParseError, zlib.error),
     *(tarfile.TarError, zipfile.BadZipFile),
 )
@@ -67,16 +77,16 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
         options["download"] = True
     try:
         return kind(str(folder), **options)
-    except (RuntimeError, FileNotFoundError) as error:
-        first = _first_line(error)
-        raise NotFoundError(
-            f"torchvision finds no {recipe.dataset} ({split}) in {folder} ({first}).",
-            hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
-        ) from error
     except _DAMAGES as error:
+        first = _first_line(error)
+        if isinstance(error, FileNotFoundError) or (isinstance(error, RuntimeError) and "not found" in first):
+            raise NotFoundError(
+                f"torchvision finds no {recipe.dataset} ({split}) in {folder} ({first}).",
+                hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
+            ) from error
         if download and isinstance(error, ValueError):
             raise UsageError(
-                f"torchvision cannot download {recipe.dataset} ({_first_line(error)}).",
+                f"torchvision cannot download {recipe.dataset} ({first}).",
                 hint="Get it, and give its --source.",
             ) from error
         raise _unreadable(f"{recipe.dataset} ({split}) in {folder}", error) from error

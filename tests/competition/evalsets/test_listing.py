@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from competition.data.shards import list_shards
 from competition.evalsets.next_step import next_step
 from competition.evalsets.open_sets import OPEN_SETS
 from competition.evalsets.preparing.origins import PUT_THERE, origins
 from competition.evalsets.preparing.recipes import RECIPES
 from competition.evalsets.sources import Origin, sets_of
 from competition.rules import all_suites, find_competition
+from tests.competition.evalsets.digits_folders import Pen
 from tests.competition.evalsets.hub import digits_set
 from tests.conftest import ROOT
 from tests.participant_kit.cli.typed import refused, typed
@@ -106,5 +108,9 @@ def test_simcores_open_sets_are_pools_and_said_to_be(tmp_path: Path) -> None:
         assert f"`datacup pool import FOLDER -o pools/{found.pool}`" in refused(*words).err
         assert f"`{found.pool}`" in PAGE
         assert f"{found.samples:,}" in PAGE
+    Pen().write(tmp_path / "train2017" / "000000000009.jpg")
+    imported = typed("pool", "import", tmp_path / "train2017", "-o", tmp_path / "pools" / "coco-train", "--json")
+    assert json.loads(imported.out)["samples"] == 1
+    assert len(list_shards(tmp_path / "pools" / "coco-train" / "shards").shards) == 1
     words = ("evalsets", "prepare", "wds_mnist_test", "--source", tmp_path, "--data-dir", tmp_path)
     assert "it is on the Hub" in refused(*words).err

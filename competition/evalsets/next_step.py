@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from competition.evalsets.preparing.origins import PUT_THERE, origins
+from competition.evalsets.preparing.origins import origins
 from competition.evalsets.sources import EvaluationSet, Origin
 
 PAGE = "docs/evaluation-sets.md"
@@ -37,9 +37,8 @@ def next_step(item: EvaluationSet, state: str, suite: str, program: str = "datac
     if item.origin is not Origin.ELSEWHERE:
         return NextStep(_source(item), command=f"{program} evalsets download {task}")
     known = origins().get(item.name)
-    if known is None or item.name in PUT_THERE:
-        given = known.given if known is not None else f"whatever {PAGE} says of the layout"
-        return NextStep(_source(item), given=f"put it there: {given}")
+    if known is None:  # of a competition's own suite
+        return NextStep(_source(item), given=f"put it there in a layout of {PAGE}")
     fetched = " --download" if known.download else ""
     return NextStep(known.page, known.given, f"{program} evalsets prepare {item.name} --source DIR{fetched}")
 

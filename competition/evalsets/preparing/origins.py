@@ -87,6 +87,10 @@ _OTHER: Mapping[str, tuple[str, str]] = MappingProxyType(
             "https://huggingface.co/datasets/nlphuji/mscoco_2014_5k_test_image_text_retrieval",
             "test_5k_mscoco_2014.csv and images_mscoco_2014_5k_test.zip",
         ),
+        "winogavil": (
+            "https://huggingface.co/datasets/nlphuji/winogavil",
+            "winogavil_dataset.csv and winogavil_images.zip, unpacked; or the dataset's parquet files",
+        ),
         "imagenet-c": (
             "https://zenodo.org/records/2235448",
             "blur.tar, digital.tar, noise.tar and weather.tar, unpacked",
@@ -115,17 +119,6 @@ class SourceOrigin:
     download: bool = False
 
 
-PUT_THERE: Mapping[str, SourceOrigin] = MappingProxyType(
-    {
-        "winogavil": SourceOrigin(
-            "https://huggingface.co/datasets/nlphuji/winogavil",
-            "its pictures in shards, and instances.jsonl, as docs/evaluation-sets.md says",
-        )
-    }
-)
-"""Sets that have no preparation: whoever wants them puts them there in the layout."""
-
-
 def origin_of_source(recipe: SetRecipe) -> SourceOrigin:
     """Where the source of a set is had.
 
@@ -148,4 +141,4 @@ def origin_of_source(recipe: SetRecipe) -> SourceOrigin:
 
 def origins() -> Mapping[str, SourceOrigin]:
     """Where the source of every set is had that is not on DataComp's part of the Hub."""
-    return {**PUT_THERE, **{recipe.name: origin_of_source(recipe) for recipe in RECIPES}}
+    return {recipe.name: origin_of_source(recipe) for recipe in RECIPES}

@@ -23,6 +23,7 @@ from competition.evalsets.preparing.recipes import (
     stated_sizes,
 )
 from competition.evalsets.preparing.source import Source, chosen
+from competition.evalsets.preparing.winogavil import read_winogavil, write_winogavil
 from competition.evalsets.preparing.writing import counted, write_part
 from competition.evalsets.sources import Origin
 from competition.progress import ProgressHook
@@ -81,6 +82,8 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
         return _put(recipe, root, options, templates, progress)
     if recipe.kind is Kind.CLASSES_ALONE:
         return _listed(recipe, root, options, progress)
+    if recipe.kind is Kind.INSTANCES:
+        return _winogavil(recipe, root, options, progress)
     source = read_source(recipe, kind, options.source, download=options.download)
     dropped: dict[str, int] = {}
     if recipe.random_split:
@@ -131,6 +134,20 @@ def _listed(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: Pr
     return PrepareReport(images, {}, lock)
 
 
+def _winogavil(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: ProgressHook | None) -> PrepareReport:
+    """A set of instances that share pictures: its stated size is of instances, not of images."""
+    source = read_winogavil(options.source)
+    if not options.any_size:
+        _check_sizes(recipe, {"test": len(source.instances)}, "instances")
+    images: dict[str, int] = {}
+
+    def write(made: Path) -> None:
+        images["test"] = write_winogavil(made, source, progress)
+
+    lock = _made(recipe.name, root, recipe.format.value, write, progress)
+    return PrepareReport(images, {}, lock)
+
+
 def _made(name: str, root: Path, source: str, write: Callable[[Path], None], progress: ProgressHook | None) -> SetLock:
     """Let ``write`` make the set in a folder beside, record it, and move it into place with its lock, or leave none."""
     known = read_lock(root, name)
@@ -165,7 +182,7 @@ def _check_options(recipe: SetRecipe, kind: Format, options: PrepareOptions) -> 
         raise UsageError(
             f"--copy is for sets that are read as published, and {recipe.name} is made anew.", hint="Leave it out."
         )
-    if options.templates is not None and recipe.kind in {Kind.CAPTIONS, Kind.CLASSES_ALONE}:
+    if options.templates is not None and recipe.kind not in {Kind.CLASSES, Kind.SEVERAL_CLASSES}:
         raise UsageError(f"{recipe.name} has no use for prompt templates.", hint="Leave --templates out.")
     if options.source.is_file():
         raise UsageError(
@@ -218,11 +235,11 @@ def _check_classes(recipe: SetRecipe, classes: int) -> None:
         )
 
 
-def _check_sizes(recipe: SetRecipe, images: Mapping[str, int]) -> None:
+def _check_sizes(recipe: SetRecipe, images: Mapping[str, int], what: str = "images") -> None:
     for part, size in stated_sizes(recipe).items():
         if part in images and images[part] != size:
             raise DataFormatError(
-                f"The part {part} of {recipe.name} has {images[part]:,} images instead of {size:,}.",
+                f"The part {part} of {recipe.name} has {images[part]:,} {what} instead of {size:,}.",
                 hint="Is it the right source, and whole? --any-size takes it all the same.",
             )
 

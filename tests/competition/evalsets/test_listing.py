@@ -11,9 +11,9 @@ import pytest
 from competition.data.shards import list_shards
 from competition.evalsets.next_step import next_step
 from competition.evalsets.open_sets import OPEN_SETS
-from competition.evalsets.preparing.origins import PUT_THERE, origins
+from competition.evalsets.preparing.origins import origins
 from competition.evalsets.preparing.recipes import RECIPES
-from competition.evalsets.sources import Origin, sets_of
+from competition.evalsets.sources import EvaluationSet, Origin, sets_of
 from competition.rules import all_suites, find_competition
 from tests.competition.evalsets.digits_folders import Pen
 from tests.competition.evalsets.hub import digits_set
@@ -25,19 +25,20 @@ SUITES = sorted(all_suites())
 
 
 @pytest.mark.parametrize("reference", SUITES)
-def test_every_set_has_a_download_a_recipe_or_a_page_that_says_where_to_put_it(reference: str) -> None:
+def test_every_set_has_a_download_or_a_recipe_and_says_where_it_comes_from(reference: str) -> None:
     recipes = {recipe.name for recipe in RECIPES}
     for item in sets_of(all_suites()[reference]):
         step = next_step(item, "absent", reference)
-        if item.origin is Origin.ELSEWHERE and item.name not in recipes:
-            assert item.name in PUT_THERE
-            assert PUT_THERE[item.name].page in PAGE
-            assert step.command == ""
-            assert step.given
-        else:
-            assert step.command
-            assert (item.name in recipes) == (item.origin is Origin.ELSEWHERE)
+        assert (item.name in recipes) == (item.origin is Origin.ELSEWHERE)
+        verb = "prepare" if item.name in recipes else "download"
+        assert step.command.startswith(f"datacup evalsets {verb} ")
+        assert bool(step.given) == (verb == "prepare")
         assert step.source.startswith(("https://", "http://", "made from code"))
+
+
+def test_a_set_of_ones_own_suite_is_to_be_put_there() -> None:
+    step = next_step(EvaluationSet("my-own", Origin.ELSEWHERE, tasks=("mine",)), "absent", "mine@1")
+    assert (step.command, step.given) == ("", "put it there in a layout of docs/evaluation-sets.md")
 
 
 def test_every_recipe_is_of_a_set_of_a_suite() -> None:

@@ -84,6 +84,14 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
         return _listed(recipe, root, options, progress)
     if recipe.kind is Kind.INSTANCES:
         return _winogavil(recipe, root, options, progress)
+    return _shards(recipe, root, options, templates, progress)
+
+
+def _shards(
+    recipe: SetRecipe, root: Path, options: PrepareOptions, templates: bytes | None, progress: ProgressHook | None
+) -> PrepareReport:
+    """A set of images, each with its class, its classes or its captions."""
+    kind = options.format or recipe.format
     source = read_source(recipe, kind, options.source, download=options.download)
     dropped: dict[str, int] = {}
     if recipe.random_split:
@@ -104,7 +112,7 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
         if templates is not None:
             write_bytes(made / "zeroshot_classification_templates.txt", templates)
 
-    lock = _made(name, root, _words(recipe, kind), write, progress)
+    lock = _made(recipe.name, root, _words(recipe, kind), write, progress)
     return PrepareReport(images, {part: number for part, number in dropped.items() if number}, lock)
 
 

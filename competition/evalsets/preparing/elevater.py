@@ -77,7 +77,7 @@ def _part(recipe: SetRecipe, folder: Path, split: str, archives: Archives, names
 
 def _labels(recipe: SetRecipe, path: Path, files: list[str], classes: Classes) -> list[Label]:
     for name, found in zip(files, classes, strict=True):
-        if not found:
+        if not found and recipe.kind is not Kind.SEVERAL_CLASSES:
             raise DataFormatError(f"{path} gives the image {name[:80]!r} no class.", hint="Is the index whole?")
         if recipe.kind is not Kind.SEVERAL_CLASSES and len(found) > 1:
             raise DataFormatError(
@@ -94,9 +94,9 @@ def _lines(content: bytes) -> tuple[list[str], Classes]:
     classes: Classes = []
     for line in content.decode("utf-8").splitlines():
         if line.strip():
-            name, _, labels = line.strip().rpartition(" ")
-            files.append(name)
-            classes.append(tuple(int(label) for label in labels.split(",")))
+            name, blank, labels = line.strip().rpartition(" ")
+            files.append(name if blank else labels)
+            classes.append(tuple(int(label) for label in labels.split(",")) if blank else ())
     return files, classes
 
 

@@ -127,6 +127,4 @@ def _label(value: Any, position: int, kind: Kind) -> Label:
     ):
         wanted = "a list of class numbers" if kind is Kind.SEVERAL_CLASSES else "the number of a class"
         raise DataFormatError(f"{where} has {str(value)[:40]!r} instead of {wanted}.", hint="Is it the right set?")
-    if several and not value:
-        raise DataFormatError(f"{where} has no class.", hint="Get the source again.")
     return tuple(sorted(set(value))) if several else int(value)

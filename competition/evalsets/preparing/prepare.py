@@ -28,6 +28,9 @@ from competition.evalsets.preparing.writing import counted, write_part
 from competition.evalsets.sources import Origin
 from competition.progress import ProgressHook
 
+_TYPES = {Kind.CAPTIONS: "retrieval", Kind.SEVERAL_CLASSES: "multilabel"}
+"""What ``dataset_type.txt`` says, as CLIP_benchmark's tools write it; nothing of sets of one class an image."""
+
 _COLOUR_STAGE = "looking for images without colour"
 
 
@@ -105,9 +108,9 @@ def _shards(
             dropped[part] = dropped.get(part, 0) + without
         if not options.any_size:
             _check_sizes(recipe, images)
-        if recipe.kind is Kind.CAPTIONS:
-            write_bytes(made / "dataset_type.txt", b"retrieval\n")
-        else:
+        if recipe.kind in _TYPES:
+            write_bytes(made / "dataset_type.txt", f"{_TYPES[recipe.kind]}\n".encode())
+        if recipe.kind is not Kind.CAPTIONS:
             write_bytes(made / "classnames.txt", ("\n".join(source.class_names) + "\n").encode())
         if templates is not None:
             write_bytes(made / "zeroshot_classification_templates.txt", templates)

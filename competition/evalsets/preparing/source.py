@@ -37,13 +37,13 @@ class Source:
 def annotation(label: Label) -> tuple[str, bytes]:
     """The member of a sample that holds its label: extension and content.
 
-    Class numbers are divided by a blank; captions are one a line.
+    Class numbers are divided by a blank, and a hyphen stands for none; captions are one a line.
     """
     if isinstance(label, int):
         return "cls", str(label).encode()
     if label and isinstance(label[0], str):
         return "txt", "\n".join(map(str, label)).encode()
-    return "cls", " ".join(map(str, label)).encode()
+    return "cls", (" ".join(map(str, label)) or "-").encode()
 
 
 def of_paths(images: Sequence[tuple[Path, int]]) -> SourcePart:

@@ -285,14 +285,14 @@ def test_what_is_wrong_with_vocs_lists_is_said(source: Path, tmp_path: Path, dam
 @pytest.mark.parametrize("coco", [False, True], ids=["txt", "json"])
 def test_elevaters_index_of_several_classes(source: Path, tmp_path: Path, coco: bool) -> None:
     pen = Pen()
-    classes = [(3,), (0, 19), (7, 2, 11)]
+    classes: list[tuple[int, ...]] = [(3,), (0, 19), (7, 2, 11), ()]
     for part in ("train", "val", "test"):
-        images = zipped(source, f"{part}.zip", "VOC2007", [f"{n}.jpg" for n in range(3)], pen)
+        images = zipped(source, f"{part}.zip", "VOC2007", [f"{n}.jpg" for n in range(4)], pen)
         if coco:
             index = {
                 "categories": [{"id": 10 * (c + 1), "name": f"thing {c}"} for c in reversed(range(20))],
                 "images": [
-                    {"id": n + 1, "file_name": f"VOC2007/{n}.jpg", "zip_file": f"{part}.zip"} for n in (2, 0, 1)
+                    {"id": n + 1, "file_name": f"VOC2007/{n}.jpg", "zip_file": f"{part}.zip"} for n in (2, 3, 0, 1)
                 ],
                 "annotations": [
                     {"id": 1, "image_id": n + 1, "category_id": 10 * (c + 1)}
@@ -307,7 +307,8 @@ def test_elevaters_index_of_several_classes(source: Path, tmp_path: Path, coco: 
             (source / f"{part}.txt").write_text("boxes of another task")
     prepare(VOC, source, tmp_path / "sets")
     found = samples(tmp_path / "sets" / VOC)
-    assert [sample.members["cls"] for sample in found] == [b"3", b"0 19", b"2 7 11"]
-    assert [sample.members["jpg"] for sample in found] == [images[f"{n}.jpg"] for n in range(3)]
+    assert [sample.members["cls"] for sample in found] == [b"3", b"0 19", b"2 7 11", b"-"]
+    assert [sample.members["jpg"] for sample in found] == [images[f"{n}.jpg"] for n in range(4)]
+    assert (tmp_path / "sets" / VOC / "dataset_type.txt").read_text() == "multilabel\n"
     names = (tmp_path / "sets" / VOC / "classnames.txt").read_text().splitlines()
     assert names == [f"thing {c}" if coco else str(c) for c in range(20)]

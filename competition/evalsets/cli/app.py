@@ -75,14 +75,15 @@ def _add_list(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command("list")
     def list_(
         suite: Annotated[
-            str | None, typer.Argument(help="Of this suite; default: of all suites.", metavar="[SUITE]")
+            str | None, typer.Argument(help="Of this suite; default: of all suites.", metavar="SUITE")
         ] = None,
         data_dir: DataDirOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """List evaluation sets: where each comes from, whether it is here, and the command that brings it.
+        """List evaluation sets and what brings them.
 
-        Nothing is hashed or fetched.
+        Says where each comes from and whether it is here; with SUITE, the command for each that is not. Nothing is
+        hashed or fetched.
         """
         from competition.evalsets.cli.listing import show_sets
 
@@ -107,10 +108,11 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
         num_workers: WorkersOption = 8,
         as_json: JsonOption = False,
     ) -> None:
-        """Get the evaluation sets of a suite: those on the Hub are downloaded, those made from code are made.
+        """Get the evaluation sets of a suite.
 
-        Each is taken at a commit, which is recorded beside it (SET.lock.json) with the digest of every file. Run it
-        again to go on where it stopped, and to repair. Sets that are not on the Hub are named, with what brings them.
+        Those on the Hub are downloaded, those made from code are made. Each is taken at a commit, which is recorded
+        beside it (SET.lock.json) with the digest of every file. Run it again to go on where it stopped, and to repair.
+        Sets that are not on the Hub are named: `evalsets list` says what brings them.
         """
         where = place()
         endpoint = None if offline else where.hub_endpoint
@@ -133,10 +135,10 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
         num_workers: WorkersOption = 4,
         as_json: JsonOption = False,
     ) -> None:
-        """Compare every file of a suite's sets with the digests recorded for it (SET.lock.json).
+        """Check a suite's sets by their digests.
 
-        The exit code is 0 only if every task has its set, unchanged; 2 if one is missing or has no recorded digests, 3
-        if one differs.
+        Every file is compared with what was recorded of it (SET.lock.json). The exit code is 0 only if every task has
+        its set, unchanged; 2 if one is missing or has no recorded digests, 3 if one differs.
         """
         _verify(output(as_json), suite, only, (data_dir or place().root, record), num_workers)
 
@@ -176,9 +178,9 @@ def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Make a set that is not on the Hub, from what its authors publish.
+        """Make a set that is not on the Hub.
 
-        Get that first: `evalsets list` names the page. The source is not changed, and nothing is downloaded unless
+        It is made from what its authors publish. Get that first: `evalsets list` names the page. The source is not changed, and nothing is downloaded unless
         --download is given. The set is made whole, or not at all.
         """
         from competition.evalsets.preparing.prepare import PrepareOptions

@@ -212,8 +212,9 @@ def _shown(path: str) -> str:
 
 
 def _counts(path: str, lock: SetLock) -> bool:
-    """A page beside the shards of a published set is no part of it; a further image of a folder of images would be."""
-    return lock.origin is not Origin.HUB or byte_limit(path) is not None
+    """A page beside the shards of a downloaded set is no part of it; a further image of a folder of images would be."""
+    downloaded = lock.origin is Origin.HUB and lock.revision is not None
+    return not downloaded or byte_limit(path) is not None
 
 
 def hash_files(

@@ -180,8 +180,8 @@ def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
     ) -> None:
         """Make a set that is not on the Hub.
 
-        It is made from what its authors publish. Get that first: `evalsets list` names the page. The source is not changed, and nothing is downloaded unless
-        --download is given. The set is made whole, or not at all.
+        It is made from what its authors publish. Get that first: `evalsets list` names the page. The source is not
+        changed, and nothing is downloaded unless --download is given. The set is made whole, or not at all.
         """
         from competition.evalsets.preparing.prepare import PrepareOptions
 

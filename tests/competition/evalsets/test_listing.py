@@ -115,3 +115,17 @@ def test_simcores_open_sets_are_pools_and_said_to_be(tmp_path: Path) -> None:
     assert len(list_shards(tmp_path / "pools" / "coco-train" / "shards").shards) == 1
     words = ("evalsets", "prepare", "wds_mnist_test", "--source", tmp_path, "--data-dir", tmp_path)
     assert "it is on the Hub" in refused(*words).err
+
+
+def test_a_folder_of_images_in_the_place_of_a_set_of_the_hub_is_recorded_with_every_image(tmp_path: Path) -> None:
+    pen = Pen()
+    for wordnet_id in ("n01440764", "n02129604"):
+        pen.write(tmp_path / "wds_imagenet-a_test" / wordnet_id / "a.png")
+    words = ("evalsets", "verify", "select", "--only", "imagenet-a", "--data-dir", tmp_path)
+    assert typed(*words).code == 2
+    assert typed(*words, "--record").code == 0
+    assert typed(*words).code == 0
+    pen.write(tmp_path / "wds_imagenet-a_test" / "n01440764" / "b.png")
+    result = typed(*words, "--json")
+    assert result.code == 3
+    assert json.loads(result.out)["sets"][0]["detail"] == "not part of it: n01440764/b.png"

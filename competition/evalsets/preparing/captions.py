@@ -86,14 +86,15 @@ def _source(folder: Path, path: Path, found: Captioned) -> Source:
 
 
 class _Images:
-    """Images by their file names, in folders or zip files of the source."""
+    """Images by their file names, in folders of the source (or in theirs), or in its zip files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._archives = Archives(folder)
         with storage_errors("listing", folder):
-            shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-            self._folders = [folder, *(path for path in shown if path.is_dir())]
+            shown = _shown(folder)
+            below = [path for path in shown if path.is_dir()]
+            self._folders = [folder, *below, *(path for base in below for path in _shown(base) if path.is_dir())]
         self._members: dict[str, str] = {}
         for archive in (path.name for path in shown if path.suffix == ".zip"):
             members = self._archives.members(archive)
@@ -110,6 +111,10 @@ class _Images:
                 hint="Put the images' zip file, or their folder, beside the annotations.",
             )
         return self._archives.read(member)
+
+
+def _shown(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def _only(folder: Path, pattern: str, what: str) -> Path:

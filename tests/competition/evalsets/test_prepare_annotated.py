@@ -87,12 +87,12 @@ def test_captions_of_a_table_with_images_in_a_zip_file(source: Path, tmp_path: P
     assert loaded.captions == (("A cat, asleep.", "Two cats."), ("A dög.",), ("x", "y", "z"))
 
 
-@pytest.mark.parametrize("unpacked", [False, True], ids=["zip", "folder"])
-def test_captions_of_karpathys_test_split_alone(source: Path, tmp_path: Path, unpacked: bool) -> None:
+@pytest.mark.parametrize("unpacked", ["", ".", "images"], ids=["zip", "folder", "folder below"])
+def test_captions_of_karpathys_test_split_alone(source: Path, tmp_path: Path, unpacked: str) -> None:
     images = zipped(source, "val2014.zip", "val2014", ["a.jpg", "b.jpg", "c.jpg"], Pen())
     if unpacked:
         with zipfile.ZipFile(source / "val2014.zip") as archive:
-            archive.extractall(source)
+            archive.extractall(source / unpacked)
         (source / "val2014.zip").unlink()
     karpathy(source, CAPTIONS)
     prepare(COCO, source, tmp_path / "sets", Format.KARPATHY)

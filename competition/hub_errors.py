@@ -21,12 +21,13 @@ _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.ER
 
 
 @contextmanager
-def hub_errors(endpoint: str, repo: str) -> Iterator[None]:
+def hub_errors(endpoint: str, repo: str, revision_hint: str = "Check --revision.") -> Iterator[None]:
     """Say the failures of the Hub's client as errors of ours.
 
     Args:
         endpoint: the Hub's address.
         repo: the dataset that is asked for.
+        revision_hint: what to do when it has no such revision.
 
     Raises:
         NotFoundError, AuthenticationError, PermissionDeniedError: the Hub does not give it.
@@ -40,14 +41,14 @@ def hub_errors(endpoint: str, repo: str) -> Iterator[None]:
     try:
         yield
     except errors.HfHubHTTPError as error:
-        raise _refusal(error, endpoint, repo) from error
+        raise _refusal(error, endpoint, repo, revision_hint) from error
     except (OSError, transport) as error:
         if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
             raise storage_error(error, "writing", Path(error.filename or repo)) from error
         raise _unavailable(endpoint, repo, type(error).__name__) from error
 
 
-def _refusal(error: Any, endpoint: str, repo: str) -> DataCupError:
+def _refusal(error: Any, endpoint: str, repo: str, revision_hint: str) -> DataCupError:
     from huggingface_hub import errors
 
     status = getattr(error.response, "status_code", 0)
@@ -58,7 +59,7 @@ def _refusal(error: Any, endpoint: str, repo: str) -> DataCupError:
             hint=f"Accept them on {endpoint}/datasets/{repo}. {login}",
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return NotFoundError(f"The Hub at {endpoint} has no such revision of {repo}.", hint="Check --revision.")
+        return NotFoundError(f"The Hub at {endpoint} has no such revision of {repo}.", hint=revision_hint)
     if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
         return NotFoundError(f"The Hub at {endpoint} shows no dataset {repo}.", hint=f"If it is private: {login}")
     if status == 401:

@@ -27,6 +27,7 @@ from competition.records.base import CommitSha, Record
 
 PART_SUFFIX = ".part"
 _ANSWER_SECONDS = 120.0
+_GONE = "The set's lock file, or the run that was cut off, is of the commit {}. Move both away to take today's."
 
 
 class RemoteFile(Record):
@@ -58,7 +59,8 @@ def look_up(endpoint: str, repo: str, revision: str) -> RemoteSet:
         DataFormatError: it holds no evaluation set, or one that is larger than any may be.
         ServiceUnavailableError: the Hub does not answer.
     """
-    with hub_errors(endpoint, repo):
+    asked = f"It was asked for {revision!r}, as the suite's task says; --only another task, or correct the suite."
+    with hub_errors(endpoint, repo, asked):
         api = hub_api(endpoint, answer_seconds=_ANSWER_SECONDS)
         commit = str(api.repo_info(repo, repo_type="dataset", revision=revision).sha)
         listed = api.list_repo_tree(repo, recursive=True, revision=commit, repo_type="dataset")
@@ -155,7 +157,7 @@ def _fetch(endpoint: str, remote: RemoteSet, folder: Path, file: RemoteFile) -> 
             begun = part.stat().st_size if part.exists() else 0
         if begun > file.size:
             raise _TooLongError
-        with hub_errors(endpoint, remote.repo), _Bounded(part, file.size) as stream:
+        with hub_errors(endpoint, remote.repo, _GONE.format(remote.revision[:12])), _Bounded(part, file.size) as stream:
             http_get(url, stream, resume_size=begun, headers=build_hf_headers(), expected_size=file.size)
     except _TooLongError:
         raise _other_bytes(part, remote, file) from None

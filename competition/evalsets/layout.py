@@ -7,8 +7,9 @@ images for each class.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from competition.data.atomic import storage_errors
@@ -16,7 +17,11 @@ from competition.errors import DataFormatError
 
 PARTS = ("train", "val", "test")
 SHARD_COUNT = "nshards.txt"
+LABELS_FILE = "labels.txt"
+"""Of a set that has no images, because predictions are scored against it."""
+
 MAX_FILES = 100_000
+MAX_DEPTH = 12
 MAX_TEXT_BYTES = 64 * 2**20
 MAX_SHARD_BYTES = 40 * 10**9
 MAX_SET_BYTES = 2 * 10**12
@@ -38,15 +43,37 @@ def files_of(folder: Path) -> list[str]:
 
     Raises:
         StorageError: the folder cannot be read.
-        DataFormatError: there are more files than a set may have as webdataset or as folders of images.
+        DataFormatError: its links lead in a circle.
     """
-    found: list[str] = []
-    with storage_errors("listing", folder):
-        for path in folder.rglob("*"):
-            inside = path.relative_to(folder)
-            if not any(part.startswith(".") for part in inside.parts) and path.is_file():
-                found.append(inside.as_posix())
-    return sorted(found)
+    return sorted(f"{inside}/{name}" if inside else name for inside, names in folders_of(folder) for name in names)
+
+
+def folders_of(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below (and with) ``folder`` that holds files: its relative path, and their names, sorted.
+
+    One folder at a time, since ImageNet-C has millions of files. Links to folders are followed: a published set may be
+    linked into its place.
+
+    Raises:
+        StorageError: the folder cannot be read.
+        DataFormatError: its links lead in a circle.
+    """
+    yield from _folders(folder, Path(), folder)
+
+
+def _folders(root: Path, inside: Path, place: Path) -> Iterator[tuple[str, list[str]]]:
+    if len(inside.parts) > MAX_DEPTH:
+        raise DataFormatError(
+            f"The evaluation set {root.name} has folders in more than {MAX_DEPTH} levels.",
+            hint="Does a link in it lead back to a folder above?",
+        )
+    with storage_errors("listing", place), os.scandir(place) as entries:
+        shown = [(entry.name, entry.is_dir(), entry.is_file()) for entry in entries if not entry.name.startswith(".")]
+    files = sorted(name for name, _, is_file in shown if is_file)
+    if files:
+        yield ("" if inside == Path() else inside.as_posix()), files
+    for name in sorted(name for name, is_folder, _ in shown if is_folder):
+        yield from _folders(root, inside / name, place / name)
 
 
 def check_complete(name: str, paths: Iterable[str], folder: Path) -> None:

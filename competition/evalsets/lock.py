@@ -7,21 +7,23 @@ take the same commit and refuse every other byte.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from competition.canonical import digest
 from competition.data.atomic import storage_errors, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.engine import LocalEngine, Needs
 from competition.errors import DataFormatError
-from competition.evalsets.layout import MAX_SET_BYTES, byte_limit, files_of
+from competition.evalsets.layout import MAX_SET_BYTES, byte_limit, files_of, folders_of
 from competition.evalsets.sources import Origin
 from competition.progress import ProgressHook
 from competition.records.base import CommitSha, Identifier, Prose, Record, Sha256
 
 LOCK_SUFFIX = ".lock.json"
+MAX_LISTED = 100_000
+"""Files that a lock lists one by one; beyond, it would be larger than many a set."""
 _MAX_LOCK_BYTES = 256 * 2**20
 
 
@@ -33,11 +35,23 @@ class LockedFile(Record):
     sha256: Sha256
 
 
+class LockedFolder(Record):
+    """The files directly in one folder of a set of very many: how many, their bytes, and the digest of their list.
+
+    ``sha256`` is that of the names, sizes and sha256 of the files, in the order of their names (``canonical.digest``).
+    """
+
+    path: Annotated[str, Field(max_length=1024)]
+    files: int = Field(ge=1)
+    size: int = Field(ge=0, le=MAX_SET_BYTES)
+    sha256: Sha256
+
+
 class SetLock(Record):
     """Content of a lock file.
 
     ``source`` is the repository on the Hub, or what the set was prepared from, in words; ``revision`` the commit of a
-    repository.
+    repository. A set of more than ``MAX_LISTED`` files (ImageNet-C) is recorded by ``folders`` instead of ``files``.
     """
 
     schema_version: Literal[1] = 1
@@ -45,17 +59,30 @@ class SetLock(Record):
     origin: Origin
     source: Prose = ""
     revision: CommitSha | None = None
-    files: tuple[LockedFile, ...] = Field(min_length=1)
+    files: tuple[LockedFile, ...] = ()
+    folders: tuple[LockedFolder, ...] = ()
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if bool(self.files) == bool(self.folders):
+            raise ValueError("a lock has either files or folders")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many files the set has."""
+        return len(self.files) + sum(folder.files for folder in self.folders)
 
     @property
     def bytes(self) -> int:
         """Size of the whole set."""
-        return sum(file.size for file in self.files)
+        return sum(file.size for file in self.files) + sum(folder.size for folder in self.folders)
 
     @property
     def digest(self) -> str:
         """Identity of the set's content, wherever it came from."""
-        return digest([[file.path, file.size, file.sha256] for file in self.files])
+        entries = [[file.path, file.size, file.sha256] for file in self.files]
+        return digest(entries or [[entry.path, entry.files, entry.size, entry.sha256] for entry in self.folders])
 
 
 class Difference(Record):
@@ -130,10 +157,18 @@ def record_set(
         DataFormatError: the folder holds no file.
         StorageError: a file cannot be read.
     """
-    paths = files_of(folder)
-    if not paths:
+    count = 0
+    for _, names in folders_of(folder):
+        count += len(names)
+    if not count:
         raise DataFormatError(f"The evaluation set {folder} holds no file.", hint="Download or prepare it again.")
-    digests = hash_files(folder, paths, f"hashing {name}", workers, progress)
+    stage = f"hashing {name}"
+    if count > MAX_LISTED:
+        found = _hash_folders(folder, [inside for inside, _ in folders_of(folder)], stage, workers, progress)
+        folders = tuple(entry for entry in found.values() if entry is not None)
+        return SetLock(name=name, origin=origin, source=source, revision=revision, folders=folders)
+    paths = files_of(folder)
+    digests = hash_files(folder, paths, stage, workers, progress)
     files = tuple(LockedFile(path=path, size=(folder / path).stat().st_size, sha256=digests[path]) for path in paths)
     return SetLock(name=name, origin=origin, source=source, revision=revision, files=files)
 
@@ -142,8 +177,11 @@ def compare(folder: Path, lock: SetLock, workers: int = 4, progress: ProgressHoo
     """How the files below ``folder`` differ from the lock: all are hashed whose size is right.
 
     Raises:
+        DataFormatError: links in the folder lead in a circle.
         StorageError: a file cannot be read.
     """
+    if lock.folders:
+        return _compare_folders(folder, lock, workers, progress)
     there = set(files_of(folder))
     missing = tuple(file.path for file in lock.files if file.path not in there)
     added = tuple(path for path in sorted(there - {file.path for file in lock.files}) if _counts(path, lock))
@@ -155,9 +193,28 @@ def compare(folder: Path, lock: SetLock, workers: int = 4, progress: ProgressHoo
     return Difference(missing=missing, changed=changed, added=added)
 
 
+def _compare_folders(folder: Path, lock: SetLock, workers: int, progress: ProgressHook | None) -> Difference:
+    """The same for a set that is recorded by folders; differences are named by them."""
+    there = {inside for inside, _ in folders_of(folder)}
+    known = {entry.path for entry in lock.folders}
+    present = [entry for entry in lock.folders if entry.path in there]
+    paths = [entry.path for entry in present]
+    found = _hash_folders(folder, paths, f"hashing {lock.name}", workers, progress)
+    return Difference(
+        missing=tuple(_shown(path) for path in sorted(known - there)),
+        changed=tuple(_shown(entry.path) for entry in present if found[entry.path] != entry),
+        added=tuple(_shown(path) for path in sorted(there - known)),
+    )
+
+
+def _shown(path: str) -> str:
+    return f"{path}/"
+
+
 def _counts(path: str, lock: SetLock) -> bool:
-    """A page beside the shards of a published set is no part of it; a further image of a folder of images would be."""
-    return lock.origin is not Origin.HUB or byte_limit(path) is not None
+    """A page beside the shards of a downloaded set is no part of it; a further image of a folder of images would be."""
+    downloaded = lock.origin is Origin.HUB and lock.revision is not None
+    return not downloaded or byte_limit(path) is not None
 
 
 def hash_files(
@@ -168,6 +225,30 @@ def hash_files(
     return LocalEngine(workers, retries=0).map(
         _sha256, tasks, stage=stage, needs=Needs(threads=True), progress=progress
     )
+
+
+def _hash_folders(
+    folder: Path, paths: list[str], stage: str, workers: int, progress: ProgressHook | None
+) -> dict[str, LockedFolder | None]:
+    """What a lock says of folders, by their relative paths; ``None`` for one that has become empty meanwhile."""
+    tasks = {path: (folder, path) for path in paths}
+    return LocalEngine(workers, retries=0).map(
+        _locked_folder, tasks, stage=stage, needs=Needs(threads=True), progress=progress
+    )
+
+
+def _locked_folder(task: tuple[Path, str]) -> LockedFolder | None:
+    folder, inside = task
+    place = folder / inside
+    listed: list[list[str | int]] = []
+    size = 0
+    with storage_errors("reading", place):
+        names = sorted(path.name for path in place.iterdir() if not path.name.startswith(".") and path.is_file())
+        for name in names:
+            bytes_of = (place / name).stat().st_size
+            listed.append([name, bytes_of, file_sha256(place / name)])
+            size += bytes_of
+    return LockedFolder(path=inside, files=len(listed), size=size, sha256=digest(listed)) if listed else None
 
 
 def _sha256(path: Path) -> str:

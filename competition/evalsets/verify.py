@@ -8,7 +8,7 @@ from pathlib import Path
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError
-from competition.evalsets.layout import PARTS, SHARD_COUNT, check_complete, files_of
+from competition.evalsets.layout import LABELS_FILE, PARTS, SHARD_COUNT, check_complete, files_of
 from competition.evalsets.lock import SetLock, compare, read_lock, record_set, write_lock
 from competition.evalsets.sources import EvaluationSet
 from competition.progress import ProgressHook
@@ -89,20 +89,28 @@ def _verify(item: EvaluationSet, root: Path, record: bool, workers: int, progres
             lock = record_set(folder, item.name, item.origin, source="found here", workers=workers, progress=progress)
             write_lock(root, lock)
             return found(Finding.SOUND)
+        difference = compare(folder, lock, workers, progress) if lock is not None else None
     except DataFormatError as error:
         return found(Finding.MALFORMED, error.message)
-    if lock is None:
+    if difference is None:
         return found(Finding.UNRECORDED)
-    difference = compare(folder, lock, workers, progress)
     return found(Finding.DIFFERENT, difference.words) if difference else found(Finding.SOUND)
 
 
 def _check_layout(folder: Path) -> None:
-    """Shards are all there; of folders of images, that there is one (what is in them is for the evaluation to say)."""
-    paths = files_of(folder)
-    if any(f"{part}/{SHARD_COUNT}" in paths for part in PARTS):
-        check_complete(folder.name, paths, folder)
+    """Shards are all there; of folders of images, that there is one (what is in them is for the evaluation to say).
+
+    A set of labels alone has neither.
+    """
+    if any((folder / part / SHARD_COUNT).is_file() for part in PARTS):
+        check_complete(folder.name, files_of(folder), folder)
         return
     with storage_errors("listing", folder):
-        if not any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
-            raise DataFormatError(f"The evaluation set {folder.name} holds neither shards nor folders of images.")
+        inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        broken = next((path for path in inside if path.is_symlink() and not path.exists()), None)
+        if broken is not None:
+            raise DataFormatError(f"{broken} is a link to {broken.readlink()}, which is not there.")
+        if not any(path.is_dir() or path.name == LABELS_FILE for path in inside):
+            raise DataFormatError(
+                f"The evaluation set {folder.name} holds neither shards nor folders of images, nor {LABELS_FILE}."
+            )

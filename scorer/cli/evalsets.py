@@ -9,7 +9,7 @@ from scorer.settings import ScorerSettings
 
 def _place() -> Place:
     settings = ScorerSettings.read()
-    return Place(settings.evaluation_root, settings.hub_endpoint)
+    return Place(settings.evaluation_root, settings.hub_endpoint, "datacup-scorer")
 
 
 app = build_app(_place, lambda as_json: PlainOutput(as_json=as_json))

@@ -12,21 +12,26 @@ import typer
 from competition.errors import DataFormatError, NotFoundError
 from competition.evalsets.cli.output import Output
 from competition.evalsets.preparing.recipes import Format
-from competition.evalsets.sources import EvaluationSet, sets_of
+from competition.evalsets.sources import sets_of
 from competition.rules import Suite, all_suites, find_competition, find_suite
 
 if TYPE_CHECKING:
     from competition.evalsets.preparing.prepare import PrepareOptions
 
 SuiteArgument = Annotated[
-    str, typer.Argument(help="A suite, or a competition's YAML file.", metavar="SUITE", show_default=False)
+    str,
+    typer.Argument(
+        help="A suite (`datacup suites` lists them), or a competition's YAML file.", metavar="SUITE", show_default=False
+    ),
 ]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
+    typer.Option(
+        "--data-dir", help="Folder of all sets; default: evaluation/ in DATACUP_CACHE, a scorer's DATACUP_EVALUATION."
+    ),
 ]
 OnlyOption = Annotated[
-    list[str] | None, typer.Option("--only", help="Only the set of this task; may be repeated.", metavar="TASK")
+    list[str] | None, typer.Option("--only", help="Only the set that this task needs; may be repeated.", metavar="TASK")
 ]
 WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, max=64, help="Files at a time.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -34,10 +39,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where sets lie by default, and the Hub they come from."""
+    """Where sets lie by default, the Hub they come from, and what the program is called, for the commands it names."""
 
     root: Path
     hub_endpoint: str
+    program: str = "datacup"
 
 
 Places = Callable[[], Place]
@@ -69,13 +75,21 @@ def _add_list(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command("list")
     def list_(
         suite: Annotated[
-            str | None, typer.Argument(help="Of this suite; default: of all suites.", metavar="[SUITE]")
+            str | None, typer.Argument(help="Of this suite; default: of all suites.", metavar="SUITE")
         ] = None,
         data_dir: DataDirOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """List evaluation sets, their sources, and which are here."""
-        _list(output(as_json), suite, data_dir or place().root)
+        """List evaluation sets and what brings them.
+
+        Says where each comes from and whether it is here; with SUITE, the command for each that is not. Nothing is
+        hashed or fetched.
+        """
+        from competition.evalsets.cli.listing import show_sets
+
+        where = place()
+        suites = [_suite(suite)] if suite is not None else list(all_suites().values())
+        show_sets(output(as_json), suites, data_dir or where.root, where.program, of_one=suite is not None)
 
 
 def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
@@ -85,18 +99,25 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
         data_dir: DataDirOption = None,
         only: OnlyOption = None,
         offline: Annotated[
-            bool, typer.Option("--offline", help="Use no network: check what is here, and fail for what is not.")
+            bool,
+            typer.Option(
+                "--offline",
+                help="Use no network: check what is here by its recorded digests, and fail for what is not.",
+            ),
         ] = False,
         num_workers: WorkersOption = 8,
         as_json: JsonOption = False,
     ) -> None:
-        """Get the evaluation sets of a suite, each at a recorded commit.
+        """Get the evaluation sets of a suite.
 
-        Run it again to go on, and to repair. Sets that come from elsewhere are named.
+        Those on the Hub are downloaded, those made from code are made. Each is taken at a commit, which is recorded
+        beside it (SET.lock.json) with the digest of every file. Run it again to go on where it stopped, and to repair.
+        Sets that are not on the Hub are named: `evalsets list` says what brings them.
         """
         where = place()
         endpoint = None if offline else where.hub_endpoint
-        _download(output(as_json), suite, only, (data_dir or where.root, endpoint), num_workers)
+        shown = output(as_json)
+        _download(shown, suite, only, (data_dir or where.root, endpoint, where.program), num_workers)
 
 
 def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
@@ -106,14 +127,18 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
         data_dir: DataDirOption = None,
         only: OnlyOption = None,
         record: Annotated[
-            bool, typer.Option("--record", help="Trust sets without recorded digests: record their present ones.")
+            bool,
+            typer.Option(
+                "--record", help="Sets that have no SET.lock.json: trust their files as they are, and write one."
+            ),
         ] = False,
         num_workers: WorkersOption = 4,
         as_json: JsonOption = False,
     ) -> None:
-        """Compare every file of a suite's sets with what was recorded.
+        """Check a suite's sets by their digests.
 
-        The exit code is 0 only if every task has its set, unchanged.
+        Every file is compared with what was recorded of it (SET.lock.json). The exit code is 0 only if every task has
+        its set, unchanged; 2 if one is missing or has no recorded digests, 3 if one differs.
         """
         _verify(output(as_json), suite, only, (data_dir or place().root, record), num_workers)
 
@@ -122,12 +147,21 @@ def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
     @app.command()
     def prepare(
         name: Annotated[
-            str, typer.Argument(help="Of the set, for instance select-dtd.", metavar="NAME", show_default=False)
+            str, typer.Argument(help="A set's name, as `evalsets list` shows it.", metavar="NAME", show_default=False)
         ],
-        source: Annotated[Path, typer.Option("--source", help="Folder of what it is made from.", show_default=False)],
+        source: Annotated[
+            Path,
+            typer.Option(
+                "--source",
+                help="Folder of what it is made from; `evalsets list SUITE` says what it has to hold.",
+                metavar="DIR",
+                show_default=False,
+            ),
+        ],
         data_dir: DataDirOption = None,
         layout: Annotated[
-            Format | None, typer.Option("--format", help="In what it lies there; default: as it is usually published.")
+            Format | None,
+            typer.Option("--format", help="Format of the source; default: as the set is usually published."),
         ] = None,
         download: Annotated[
             bool, typer.Option("--download", help="Let torchvision fetch it into the source folder.")
@@ -136,17 +170,22 @@ def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
             Path | None, typer.Option("--templates", help="Prompt templates, one a line with {c} for the class.")
         ] = None,
         any_size: Annotated[
-            bool, typer.Option("--any-size", help="Take a source of other sizes than are stated for the set.")
+            bool, typer.Option("--any-size", help="Take a source that has not as many images as the set should.")
+        ] = False,
+        copy: Annotated[
+            bool,
+            typer.Option("--copy", help="Sets read as published (imagenet-c, objectnet, ...): copy instead of link."),
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Bring a set from elsewhere into the one layout.
+        """Make a set that is not on the Hub.
 
-        Nothing is downloaded unless --download is given. The same source gives the same set.
+        It is made from what its authors publish. Get that first: `evalsets list` names the page. The source is not
+        changed, and nothing is downloaded unless --download is given. The set is made whole, or not at all.
         """
         from competition.evalsets.preparing.prepare import PrepareOptions
 
-        options = PrepareOptions(source, layout, download, templates, any_size)
+        options = PrepareOptions(source, layout, download, templates, any_size, copy)
         _prepare(output(as_json), name, data_dir or place().root, options)
 
 
@@ -160,6 +199,7 @@ def _prepare(output: Output, name: str, root: Path, options: PrepareOptions) -> 
         "folder": str(root / name),
         "images": dict(report.images),
         "without_colour": dict(report.without_colour),
+        "linked": report.linked,
         "bytes": report.lock.bytes,
         "digest": report.lock.digest,
     }
@@ -167,6 +207,8 @@ def _prepare(output: Output, name: str, root: Path, options: PrepareOptions) -> 
     output.table(payload, f"{name}  {report.lock.digest}", ["part", "images"], rows)
     for part, dropped in report.without_colour.items():
         output.note(f"{dropped:,} images ({part}) are not stored in RGB and were left out, as the set has it.")
+    if report.linked:
+        output.note("The folders are linked, not copied: leave the source where it is.")
 
 
 def _suite(name: str) -> Suite:
@@ -174,53 +216,12 @@ def _suite(name: str) -> Suite:
     return find_competition(name).suite if is_file else find_suite(name)
 
 
-def _list(output: Output, suite: str | None, root: Path) -> None:
-    from competition.evalsets.verify import summary
-
-    suites = [_suite(suite)] if suite is not None else list(all_suites().values())
-    users: dict[str, list[str]] = {}
-    sets: dict[str, EvaluationSet] = {}
-    for found in suites:
-        for item in sets_of(found):
-            sets.setdefault(item.name, item)
-            users.setdefault(item.name, []).append(found.reference)
-    entries = [_entry(item, users[name], summary(root, name)) for name, item in sets.items()]
-    columns = ["set", "from", "here", "size", "commit", "tasks" if suite else "suites"]
-    rows = [
-        [
-            entry["name"],
-            entry["repo"] or entry["origin"],
-            entry["state"],
-            "-" if entry["bytes"] is None else f"{entry['bytes'] / 1e6:,.1f} MB",
-            (entry["revision"] or "-")[:12],
-            ", ".join(entry["tasks"] if suite else entry["suites"]),
-        ]
-        for entry in entries
-    ]
-    output.table(entries, "", columns, rows)
-
-
-def _entry(item: EvaluationSet, suites: list[str], seen: tuple[str, Any]) -> dict[str, Any]:
-    state, lock = seen
-    return {
-        "name": item.name,
-        "origin": item.origin.value,
-        "repo": item.repo,
-        "state": state,
-        "tasks": list(item.tasks),
-        "suites": suites,
-        "bytes": lock.bytes if lock is not None else None,
-        "revision": lock.revision if lock is not None else None,
-        "digest": lock.digest if lock is not None else None,
-    }
-
-
 def _download(
-    output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, str | None], workers: int
+    output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, str | None, str], workers: int
 ) -> None:
     from competition.evalsets.download import State, check_offline, download_sets
 
-    (root, endpoint), suite = where, _suite(name)
+    (root, endpoint, program), suite = where, _suite(name)
     wanted = sets_of(suite, only or None)
     with output.progress(f"Evaluation sets of {suite.reference}") as progress:
         if endpoint is None:
@@ -249,8 +250,8 @@ def _download(
     absent = [report.name for report in outcome.sets if report.state is State.ELSEWHERE]
     if absent:
         output.note(
-            f"{len(absent)} sets come from elsewhere and are not here: {', '.join(absent)}. "
-            "Make them with `datacup evalsets prepare NAME --source DIR`, or put their folders there."
+            f"{len(absent)} sets are not on the Hub and not here: {', '.join(absent)}. "
+            f"`{program} evalsets list {name}` says where each comes from and the command that makes it."
         )
     if any(report.state is State.UNRECORDED for report in outcome.sets):
         output.note("Unrecorded sets have no digests to be checked by; `evalsets verify --record` records them.")
@@ -291,6 +292,7 @@ def _advise(output: Output, wrong: Sequence[Any]) -> None:
     output.note(f"Tasks without a sound set: {', '.join(tasks)}.")
     kinds = {finding.finding.value for finding in wrong}
     if kinds & {"missing", "different", "malformed"}:
-        output.note("Run `evalsets download` with the same suite: it fetches what is absent or differs.")
+        output.note("`evalsets download` with the same suite fetches what is absent or differs and is on the Hub;")
+        output.note("`evalsets list` with it names the command for the others.")
     if "unrecorded" in kinds:
         output.note("Unrecorded sets have no digests to be checked by: --record trusts their present bytes.")

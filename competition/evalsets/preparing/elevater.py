@@ -1,26 +1,31 @@
 """Sets in ELEVATER's format, which GenBench packs its own sets in, too: an index beside zip files.
 
-``<part>.txt`` has a line ``<zip>@<member> <label>`` for each image, labels from 0; or ``<part>.json`` is like COCO's,
-with ``images`` whose ``file_name`` is ``<zip>@<member>``, ``annotations`` and ``categories``, ids from 1. A name
-without ``@`` is a file of the folder. ``labels.txt`` or ``classnames.txt`` may name the classes, one a line.
+``<part>.txt`` has a line ``<zip>@<member> <label>`` for each image, labels from 0, several divided by commas; or
+``<part>.json`` is like COCO's, with ``images`` whose ``file_name`` is ``<zip>@<member>`` (or a member of ``zip_file``),
+``annotations`` and ``categories``; a class's label is the place of its id. A name without ``@`` is a file of the
+folder. ``classnames.txt``, ``labels.txt`` or ``labelmap.txt`` may name the classes, one a line. Indices are called as
+in ELEVATER's registry: ``train_ic.txt``, ``valid.txt``, ``validation_meta.json``, ``test_images.txt`` and the like.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError, NotFoundError
-from competition.evalsets.preparing.images import MAX_IMAGE_BYTES, read_image
-from competition.evalsets.preparing.recipes import SetRecipe
-from competition.evalsets.preparing.source import Source, SourcePart, joined
+from competition.evalsets.preparing.archives import Archives
+from competition.evalsets.preparing.recipes import Kind, SetRecipe
+from competition.evalsets.preparing.source import Label, Source, SourcePart, check_unique, joined
 
 _MAX_INDEX_BYTES = 512 * 2**20
-_NAMES = ("{}.txt", "{}.json", "{}_images.txt", "{}_images.json")
+_STEMS = {"val": ("val", "valid", "validation"), "valid": ("valid", "val", "validation")}
+_SUFFIXES = ("_ic", "", "_images", "_meta")
+_CLASS_FILES = ("classnames.txt", "labels.txt", "labelmap.txt")
+
+Classes = list[tuple[int, ...]]
 
 
 def read_elevater(recipe: SetRecipe, folder: Path) -> Source:
@@ -28,60 +33,31 @@ def read_elevater(recipe: SetRecipe, folder: Path) -> Source:
 
     Raises:
         NotFoundError: an index or a zip file is absent.
-        DataFormatError: an index is malformed, or gives an image several classes.
+        DataFormatError: an index is malformed, names an image twice, or gives several classes to an image of a set
+            whose images have one.
     """
     names: dict[int, str] = {}
-    archives = _Archives(folder)
+    archives = Archives(folder)
     parts = {
-        part: joined([_part(folder, split, archives, names) for split in splits])
+        part: joined([_part(recipe, folder, split, archives, names) for split in splits])
         for part, splits in recipe.splits.items()
     }
     return Source(_class_names(folder, names, recipe.classes), parts)
 
 
-class _Archives:
-    """Zip files of a folder, each opened once; one member at a time, and none that unpacks to more than an image."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: dict[str, zipfile.ZipFile] = {}
-        self._lock = threading.Lock()
-
-    def read(self, name: str) -> bytes:
-        archive, _, member = name.rpartition("@")
-        for given in (archive, member):
-            if ".." in Path(given).parts or Path(given).is_absolute():
-                raise DataFormatError(f"An index names an image outside of its folder: {name[:80]!r}.")
-        if not archive:
-            return read_image(self._folder / member)
-        with self._lock:
-            opened = self._archive(archive)
-            try:
-                with opened.open(member) as stream:
-                    data = stream.read(MAX_IMAGE_BYTES + 1)
-            except (KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
-                raise DataFormatError(f"{self._folder / archive} does not give {member[:80]!r} ({error}).") from error
-        if len(data) > MAX_IMAGE_BYTES:
-            raise DataFormatError(f"{name[:80]!r} unpacks to more than an image may have.")
-        return data
-
-    def _archive(self, name: str) -> zipfile.ZipFile:
-        if name not in self._open:
-            path = self._folder / name
-            if not path.exists():
-                raise NotFoundError(f"{path} is not there.", hint="Put the zip files beside their index.")
-            try:
-                self._open[name] = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataFormatError(f"{path} is no zip file ({error}).") from error
-        return self._open[name]
+def index_names(recipe: SetRecipe, split: str) -> Iterator[str]:
+    """What the index of a split may be called, the likeliest first."""
+    for stem in (recipe.index[split],) if split in recipe.index else _STEMS.get(split, (split,)):
+        for suffix in _SUFFIXES:
+            yield from (f"{stem}{suffix}.txt", f"{stem}{suffix}.json")
 
 
-def _part(folder: Path, split: str, archives: _Archives, names: dict[int, str]) -> SourcePart:
-    path = next((folder / name.format(split) for name in _NAMES if (folder / name.format(split)).exists()), None)
+def _part(recipe: SetRecipe, folder: Path, split: str, archives: Archives, names: dict[int, str]) -> SourcePart:
+    candidates = list(index_names(recipe, split))
+    path = next((folder / name for name in candidates if (folder / name).is_file()), None)
     if path is None:
         raise NotFoundError(
-            f"{folder} holds no index of the part {split!r} ({', '.join(name.format(split) for name in _NAMES)}).",
+            f"{folder} holds no index of the part {split!r} ({', '.join(candidates)}).",
             hint="Give the folder of the set, with its index files and zip files, as --source.",
         )
     with storage_errors("reading", path), path.open("rb") as stream:
@@ -89,44 +65,65 @@ def _part(folder: Path, split: str, archives: _Archives, names: dict[int, str]) 
     if len(content) > _MAX_INDEX_BYTES:
         raise DataFormatError(f"{path} is too long for an index.")
     try:
-        files, labels = _coco(content, names) if path.suffix == ".json" else _lines(content)
-    except (ValueError, KeyError, TypeError) as error:
+        files, classes = _coco(content, names) if path.suffix == ".json" else _lines(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataFormatError(
-            f"{path} is no index of images with one class each ({error}).",
-            hint="Sets with several classes an image cannot be prepared.",
+            f"{path} is no index of images and their classes, or not a whole one ({_reason(error)}).",
+            hint="Get the source again.",
         ) from error
-    return SourcePart(labels, lambda position: archives.read(files[position]))
+    check_unique(files, str(path))
+    return SourcePart(_labels(recipe, path, files, classes), lambda position: archives.read(files[position]))
 
 
-def _lines(content: bytes) -> tuple[list[str], list[int]]:
+def _labels(recipe: SetRecipe, path: Path, files: list[str], classes: Classes) -> list[Label]:
+    for name, found in zip(files, classes, strict=True):
+        if not found and recipe.kind is not Kind.SEVERAL_CLASSES:
+            raise DataFormatError(f"{path} gives the image {name[:80]!r} no class.", hint="Is the index whole?")
+        if recipe.kind is not Kind.SEVERAL_CLASSES and len(found) > 1:
+            raise DataFormatError(
+                f"{path} gives the image {name[:80]!r} several classes; images of {recipe.name} have one.",
+                hint="Is it the right source?",
+            )
+    if recipe.kind is Kind.SEVERAL_CLASSES:
+        return [tuple(sorted(set(found))) for found in classes]
+    return [found[0] for found in classes]
+
+
+def _lines(content: bytes) -> tuple[list[str], Classes]:
     files: list[str] = []
-    labels: list[int] = []
+    classes: Classes = []
     for line in content.decode("utf-8").splitlines():
         if line.strip():
-            name, _, label = line.strip().rpartition(" ")
-            files.append(name)
-            labels.append(int(label))
-    return files, labels
+            name, blank, labels = line.strip().rpartition(" ")
+            files.append(name if blank else labels)
+            classes.append(tuple(int(label) for label in labels.split(",")) if blank else ())
+    return files, classes
 
 
-def _coco(content: bytes, names: dict[int, str]) -> tuple[list[str], list[int]]:
+def _coco(content: bytes, names: dict[int, str]) -> tuple[list[str], Classes]:
     index: Any = json.loads(content)
-    names |= {int(entry["id"]) - 1: str(entry["name"]) for entry in index["categories"]}
-    label_of: dict[Any, int] = {}
+    place = {key: number for number, key in enumerate(sorted(int(entry["id"]) for entry in index["categories"]))}
+    names |= {place[int(entry["id"])]: str(entry["name"]) for entry in index["categories"]}
+    classes_of: dict[int, list[int]] = {}
     for annotation in index["annotations"]:
-        image = annotation["image_id"]
-        if image in label_of:
-            message = f"image {image!r} has several classes"
-            raise ValueError(message)
-        label_of[image] = int(annotation["category_id"]) - 1
-    images = sorted(index["images"], key=lambda entry: entry["id"])
-    return [str(entry["file_name"]) for entry in images], [label_of[entry["id"]] for entry in images]
+        classes_of.setdefault(int(annotation["image_id"]), []).append(place[int(annotation["category_id"])])
+    images = sorted(index["images"], key=lambda entry: int(entry["id"]))
+    files = [(f"{entry['zip_file']}@" if entry.get("zip_file") else "") + str(entry["file_name"]) for entry in images]
+    return files, [tuple(classes_of.get(int(entry["id"]), ())) for entry in images]
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else (str(error) or type(error).__name__)[:120]
 
 
 def _class_names(folder: Path, names: dict[int, str], classes: int) -> tuple[str, ...]:
-    for name in ("classnames.txt", "labels.txt"):
+    for name in _CLASS_FILES:
         path = folder / name
-        if path.exists():
-            with storage_errors("reading", path):
-                return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+        if path.is_file():
+            try:
+                with storage_errors("reading", path), path.open("rb") as stream:
+                    text = stream.read(_MAX_INDEX_BYTES).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataFormatError(f"{path} is not UTF-8.", hint="Get the source again.") from error
+            return tuple(line.strip() for line in text.splitlines() if line.strip())
     return tuple(names.get(number, str(number)) for number in range(max([classes, *[key + 1 for key in names]])))

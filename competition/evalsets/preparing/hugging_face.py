@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from competition.errors import DataFormatError, NotFoundError
-from competition.evalsets.preparing.recipes import SetRecipe
-from competition.evalsets.preparing.source import Source, SourcePart, joined
+from competition.evalsets.preparing.captions import clean_captions
+from competition.evalsets.preparing.recipes import Kind, SetRecipe
+from competition.evalsets.preparing.source import Label, Source, SourcePart, joined
 
 _IMAGE_COLUMNS = ("image", "img")
-_LABEL_COLUMNS = ("label", "fine_label", "labels")
+_LABEL_COLUMNS = {
+    Kind.CLASSES: ("label", "fine_label", "labels"),
+    Kind.SEVERAL_CLASSES: ("labels", "classes", "label"),
+    Kind.CAPTIONS: ("caption", "captions", "sentences"),
+}
 _OTHER_NAMES = {"val": ("val", "validation", "valid"), "valid": ("valid", "validation", "val"), "all": ("train",)}
 
 
@@ -23,20 +30,22 @@ def read_hugging_face(recipe: SetRecipe, folder: Path) -> Source:
 
     Raises:
         NotFoundError: there is no such folder or split.
-        DataFormatError: it has no column of images or of labels.
+        DataFormatError: a file is damaged, or there is no column of images or of what is known of them.
     """
     splits = _open(folder)
     features: Any = next(iter(splits.values())).features
-    label = next((name for name in _LABEL_COLUMNS if name in features), None)
+    wanted_columns = _LABEL_COLUMNS[recipe.kind]
+    label = next((name for name in wanted_columns if name in features), None)
     image = next((name for name in _IMAGE_COLUMNS if name in features), None)
     if label is None or image is None:
         raise DataFormatError(
             f"{folder} has the columns {', '.join(features)}: none of images ({', '.join(_IMAGE_COLUMNS)}) "
-            f"or none of labels ({', '.join(_LABEL_COLUMNS)})."
+            f"or none of labels ({', '.join(wanted_columns)})."
         )
-    names = getattr(features[label], "names", None) or [str(number) for number in range(recipe.classes)]
+    inner = getattr(features[label], "feature", features[label])
+    names = getattr(inner, "names", None) or [str(number) for number in range(recipe.classes)]
     parts = {
-        part: joined([_part(_split(splits, name, folder), image, label) for name in wanted])
+        part: joined([_part(_split(splits, name, folder), image, (label, recipe.kind)) for name in wanted])
         for part, wanted in recipe.splits.items()
     }
     return Source(tuple(names), parts)
@@ -48,7 +57,8 @@ def _open(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotFoundError(f"{folder} is no folder.", hint="Give the folder of the dataset as --source.")
     if (folder / "dataset_dict.json").exists():
-        return dict(datasets.load_from_disk(str(folder)))
+        with _damages(folder):
+            return dict(datasets.load_from_disk(str(folder)))
     files: dict[str, list[str]] = {}
     for path in sorted({*folder.glob("*.parquet"), *folder.glob("data/*.parquet")}):
         files.setdefault(path.name.split("-")[0].removesuffix(".parquet"), []).append(str(path))
@@ -57,7 +67,28 @@ def _open(folder: Path) -> dict[str, Any]:
             f"{folder} holds neither a saved dataset (dataset_dict.json) nor parquet files.",
             hint="Give the folder of the dataset as --source.",
         )
-    return {split: datasets.Dataset.from_parquet(paths, keep_in_memory=False) for split, paths in files.items()}
+    with _damages(folder):
+        return {split: datasets.Dataset.from_parquet(paths, keep_in_memory=False) for split, paths in files.items()}
+
+
+@contextmanager
+def _damages(folder: Path) -> Iterator[None]:
+    """What the library and pyarrow raise for damaged files, as a sentence."""
+    import datasets
+    import pyarrow as pa
+
+    try:
+        yield
+    except (datasets.exceptions.DatasetsError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        cause = error.__cause__ or error
+        reason = (str(cause).splitlines() or [""])[0] or type(cause).__name__
+        raise DataFormatError(
+            f"The dataset in {folder} cannot be read ({reason[:160].rstrip('.')}).", hint="Get the source again."
+        ) from error
+    except OSError as error:
+        raise NotFoundError(
+            f"The dataset in {folder} is not whole ({error.strerror or error}).", hint="Get the source again."
+        ) from error
 
 
 def _split(splits: dict[str, Any], name: str, folder: Path) -> Any:
@@ -67,13 +98,33 @@ def _split(splits: dict[str, Any], name: str, folder: Path) -> Any:
     raise NotFoundError(f"{folder} has no split {name!r}; it has {', '.join(splits)}.")
 
 
-def _part(dataset: Any, image: str, label: str) -> SourcePart:
+def _part(dataset: Any, image: str, labelled: tuple[str, Kind]) -> SourcePart:
     import datasets
 
+    label, kind = labelled
     images = dataset.select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
     def read(position: int) -> Any:
-        entry = images[position][image]
+        with _damages(Path(image)):
+            entry = images[position][image]
+        if entry is None or (entry.get("bytes") is None and not entry.get("path")):
+            raise DataFormatError(f"Image {position} of the dataset is empty.", hint="Get the source again.")
         return entry["bytes"] if entry.get("bytes") is not None else entry["path"]
 
-    return SourcePart([int(value) for value in dataset[label][:]], read)
+    return SourcePart([_label(value, position, kind) for position, value in enumerate(dataset[label][:])], read)
+
+
+def _label(value: Any, position: int, kind: Kind) -> Label:
+    where = f"Image {position} of the dataset"
+    if kind is Kind.CAPTIONS:
+        captions = [value] if isinstance(value, str) else value
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            raise DataFormatError(f"{where} has no captions, but {str(value)[:40]!r}.")
+        return clean_captions(captions, where)
+    several = isinstance(value, list)
+    if several != (kind is Kind.SEVERAL_CLASSES) or not all(
+        isinstance(number, int) for number in (value if several else [value])
+    ):
+        wanted = "a list of class numbers" if kind is Kind.SEVERAL_CLASSES else "the number of a class"
+        raise DataFormatError(f"{where} has {str(value)[:40]!r} instead of {wanted}.", hint="Is it the right set?")
+    return tuple(sorted(set(value))) if several else int(value)

@@ -1,7 +1,9 @@
-"""Which set is made of what: SELECT's 11 transfer tasks, SimCore's 11 targets, GenBench's 22 sets, WinoGAViL.
+"""Which set is made of what: SELECT's 11 transfer tasks and what it reads as published, SimCore's 11 targets,
+GenBench's 22 sets, DataComp's two of captions and WinoGAViL, and the labels of ImageNetV2's four.
 
 Parts, splits and sizes are those that the systems' programs and papers state (SELECT, arXiv 2410.05057; SimCore, arXiv
-2303.11101; GenBench, whose sets but two are ELEVATER's, arXiv 2204.08790). A size that none states is not checked.
+2303.11101; GenBench, whose sets but two are ELEVATER's, arXiv 2204.08790, and its registry's vision_datasets.json). A
+size that none states is not checked.
 """
 
 from __future__ import annotations
@@ -12,11 +14,25 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from competition.errors import UsageError
+from competition.evalsets.open_sets import find_open_set
+from competition.evalsets.sources import HUB_PREFIX
 from competition.rules import all_suites
 
 
+class Kind(StrEnum):
+    """What is known of an image."""
+
+    CLASSES = "classes"
+    SEVERAL_CLASSES = "several-classes"
+    CAPTIONS = "captions"
+    CLASSES_ALONE = "classes-alone"
+    """Its class; there is no image."""
+    INSTANCES = "instances"
+    """Its name, by which instances (a cue and its candidates) have it."""
+
+
 class Format(StrEnum):
-    """In what a set lies on disk. The first four are for any set, the others for the one that is published so."""
+    """In what a set lies on disk. The first four are for many sets, the others for those that are published so."""
 
     TORCHVISION = "torchvision"
     IMAGE_FOLDER = "image-folder"
@@ -27,13 +43,30 @@ class Format(StrEnum):
     STANFORD_40 = "stanford-40"
     MIT_67 = "mit-67"
     FOOD_11 = "food-11"
+    VOC_2007 = "voc-2007"
+    CAPTIONS_CSV = "captions-csv"
+    KARPATHY = "karpathy"
+    IMAGENET_C = "imagenet-c"
+    OBJECTNET = "objectnet"
+    STYLIZED_IMAGENET = "stylized-imagenet"
+    IMAGENET_V2 = "imagenetv2"
     WINOGAVIL = "winogavil"
 
 
-ANY_SET = (Format.IMAGE_FOLDER, Format.HUGGING_FACE, Format.ELEVATER)
+AS_PUBLISHED = (Format.IMAGENET_C, Format.OBJECTNET, Format.STYLIZED_IMAGENET)
+"""Formats that protocols read as they are: such a set is checked and linked into its place, not turned into shards."""
+
+_OF_KIND = {
+    Kind.CLASSES: (Format.IMAGE_FOLDER, Format.HUGGING_FACE, Format.ELEVATER),
+    Kind.SEVERAL_CLASSES: (Format.HUGGING_FACE, Format.ELEVATER),
+    Kind.CAPTIONS: (Format.HUGGING_FACE,),
+    Kind.CLASSES_ALONE: (),
+    Kind.INSTANCES: (),
+}
 Splits = Mapping[str, tuple[str, ...]]
 
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
+_TEST: Splits = MappingProxyType({"test": ("test",)})
 _TRAIN_TEST: Splits = MappingProxyType({"train": ("train",), "test": ("test",)})
 _TRAIN_VAL_TEST: Splits = MappingProxyType({"train": ("train",), "val": ("val",), "test": ("test",)})
 
@@ -53,6 +86,9 @@ class SetRecipe:
         colour_only: images that are not stored in RGB are left out (and counted).
         classes: how many there are.
         sizes: images of the parts, where they are stated; that of ``test`` is the suites'.
+        kind: what is known of an image.
+        also: further formats, beside the usual one and those of its kind.
+        index: what ELEVATER's index of a split is called, where that is not after the split.
     """
 
     name: str
@@ -64,6 +100,16 @@ class SetRecipe:
     colour_only: bool = False
     classes: int = 0
     sizes: Mapping[str, int] = field(default_factory=dict)
+    kind: Kind = Kind.CLASSES
+    also: tuple[Format, ...] = ()
+    index: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """In what its source may lie, the usual one first."""
+        if self.format in AS_PUBLISHED:
+            return (self.format,)
+        return tuple(dict.fromkeys((self.format, *self.also, *_OF_KIND[self.kind])))
 
 
 def find_recipe_of_set(name: str) -> SetRecipe:
@@ -71,6 +117,16 @@ def find_recipe_of_set(name: str) -> SetRecipe:
     for recipe in RECIPES:
         if recipe.name == name:
             return recipe
+    pool = find_open_set(name)
+    if pool is not None:
+        raise UsageError(
+            f"{name} ({pool.title}) is a pool to choose from, not an evaluation set.",
+            hint=f"Make it with `datacup pool import FOLDER -o pools/{name}`; FOLDER: {pool.images}.",
+        )
+    if name.startswith(HUB_PREFIX):
+        raise UsageError(
+            f"The evaluation set {name} is not prepared: it is on the Hub.", hint="`evalsets list` names its command."
+        )
     raise UsageError(
         f"There is no recipe for an evaluation set {name!r}.",
         hint=f"Sets that can be prepared are: {', '.join(recipe.name for recipe in RECIPES)}.",
@@ -182,14 +238,41 @@ _GENBENCH = (
     _elevater("genbench-rendered-sst2", 2, 6920, 827),
     _elevater("genbench-resisc45-clip", 45, 3150, 3150),
     _torchvision("genbench-stanford-cars", "StanfordCars", 196, sizes={"train": 8144}),
-    _elevater("genbench-voc-2007-classification", 20, 2501, 2510),
+    SetRecipe(
+        "genbench-voc-2007-classification",
+        Format.ELEVATER,
+        splits=_TRAIN_VAL_TEST,
+        classes=20,
+        sizes={"train": 2501, "val": 2510},
+        kind=Kind.SEVERAL_CLASSES,
+        also=(Format.VOC_2007,),
+    ),
     _elevater("genbench-sun397", 397, 19850, 19850),
-    SetRecipe("genbench-imagenet-1k", Format.IMAGE_FOLDER, splits={"test": ("test",)}, classes=1000),
+    SetRecipe("genbench-imagenet-1k", Format.IMAGE_FOLDER, splits=_TEST, classes=1000, index={"test": "val"}),
 )
 
-RECIPES: tuple[SetRecipe, ...] = (
-    *_SELECT,
-    *_SIMCORE,
-    *_GENBENCH,
-    SetRecipe("winogavil", Format.WINOGAVIL, splits={"test": ("test",)}),
+_CAPTIONS = tuple(
+    SetRecipe(
+        f"{name}_image_text_retrieval",
+        Format.CAPTIONS_CSV,
+        splits=_TEST,
+        kind=Kind.CAPTIONS,
+        also=(Format.KARPATHY,),
+    )
+    for name in ("flickr_1k_test", "mscoco_2014_5k_test")
 )
+
+_WINOGAVIL = SetRecipe("winogavil", Format.WINOGAVIL, splits=_TEST, kind=Kind.INSTANCES)
+
+_PUBLISHED = (
+    SetRecipe("imagenet-c", Format.IMAGENET_C, splits=_TEST, classes=1000, sizes={"test": 75 * 50_000}),
+    SetRecipe("objectnet", Format.OBJECTNET, splits=_TEST, classes=313),
+    SetRecipe("stylized-imagenet", Format.STYLIZED_IMAGENET, splits=_TEST, classes=1000, sizes={"test": 50_000}),
+)
+
+_IMAGENET_V2 = tuple(
+    SetRecipe(name, Format.IMAGENET_V2, splits=_TEST, classes=1000, kind=Kind.CLASSES_ALONE)
+    for name in ("imagenet-validation-original", "imagenetv2-b-33", "imagenetv2-a-44", "imagenetv2-c-12")
+)
+
+RECIPES: tuple[SetRecipe, ...] = (*_SELECT, *_SIMCORE, *_GENBENCH, *_CAPTIONS, _WINOGAVIL, *_PUBLISHED, *_IMAGENET_V2)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
+import struct
+import tarfile
+import xml.etree.ElementTree as ET
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from competition.errors import DataFormatError, NotFoundError, UsageError
 from competition.evalsets.preparing.recipes import SetRecipe
 from competition.evalsets.preparing.source import Source, SourcePart, chosen, joined
+
+_DAMAGES = (
+    *(
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        AssertionError,
+    ),
+    *(csv.Error, struct.error, ET.ParseError, zlib.error),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
+"""What torchvision's readers, and those that they use, raise for damaged files."""
 
 _OF_BOOLEAN = {"train": True, "test": False}
 
@@ -54,18 +77,37 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
         options["download"] = True
     try:
         return kind(str(folder), **options)
-    except (RuntimeError, FileNotFoundError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NotFoundError(
-            f"torchvision finds no {recipe.dataset} ({split}) in {folder} ({first.rstrip('.')}).",
-            hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
-        ) from error
-    except (KeyError, IndexError, OSError) as error:
-        raise DataFormatError(f"torchvision cannot read {recipe.dataset} in {folder} ({error}).") from error
+    except _DAMAGES as error:
+        first = _first_line(error)
+        if isinstance(error, FileNotFoundError) or (isinstance(error, RuntimeError) and "not found" in first):
+            raise NotFoundError(
+                f"torchvision finds no {recipe.dataset} ({split}) in {folder} ({first}).",
+                hint="Give torchvision's root as --source (it looks for a folder of its own inside), or --download.",
+            ) from error
+        if download and isinstance(error, ValueError):
+            raise UsageError(
+                f"torchvision cannot download {recipe.dataset} ({first}).",
+                hint="Get it, and give its --source.",
+            ) from error
+        raise _unreadable(f"{recipe.dataset} ({split}) in {folder}", error) from error
 
 
 def _part(dataset: Any) -> SourcePart:
-    return SourcePart(_labels(dataset), lambda position: dataset[position][0])
+    def image(position: int) -> Any:
+        try:
+            return dataset[position][0]
+        except _DAMAGES as error:
+            raise _unreadable(f"image {position} of {type(dataset).__name__}", error) from error
+
+    return SourcePart(_labels(dataset), image)
+
+
+def _unreadable(what: str, error: Exception) -> DataFormatError:
+    return DataFormatError(f"torchvision cannot read {what} ({_first_line(error)}).", hint="Get the source again.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 
 def _ordered(dataset: Any, part: SourcePart) -> SourcePart:

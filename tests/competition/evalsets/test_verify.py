@@ -129,7 +129,7 @@ def test_list_has_the_sets_of_all_suites_and_what_is_here(root: Path) -> None:
     assert listed["wds_mnist_test"]["bytes"] > 10_000
     assert "datacomp-38@1" in listed["wds_mnist_test"]["suites"]
     shown = typed("evalsets", "list", "simcore", "--data-dir", root).out
-    assert "elsewhere" in shown
+    assert "vision.caltech.edu" in shown
     assert "linear-birds" in shown
 
 

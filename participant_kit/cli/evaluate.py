@@ -11,7 +11,7 @@ from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
+from competition.rules import Competition, Protocol, Suite, built_in, find_competition, find_suite, unsupported
 from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
@@ -59,6 +59,9 @@ def command(
     if waiting:
         names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
         console.note(f"Unscored, since this version cannot run them: {names}.")
+    predicted = [task.id for task in rules.suite.tasks if task.protocol is Protocol.PREDICTIONS and task.executable]
+    if predicted:
+        console.note(f"Unscored, since they ask for predictions and not for a model: {', '.join(predicted)}.")
     show(console, report)
     _show_aggregates(console, report, rules.suite)
     if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):

@@ -16,8 +16,16 @@ from competition.records.submission import SubmissionView
 from competition.rules import Competition, EntryKind, Scale, Track, find_competition, find_scale, find_track
 from participant_kit.cli import status
 from participant_kit.cli.console import Console, JsonOption
-from participant_kit.cli.options import CompetitionOption, ScaleOption, TrackOption
+from participant_kit.cli.options import CompetitionOption, RunOption, ScaleOption, TrackOption
 from participant_kit.settings import KitSettings
+
+_SamplesOption = Annotated[
+    str | None, typer.Option("--samples", help="The subset that was trained on: FILE.npy[::FILE.npy].")
+]
+_PredictionsOption = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Instead of a run, on tracks that take it: the .npz of docs/entry-format.md."),
+]
 
 
 def command(
@@ -25,19 +33,9 @@ def command(
     method_name: Annotated[str, typer.Option("--method-name", help="How the method is called on the leaderboard.")],
     author: Annotated[str, typer.Option("--author", help="Who made it.")],
     repo: Annotated[str, typer.Option("--hf-repo-name", help="Model repository on the Hub: NAME or USER/NAME.")],
-    run_dir: Annotated[
-        Path | None,
-        typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name> of `datacup train`."),
-    ] = None,
-    samples: Annotated[
-        str | None, typer.Option("--samples", help="The subset that was trained on: FILE.npy[::FILE.npy].")
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictions", help="Instead of a run, on tracks that take it: the .npz of docs/entry-format.md."
-        ),
-    ] = None,
+    run_dir: RunOption = None,
+    samples: _SamplesOption = None,
+    predictions: _PredictionsOption = None,
     description: Annotated[str, typer.Option("--description", help="What was done, in a few sentences.")] = "",
     metadata_dir: Annotated[
         Path | None,

@@ -16,6 +16,8 @@ from competition.errors import DataFormatError
 
 PARTS = ("train", "val", "test")
 SHARD_COUNT = "nshards.txt"
+LABELS_FILE = "labels.txt"
+"""All that a set needs on which predictions alone are scored."""
 MAX_FILES = 100_000
 MAX_TEXT_BYTES = 64 * 2**20
 MAX_SHARD_BYTES = 40 * 10**9

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError
-from competition.evalsets.layout import PARTS, SHARD_COUNT, check_complete, files_of
+from competition.evalsets.layout import LABELS_FILE, PARTS, SHARD_COUNT, check_complete, files_of
 from competition.evalsets.lock import SetLock, compare, read_lock, record_set, write_lock
 from competition.evalsets.sources import EvaluationSet
 from competition.progress import ProgressHook
@@ -98,10 +98,13 @@ def _verify(item: EvaluationSet, root: Path, record: bool, workers: int, progres
 
 
 def _check_layout(folder: Path) -> None:
-    """Shards are all there; of folders of images, that there is one (what is in them is for the evaluation to say)."""
+    """Shards are all there; of folders of images, that there is one, or labels alone (what is in them is for the
+    evaluation to say)."""
     paths = files_of(folder)
     if any(f"{part}/{SHARD_COUNT}" in paths for part in PARTS):
         check_complete(folder.name, paths, folder)
+        return
+    if LABELS_FILE in paths:
         return
     with storage_errors("listing", folder):
         if not any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
 from competition.errors import EvaluationError
+from competition.evalsets.layout import LABELS_FILE
 from competition.evaluation.image_folder import is_image_folder, list_image_folder
 from competition.evaluation.sets import load_labels as load_labels_of_shards
 
-LABELS_FILE = "labels.txt"
 _MAX_BYTES = 64 * 2**20
 _MAX_DIGITS = 9
 _HINT = "Get the evaluation sets again."

@@ -188,6 +188,20 @@ def test_the_golden_predictions_score_as_the_documentation_runs_them(golden: Pat
     assert "datacup submit --competition generalization --track predictions --scale imagenet" in result.err
 
 
+def test_labels_alone_are_a_sound_evaluation_set(tmp_path: Path) -> None:
+    root = tmp_path / "sets"
+    for name in {task.dataset for task in find_suite("imagenetv2").tasks}:
+        (root / name).mkdir(parents=True)
+        (root / name / "labels.txt").write_text("0\n999\n")
+    words = ("evalsets", "verify", "imagenetv2", "--data-dir", root)
+    assert typed(*words, "--record").code == 0
+    assert typed(*words).code == 0
+    (root / "imagenetv2-b-33" / "labels.txt").write_text("0\n998\n")
+    changed = typed(*words)
+    assert changed.code != 0
+    assert "imagenetv2-b-33" in changed.err + changed.out
+
+
 def test_the_pages_example_makes_a_file_that_is_scored(
     rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation of a finished run, or of predictions that were made elsewhere.
+    """Run the official evaluation of a run, or of predictions.
 
     Finished tasks are kept: a killed evaluation goes on with the next task.
     """

@@ -50,19 +50,18 @@ def command(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a finished run or predictions, upload it to the Hub and enter it.
+    """Check a finished run or predictions, upload and enter them.
 
-    What the track takes decides: a run needs --train-output-dir and --samples, predictions need --predictions. It is
-    checked as the scorer will; whether every uid is of the pool, only with --metadata-dir. An interrupted submission is
-    finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth
-    login`); your Hub token never reaches the leaderboard.
+    A run needs --train-output-dir and --samples, predictions need --predictions: the track says which. They are checked
+    as the scorer will; whether every uid is of the pool, only with --metadata-dir. An interrupted submission is
+    finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth login`); your Hub
+    token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
     endpoint, token = settings.require_endpoint(), settings.require_token()
     rules = find_competition(competition)
     chosen_track, chosen_scale = find_track(rules, track), find_scale(rules, scale)
-
     words = _Words(rules, chosen_track, chosen_scale, method_name, author, description)
     of_run = {"--train-output-dir": run_dir, "--samples": samples, "--metadata-dir": metadata_dir, "--lineage": lineage}
     if chosen_track.entry is EntryKind.PREDICTIONS:

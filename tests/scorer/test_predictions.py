@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Processing, Trust
+from competition.records.submission import SubmissionTicket
 from competition.rules import Competition
 from participant_kit import entering
 from participant_kit.hub import HubTarget
 from participant_kit.predictions import PredictionsEntry, assemble, submit
+from scorer.cli import verify
 from scorer.work import Mode
 from tests.competition.evaluation.predicted import (
     COMPETITION_YAML,
@@ -147,3 +150,15 @@ def test_labels_that_are_not_there_are_the_platforms_fault(
     assert (view.processing, view.rejection) == (Processing.FAILED, None)
     assert view.failure is not None
     assert "has 1 labels instead of 270" in view.failure
+
+
+def test_a_folder_is_verified_without_a_leaderboard_and_without_a_pool(
+    workplace: Workplace, competition: Competition, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = entry_of(tmp_path / "mine", competition, all_guesses())
+    ticket = SubmissionTicket(submission_id="sub-1", nonce="ab" * 32, processing=Processing.DRAFT)
+    assemble(entry, ticket, tmp_path / "folder")
+    verify.command(tmp_path / "folder", competition=str(workplace.root / "tiny.yaml"), as_json=True)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["checks"] == ["rules", "listing", "digests", "predictions"]
+    assert told.err == "", "there is no pool that could be missing"

@@ -98,7 +98,14 @@ class LabelRangeError(EvaluationError):
 
 
 class PredictionsError(EvaluationError):
-    """An entry's predictions are not what their test set asks for: shape, type, range, order or name."""
+    """An entry's predictions are not what their test set asks for: shape, type, range, order or name.
+
+    ``reason`` is the one for which an entry with these predictions ends ``invalid``.
+    """
+
+    def __init__(self, message: str, reason: RejectionReason, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class ServiceUnavailableError(DataCupError):
@@ -176,6 +183,14 @@ class RejectionReason(StrEnum):
     MODEL_MALFORMED = "model_malformed"
     MODEL_SHAPE_MISMATCH = "model_shape_mismatch"
     MODEL_NOT_FINITE = "model_not_finite"
+    PREDICTIONS_MALFORMED = "predictions_malformed"
+    PREDICTIONS_SETS_MISMATCH = "predictions_sets_mismatch"
+    PREDICTIONS_SHAPE_MISMATCH = "predictions_shape_mismatch"
+    PREDICTIONS_TRANSPOSED = "predictions_transposed"
+    PREDICTIONS_OUT_OF_RANGE = "predictions_out_of_range"
+    PREDICTIONS_REPEATED = "predictions_repeated"
+    PREDICTIONS_REVERSED = "predictions_reversed"
+    PREDICTIONS_DISORDERED = "predictions_disordered"
 
     @property
     def hint(self) -> str:
@@ -208,6 +223,18 @@ _REJECTION_HINTS: dict[RejectionReason, str] = {
     RejectionReason.MODEL_MALFORMED: "Submit the `model.safetensors` that `datacup train` wrote, unchanged.",
     RejectionReason.MODEL_SHAPE_MISMATCH: "Train with this scale's recipe: the weights are not those of its model.",
     RejectionReason.MODEL_NOT_FINITE: "Training diverged (NaN or infinity): check the data and train again.",
+    RejectionReason.PREDICTIONS_MALFORMED: (
+        "Save plain integers, an array for each test set, with `numpy.savez_compressed(path, **{SET: array})`."
+    ),
+    RejectionReason.PREDICTIONS_SETS_MISMATCH: "Save one array for every test set, named as the set, and no other.",
+    RejectionReason.PREDICTIONS_SHAPE_MISMATCH: "Save a row for every sample of the set and five columns.",
+    RejectionReason.PREDICTIONS_TRANSPOSED: "Save `array.T`: a row is a sample, a column is a rank.",
+    RejectionReason.PREDICTIONS_OUT_OF_RANGE: (
+        "A class id is the position of the class in the set's list of classes, from 0 on."
+    ),
+    RejectionReason.PREDICTIONS_REPEATED: "Name five different classes in every row.",
+    RejectionReason.PREDICTIONS_REVERSED: "Save `array[:, ::-1]`: the best class comes first.",
+    RejectionReason.PREDICTIONS_DISORDERED: "Sort each row by the model's score, the best class first.",
 }
 
 

@@ -61,6 +61,25 @@ def _bounds(result: TaskResult) -> str:
     return "" if result.interval is None else f"{result.interval.low:.3f} to {result.interval.high:.3f}"
 
 
+def render_predictions(competition: Competition, scale: Scale, method_name: str, description: str) -> str:
+    """The card's text of an entry of predictions: no model lies beside it, and nobody knows a result yet."""
+    from huggingface_hub import ModelCardData
+
+    lines = [
+        "---",
+        ModelCardData(model_name=method_name, tags=["datacup", competition.id, scale.id]).to_yaml(),
+        "---",
+        "",
+        f"# {_escape(method_name)}",
+        "",
+        f"An entry of the DataCup competition **{competition.title}**, scale **{scale.title}**.",
+        "The predictions are the entry (`predictions.npz`); the model that made them is not in this folder.",
+        "",
+        _escape(description),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def render_lineage(lineage: DatasetLineage) -> str:
     """A section about how the dataset was made: one row a step."""
     lines = [

@@ -13,7 +13,7 @@ from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Recipe, all_recipes
+from competition.rules import Competition, Protocol, Recipe, all_recipes
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
@@ -33,7 +33,13 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
     parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
     done = _finished_tasks(parts, rules)
-    runs = [task.id for task in rules.suite.tasks if task.executable]
+    of_models = [task for task in rules.suite.tasks if task.protocol is not Protocol.PREDICTIONS]
+    if not of_models:
+        raise UsageError(
+            f"Suite {rules.suite.reference} asks for predictions, and not for a model.",
+            hint=f"`datacup evaluate --predictions FILE.npz --suite {rules.suite.reference}` scores them.",
+        )
+    runs = [task.id for task in of_models if task.executable]
     if not runs:
         raise UsageError(
             f"This version of DataCup runs none of the protocols of suite {rules.suite.reference}.",

@@ -1,4 +1,4 @@
-"""A submission: the folder that is uploaded, its manifest and card, and the way to the leaderboard.
+"""A submission of a model: the folder that is uploaded, its manifest and card, and the way to the leaderboard.
 
 Entering is register -> assemble -> check -> upload -> announce the revision. Every step can be repeated: a
 registration is idempotent, the folder is rebuilt from the run, the Hub takes only files that it lacks.
@@ -6,20 +6,13 @@ registration is idempotent, the folder is rebuilt from the run, the Hub takes on
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from competition import __version__
-from competition.canonical import digest
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
@@ -29,17 +22,18 @@ from competition.errors import DataFormatError, UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.lifecycle import Processing
 from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES, DatasetLineage
-from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
-from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
+from competition.records.manifest import FileRole, SubmissionManifest
+from competition.records.submission import SubmissionRegistration, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Scale, Track
 from competition.verification import check_members, check_submission
 from competition.verification.lineage import check_result, parse_lineage
-from participant_kit import card
+from participant_kit import card, entering
+from participant_kit.entering import Notify, SubsetCounts, path_in_repo, place
 from participant_kit.evaluation import REPORT_FILE, read_training_report
-from participant_kit.hub import HubTarget, upload
+from participant_kit.hub import HubTarget
 
-Notify = Callable[[str], None]
+__all__ = ["Entry", "assemble", "merge_subsets", "path_in_repo", "registration", "submit"]
 
 _FILES: tuple[tuple[str, FileRole], ...] = (
     ("model.safetensors", FileRole.MODEL),
@@ -143,7 +137,7 @@ def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Noti
     entry.samples()
     entry.check_membership()
     entry.read_lineage()
-    ticket = _register(entry, hub, training, client)
+    ticket = entering.register(entry, hub, _content(entry, training), client)
     if ticket.processing is not Processing.DRAFT:
         # Its revision stands, and is no longer the repository's newest where another entry followed.
         notify(f"Already entered as {ticket.submission_id}")
@@ -155,15 +149,7 @@ def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Noti
     notify(f"Checked: {len(manifest.files)} files, {manifest.subset_samples} samples in the subset")
     if entry.metadata_dir is None:
         notify("Not checked here: whether every uid is of the pool. The scorer does; so does --metadata-dir.")
-    path = path_in_repo(manifest)
-    sha = upload(hub, folder, path, f"Submission {ticket.submission_id}: {entry.method_name}")
-    notify(f"Uploaded to {hub.url} at {sha[:12]}")
-    return client.set_revision(ticket.submission_id, SubmissionRevision(revision=sha, path=path))
-
-
-def path_in_repo(manifest: SubmissionManifest) -> str:
-    """The submission's own folder in its repository, so that nothing is ever overwritten."""
-    return f"{manifest.competition}/{manifest.track}/{manifest.scale}/{manifest.submission_id}"
+    return entering.deliver(manifest, folder, client, hub, notify)
 
 
 def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationReport, folder: Path) -> SubmissionManifest:
@@ -172,7 +158,7 @@ def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationRepor
     subset = entry.samples()
     save_subset(folder / "subset.npy", subset)
     for name, _ in _FILES:
-        _place(entry.run_dir / name, folder / name)
+        place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
     made = {"subset.npy": FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
     told = entry.read_lineage()
@@ -181,27 +167,8 @@ def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationRepor
         made[LINEAGE_NAME] = FileRole.LINEAGE
     text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
     write_bytes(folder / "README.md", (text + (card.render_lineage(told[1]) if told else "")).encode())
-    manifest = SubmissionManifest(
-        submission_id=ticket.submission_id,
-        nonce=ticket.nonce,
-        competition=entry.competition.id,
-        competition_version=entry.competition.version,
-        track=entry.track.id,
-        scale=entry.scale.id,
-        recipe_digest=entry.competition.recipe_of(entry.scale).digest,
-        suite=entry.competition.suite.reference,
-        suite_digest=entry.competition.suite.digest,
-        method_name=entry.method_name,
-        author=entry.author,
-        description=entry.description,
-        subset_samples=len(subset),
-        subset_unique=len(multiplicities(subset)[0]),
-        files=tuple(_manifest_file(folder, name, role) for name, role in {**made, **dict(_FILES)}.items()),
-        code_version=__version__,
-        created_at=_first_made(folder, ticket.submission_id),
-    )
-    write_bytes(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2).encode())
-    return manifest
+    counts = SubsetCounts(len(subset), len(multiplicities(subset)[0]))
+    return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, counts)
 
 
 def merge_subsets(files: str, target: Path) -> Path:
@@ -216,37 +183,13 @@ def merge_subsets(files: str, target: Path) -> Path:
     return target
 
 
-def _register(entry: Entry, hub: HubTarget, training: TrainingReport, client: LeaderboardClient) -> SubmissionTicket:
-    """The ticket of this entry, or of its next attempt when the last one ended without a score."""
-    for attempt in itertools.count():
-        ticket = client.register(registration(entry, hub, training, attempt))
-        if not ticket.processing.terminal or ticket.processing is Processing.SCORED:
-            return ticket
-    raise AssertionError
-
-
 def registration(entry: Entry, hub: HubTarget, training: TrainingReport, attempt: int = 0) -> SubmissionRegistration:
     """The announcement of an entry; its key is made from the content, so that repeating it yields the same ticket."""
-    fields: dict[str, str] = {
-        "competition": entry.competition.id,
-        "track": entry.track.id,
-        "scale": entry.scale.id,
-        "method_name": entry.method_name,
-        "author": entry.author,
-        "description": entry.description,
-        "hub_endpoint": hub.endpoint,
-        "repo": hub.repo,
-    }
-    key = digest({**fields, "model": training.model_sha256, "subset": file_sha256(entry.subset), "attempt": attempt})
-    try:
-        return SubmissionRegistration.model_validate({**fields, "idempotency_key": key})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        if field == "repo":
-            message = f"{hub.repo!r} is not the name of a repository."
-            raise UsageError(message, hint="Give --hf-repo-name as NAME or USER/NAME.") from error
-        raise UsageError(f"--{field.replace('_', '-')} cannot be used: {first['msg']}.") from error
+    return entering.registration(entry, hub, _content(entry, training), attempt)
+
+
+def _content(entry: Entry, training: TrainingReport) -> dict[str, str]:
+    return {"model": training.model_sha256, "subset": file_sha256(entry.subset)}
 
 
 def _evaluation_report(run_dir: Path) -> EvaluationReport:
@@ -272,30 +215,3 @@ def _results_lines(entry: Entry, evaluation: EvaluationReport) -> str:
         for result in evaluation.results
     )
     return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _manifest_file(folder: Path, name: str, role: FileRole) -> ManifestFile:
-    path = folder / name
-    return ManifestFile(path=name, role=role, size=path.stat().st_size, sha256=file_sha256(path))
-
-
-def _first_made(folder: Path, submission_id: str) -> datetime:
-    """When this submission's manifest was first written, so that a repeated assembly yields the same bytes."""
-    path = folder / MANIFEST_NAME
-    if path.is_file():
-        try:
-            earlier = SubmissionManifest.model_validate_json(path.read_bytes())
-        except ValidationError:
-            return datetime.now(UTC)
-        if earlier.submission_id == submission_id:
-            return earlier.created_at
-    return datetime.now(UTC)
-
-
-def _place(source: Path, target: Path) -> None:
-    """Put a file of the run into the folder without copying its bytes where the file system allows it."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from competition.errors import ModelOutputError, RejectionError, RejectionReason
+from competition.errors import ModelOutputError, PredictionsError, RejectionError, RejectionReason
 from competition.records.base import Identifier, Record, Sha256
-from competition.rules import Competition, find_scale
+from competition.rules import Competition, EntryKind, find_scale, find_track
 from scorer.children import Send
 from scorer.messages import TaskFinished, TaskStarted
 from scorer.mirror import Mirror
+
+if TYPE_CHECKING:
+    from competition.evaluation.protocols import Subject
 
 
 class EvaluateRequest(Record):
     """``evaluate_entry``'s request."""
 
     competition: Competition
+    track: Identifier
     scale: Identifier
     tasks: tuple[Identifier, ...]
-    model_sha256: Sha256
+    judged_sha256: Sha256 = Field(description="of the model, or of the predictions, as the track takes")
     mirror: Path
     evaluation: Path
     threads: int = Field(ge=1)
 
 
 def evaluate_entry(raw: str, send: Send) -> None:
-    """Evaluate the mirrored model on each task and send each result as soon as it is there.
+    """Evaluate the mirrored model or predictions on each task and send each result as soon as it is there.
 
-    Raises ``RejectionError`` when the model yields something that is not finite, ``EvaluationError`` or
-    ``StorageError`` when an evaluation set or the mirror cannot be used.
+    Raises ``RejectionError`` when the model yields something that is not finite, or when the labels show that the
+    predictions are out of order; ``EvaluationError`` or ``StorageError`` when an evaluation set or the mirror cannot be
+    used.
     """
     import torch
 
-    from competition.evaluation.encoders import load_encoder
-    from competition.evaluation.protocols import Subject
     from competition.evaluation.run import evaluate_task
     from competition.evaluation.sets import ensure_sets
 
     request = EvaluateRequest.model_validate_json(raw)
     torch.set_num_threads(request.threads)
-    competition = request.competition
-    recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
-    suite = competition.suite
+    suite = request.competition.suite
     ensure_sets(suite.id, request.evaluation)
-    subject = Subject(load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256)))
+    subject = _subject(request)
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:
@@ -53,4 +55,19 @@ def evaluate_entry(raw: str, send: Send) -> None:
         except ModelOutputError as error:
             # Finite weights can still overflow: no other attempt would end differently.
             raise RejectionError(RejectionReason.MODEL_NOT_FINITE, f"Task {task_id!r}: {error.message}") from error
+        except PredictionsError as error:
+            # The order of the columns shows against the labels alone.
+            raise RejectionError(error.reason, f"Task {task_id!r}: {error.message}") from error
         send(TaskFinished(result=result))
+
+
+def _subject(request: EvaluateRequest) -> Subject:
+    """What the entry has to be judged by; a model is loaded once for all tasks."""
+    from competition.evaluation.encoders import load_encoder
+    from competition.evaluation.protocols import Subject
+
+    competition = request.competition
+    judged = Mirror(request.mirror).verified(request.judged_sha256)
+    if find_track(competition, request.track).entry is EntryKind.PREDICTIONS:
+        return Subject(predictions=judged)
+    return Subject(load_encoder(competition.clip_recipe_of(find_scale(competition, request.scale)), judged))

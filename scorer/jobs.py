@@ -16,7 +16,7 @@ from competition.records.scoring import (
     ScoringComplete,
     StageReport,
 )
-from competition.rules import Competition
+from competition.rules import Competition, EntryKind, find_track
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
 from scorer.evaluation import EvaluateRequest, evaluate_entry
@@ -115,13 +115,14 @@ class Job:
         manifest = self.grant.manifest
         if manifest is None:
             raise EngineError(f"Scoring job {self.grant.job_id} came without a manifest.")
-        model = manifest.only(FileRole.MODEL)
+        predicted = find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS
+        judged = manifest.only(FileRole.PREDICTIONS if predicted else FileRole.MODEL)
         mirror = Mirror(self._settings.mirror_root)
-        if not mirror.holds(model.sha256, model.size):
+        if not mirror.holds(judged.sha256, judged.size):
             self._fetch_again(competition)
         pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
         if pending:
-            self._evaluate(competition, model.sha256, pending)
+            self._evaluate(competition, judged.sha256, pending)
         return ScoringComplete(attempt=self.grant.attempt)
 
     def _fetch_again(self, competition: Competition) -> None:
@@ -135,15 +136,16 @@ class Job:
                 hint="Point DATACUP_MIRROR of all scorers to one place, then `datacup-leaderboard submission requeue`.",
             ) from error
 
-    def _evaluate(self, competition: Competition, model_sha256: str, pending: list[str]) -> None:
+    def _evaluate(self, competition: Competition, judged_sha256: str, pending: list[str]) -> None:
         """Have the tasks evaluated; every result is handed in before the next one is waited for."""
         settings = self._settings
         left = list(pending)
         request = EvaluateRequest(
             competition=competition,
+            track=self.grant.track,
             scale=self.grant.scale,
             tasks=tuple(pending),
-            model_sha256=model_sha256,
+            judged_sha256=judged_sha256,
             mirror=settings.mirror_root,
             evaluation=settings.evaluation_root,
             threads=settings.threads,

@@ -8,6 +8,7 @@ from scorer import sandbox
 with sandbox.ending_with_parent():
     import competition.evaluation.run
     import competition.verification.model
+    import competition.verification.predictions
     import scorer.evaluation
     import scorer.verify
 

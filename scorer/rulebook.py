@@ -27,10 +27,10 @@ def competition_of(grant: JobGrant, files: tuple[str, ...]) -> Competition:
     if grant.competition not in known:
         raise UsageError(f"This scorer knows no competition {grant.competition!r}.", hint=_HINT)
     competition = known[grant.competition]
-    recipe = competition.recipe_of(find_scale(competition, grant.scale))
+    recipe = competition.training_digest(find_scale(competition, grant.scale))
     for what, ours, theirs in (
         ("rules", competition.digest, grant.competition_digest),
-        ("recipe", recipe.digest, grant.recipe_digest),
+        ("recipe", recipe, grant.recipe_digest),
         ("suite", competition.suite.digest, grant.suite_digest),
     ):
         if ours != theirs:

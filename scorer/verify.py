@@ -10,7 +10,7 @@ from pathlib import Path
 from competition.records.base import Identifier, Record, Sha256
 from competition.records.manifest import SubmissionManifest
 from competition.records.scoring import JobGrant
-from competition.rules import Competition
+from competition.rules import Competition, EntryKind
 from competition.verification import Entry, run_checks
 from competition.verification.manifest import check_listing, check_rules, mismatch
 from scorer.children import Send
@@ -78,7 +78,9 @@ def verify_entry(raw: str, send: Send) -> None:
     check_registration(manifest, request.registration)
     paths = {file.path: mirror.verified(file.sha256) for file in manifest.files}
     entry = Entry(manifest, request.competition, paths, pool_uids=None)
-    pool = indexed_uids(entry.scale.given_pool, request.pools, request.mirror / "pool-index")
+    pool = None
+    if entry.kind is EntryKind.MODEL:
+        pool = indexed_uids(entry.scale.given_pool, request.pools, request.mirror / "pool-index")
     run_checks(Entry(manifest, request.competition, paths, pool), lambda name: send(Checking(check=name)))
 
 

@@ -18,7 +18,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,10 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from competition.data.atomic import storage_errors
-from competition.errors import DataFormatError, EmptySetError, PredictionsError
+from competition.errors import DataFormatError, EmptySetError, PredictionsError, RejectionReason
 from competition.evaluation import metrics
 from competition.evaluation.inputs import Integers, checked_labels
 from competition.evaluation.outcome import ProtocolOutcome
+from competition.rules.predicted_sets import TestSetShape
+
+__all__ = ["CHOICES", "MAX_SAMPLES", "TestSetShape", "check_top5", "read_predictions", "read_set", "score"]
 
 CHOICES = 5
 MAX_SAMPLES = 10_000_000
@@ -44,21 +46,15 @@ _SURE = 1e-6
 _HINT = "Save integers of shape (samples, 5), the best class first, with numpy.savez_compressed(path, SET=array)."
 
 
-@dataclass(frozen=True)
-class TestSetShape:
-    """How many samples a test set has, and how many classes its ids are of."""
-
-    __test__ = False  # not a test of pytest's
-    samples: int
-    classes: int
-
-
-def read_predictions(archive: Path, sets: Mapping[str, TestSetShape]) -> dict[str, Integers]:
+def read_predictions(
+    archive: Path, sets: Mapping[str, TestSetShape], *, name: str | None = None
+) -> dict[str, Integers]:
     """The predictions of an entry: for every test set that it has, class ids int64 [N, 5], the best first.
 
     Args:
         archive: the entry's ``.npz``.
         sets: the test sets that may be entered, by the names of their members.
+        name: what messages call the file; its own name when absent.
 
     Raises:
         DataFormatError: it is not an npz, is damaged, or is larger than its test sets allow.
@@ -66,14 +62,29 @@ def read_predictions(archive: Path, sets: Mapping[str, TestSetShape]) -> dict[st
             has an id out of range, or a class twice in a row.
         StorageError: it cannot be read.
     """
+    called = name or archive.name
     room = sum(shape.samples * CHOICES * _MAX_ITEM_BYTES for shape in sets.values()) + _MAX_OVERHEAD_BYTES
-    with storage_errors("reading", archive), archive.open("rb") as stream:
-        content = stream.read(room + 1)
-    if len(content) > room:
-        raise DataFormatError(f"The predictions {archive.name} have more than {room:,} bytes, as many as can be right.")
-    with _damage_named(archive.name), zipfile.ZipFile(io.BytesIO(content)) as members:
-        found = _members(members, sets, archive.name)
-        return {name: _read(members, info, sets[name], name) for name, info in found.items()}
+    with _opened(archive, room, called) as members:
+        found = _members(members, sets, called)
+        return {each: _read(members, info, sets[each], each) for each, info in found.items()}
+
+
+def read_set(archive: Path, name: str, shape: TestSetShape) -> Integers:
+    """The predictions for one test set, class ids int64 [N, 5], whatever else the file holds.
+
+    Errors as of ``read_predictions``; a file without this set is a ``PredictionsError``.
+    """
+    room = MAX_SAMPLES * CHOICES * _MAX_ITEM_BYTES + _MAX_OVERHEAD_BYTES
+    with _opened(archive, room, archive.name) as members:
+        infos = [info for info in members.infolist() if info.filename.removesuffix(".npy") == name]
+        if len(infos) != 1:
+            raise PredictionsError(
+                f"{archive.name} has {len(infos)} arrays for the test set {name} instead of one.",
+                RejectionReason.PREDICTIONS_SETS_MISMATCH,
+                hint=f"Save the predictions for it under the name {name}.",
+            )
+        _check_compression(infos, archive.name)
+        return _read(members, infos[0], shape, name)
 
 
 def check_top5(top5: ArrayLike, shape: TestSetShape, name: str) -> Integers:
@@ -90,6 +101,7 @@ def check_top5(top5: ArrayLike, shape: TestSetShape, name: str) -> Integers:
         raise PredictionsError(
             f"The predictions for {name} have the class {found[row, column]} in row {row}, column {column}; "
             f"there are {shape.classes}, from 0 on.",
+            RejectionReason.PREDICTIONS_OUT_OF_RANGE,
             hint="A class id is the position of the class in the set's list of classes.",
         )
     ids = found.astype(np.int64)
@@ -99,9 +111,14 @@ def check_top5(top5: ArrayLike, shape: TestSetShape, name: str) -> Integers:
         if not len(_rows_with_repetition(ids.reshape(CHOICES, -1).T)):
             raise PredictionsError(
                 f"The predictions for {name} are transposed: they were reshaped, not transposed, from (5, samples).",
+                RejectionReason.PREDICTIONS_TRANSPOSED,
                 hint="Save array.T of the original (5, samples) array instead of array.reshape(-1, 5).",
             )
-        raise PredictionsError(f"The predictions for {name} name a class twice in row {repeated[0]}.", hint=_HINT)
+        raise PredictionsError(
+            f"The predictions for {name} name a class twice in row {repeated[0]}.",
+            RejectionReason.PREDICTIONS_REPEATED,
+            hint=_HINT,
+        )
     return ids
 
 
@@ -132,18 +149,22 @@ def score(top5: ArrayLike, labels: ArrayLike, classes: int, name: str = "the tes
 def _members(members: zipfile.ZipFile, sets: Mapping[str, TestSetShape], archive: str) -> dict[str, zipfile.ZipInfo]:
     infos = members.infolist()
     names = [info.filename.removesuffix(".npy") for info in infos]
-    known = f"Its members may be: {', '.join(sets)}."
+    known, reason = f"Its members may be: {', '.join(sets)}.", RejectionReason.PREDICTIONS_SETS_MISMATCH
     for name in names:
         if name not in sets:
-            raise PredictionsError(f"There is no test set {name[:_SHOWN]!a} to predict.", hint=known)
+            raise PredictionsError(f"There is no test set {name[:_SHOWN]!a} to predict.", reason, hint=known)
     if not names:
-        raise PredictionsError(f"{archive} has predictions for no test set.", hint=known)
+        raise PredictionsError(f"{archive} has predictions for no test set.", reason, hint=known)
     if len(set(names)) != len(names):
-        raise PredictionsError(f"{archive} has a test set's predictions twice.", hint=known)
+        raise PredictionsError(f"{archive} has a test set's predictions twice.", reason, hint=known)
+    _check_compression(infos, archive)
+    return dict(zip(names, infos, strict=True))
+
+
+def _check_compression(infos: list[zipfile.ZipInfo], archive: str) -> None:
     if any(info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for info in infos):
         # Others may ask for gigabytes before the first byte is out.
         raise DataFormatError(f"{archive} is compressed in another way than numpy does.", hint=_HINT)
-    return dict(zip(names, infos, strict=True))
 
 
 def _read(members: zipfile.ZipFile, info: zipfile.ZipInfo, shape: TestSetShape, name: str) -> Integers:
@@ -151,7 +172,11 @@ def _read(members: zipfile.ZipFile, info: zipfile.ZipInfo, shape: TestSetShape, 
         # The header may be sound and say what is wrong; it comes first, and is all that is read.
         with members.open(info) as stream:
             _check_layout(*_header(stream)[:2], shape, name)
-        raise PredictionsError(f"The predictions for {name} have {info.file_size:,} bytes, more than fit.", hint=_HINT)
+        raise PredictionsError(
+            f"The predictions for {name} have {info.file_size:,} bytes, more than fit.",
+            RejectionReason.PREDICTIONS_MALFORMED,
+            hint=_HINT,
+        )
     with members.open(info) as stream:
         found, dtype, column_major = _header(stream)
         _check_layout(found, dtype, shape, name)
@@ -178,16 +203,25 @@ def _check_layout(found: tuple[int, ...], dtype: np.dtype[Any], shape: TestSetSh
         raise EmptySetError(f"The test set {name} holds no sample, so there is nothing to evaluate.")
     if dtype.kind not in "iu":
         kind = "pickled objects, which are never loaded" if dtype.hasobject else str(dtype)
-        raise PredictionsError(f"The predictions for {name} are {kind}; class ids are integers.", hint=_HINT)
+        raise PredictionsError(
+            f"The predictions for {name} are {kind}; class ids are integers.",
+            RejectionReason.PREDICTIONS_MALFORMED,
+            hint=_HINT,
+        )
     wanted = (shape.samples, CHOICES)
     if found == wanted:
         return
     if found == wanted[::-1]:
         raise PredictionsError(
             f"The predictions for {name} are transposed: their shape is {found} instead of {wanted}.",
+            RejectionReason.PREDICTIONS_TRANSPOSED,
             hint="Save array.T: a row is a sample, a column is a rank.",
         )
-    raise PredictionsError(f"The predictions for {name} have the shape {found} instead of {wanted}.", hint=_HINT)
+    raise PredictionsError(
+        f"The predictions for {name} have the shape {found} instead of {wanted}.",
+        RejectionReason.PREDICTIONS_SHAPE_MISMATCH,
+        hint=_HINT,
+    )
 
 
 def _rows_with_repetition(ids: Integers) -> Integers:
@@ -209,12 +243,25 @@ def _check_order(hits: NDArray[np.bool_], name: str) -> None:
     if best == CHOICES - 1:
         raise PredictionsError(
             f"The columns of the predictions for {name} are in reverse: the best class is last.",
+            RejectionReason.PREDICTIONS_REVERSED,
             hint="Save array[:, ::-1]: the best class comes first.",
         )
     raise PredictionsError(
         f"The columns of the predictions for {name} are not in order: column {best} is better than the first.",
+        RejectionReason.PREDICTIONS_DISORDERED,
         hint="Sort each row by the model's score, the best class first.",
     )
+
+
+@contextmanager
+def _opened(archive: Path, room: int, name: str) -> Iterator[zipfile.ZipFile]:
+    """The archive, of which no more than ``room`` bytes are read."""
+    with storage_errors("reading", archive), archive.open("rb") as stream:
+        content = stream.read(room + 1)
+    if len(content) > room:
+        raise DataFormatError(f"The predictions {name} have more than {room:,} bytes, as many as can be right.")
+    with _damage_named(name), zipfile.ZipFile(io.BytesIO(content)) as members:
+        yield members
 
 
 @contextmanager

@@ -31,6 +31,7 @@ __all__ = [
     "ensure_sets",
     "load_classification",
     "load_columns",
+    "load_labels",
     "load_retrieval",
 ]
 
@@ -77,15 +78,36 @@ def load_classification(
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
-    class_names = lines(folder / "classnames.txt", "class names")
+    class_names = _class_names(folder)
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
+    source = SetSource(folder, cache, split)
+    labels = _labels(source, folder, len(class_names))
+    images, key = source.images(len(labels), prepare)
+    return ClassificationSet(images, labels, class_names, prompt_templates, key)
+
+
+def load_labels(
+    folder: Path, cache: Path | None = None, split: Split = "test"
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The labels int64 [N] and class names of a classification set; its images are not decoded.
+
+    Errors as of ``load_classification``.
+    """
+    class_names = _class_names(folder)
+    return _labels(SetSource(folder, cache, split), folder, len(class_names)), class_names
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    class_names = lines(folder / "classnames.txt", "class names")
     if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
         raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=HINT)
-    source = SetSource(folder, cache, split)
+    return class_names
+
+
+def _labels(source: SetSource, folder: Path, classes: int) -> NDArray[np.int64]:
     noted = source.annotations("cls")
-    labels = [_label(folder, key, said, len(class_names)) for key, said in zip(noted.keys, noted.texts, strict=True)]
-    images, key = source.images(len(labels), prepare)
-    return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, prompt_templates, key)
+    labels = [_label(folder, key, said, classes) for key, said in zip(noted.keys, noted.texts, strict=True)]
+    return np.asarray(labels, dtype=np.int64)
 
 
 def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:

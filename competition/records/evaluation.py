@@ -91,15 +91,27 @@ class TaskResult(Record):
 
 
 class EvaluationReport(Record):
-    """Version 1 of the report: the results of one model under one suite."""
+    """Version 1 of the report: the results of one model, or of predictions made elsewhere, under one suite.
+
+    Of predictions nobody knows the model and its recipe: these fields are None, and ``predictions_sha256`` names the
+    file. A report of a model leaves that field out.
+    """
 
     schema_version: Literal[1] = 1
     competition: Identifier
     suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
     suite_digest: Sha256
-    recipe: Identifier
-    recipe_digest: Sha256
-    model_sha256: Sha256
+    recipe: Identifier | None
+    recipe_digest: Sha256 | None
+    model_sha256: Sha256 | None
+    predictions_sha256: Sha256 | None = Field(default=None, exclude_if=lambda value: value is None)
     results: tuple[TaskResult, ...]
     code_version: Line
     finished_at: Timestamp
+
+    @model_validator(mode="after")
+    def _of_a_model_or_of_predictions(self) -> Self:
+        of_model = {value is not None for value in (self.recipe, self.recipe_digest, self.model_sha256)}
+        if of_model != {self.predictions_sha256 is None}:
+            raise ValueError("a report is of a model with its recipe, or of predictions")
+        return self

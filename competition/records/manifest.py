@@ -23,6 +23,7 @@ class FileRole(StrEnum):
     RESULTS = "results"
     CARD = "card"
     LINEAGE = "lineage"
+    PREDICTIONS = "predictions"
 
 
 class ManifestFile(Record):
@@ -35,7 +36,11 @@ class ManifestFile(Record):
 
 
 class SubmissionManifest(Record):
-    """Version 1 of the manifest."""
+    """Version 1 of the manifest.
+
+    What an entry is follows from its track: a subset with the model that was trained on it, or predictions alone. Those
+    have no subset, so that its two counts are absent.
+    """
 
     schema_version: Literal[1] = 1
     submission_id: Identifier
@@ -44,14 +49,14 @@ class SubmissionManifest(Record):
     competition_version: int = Field(ge=1)
     track: Identifier
     scale: Identifier
-    recipe_digest: Sha256
+    recipe_digest: Sha256 = Field(description="of the scale's recipe; of null where the scale trains nothing")
     suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
     suite_digest: Sha256
     method_name: Line
     author: Line
     description: Prose = ""
-    subset_samples: int = Field(ge=1, description="uids of the subset, repeats counted")
-    subset_unique: int = Field(ge=1)
+    subset_samples: int | None = Field(default=None, ge=1, description="uids of the subset, repeats counted")
+    subset_unique: int | None = Field(default=None, ge=1)
     files: tuple[ManifestFile, ...] = Field(min_length=1, max_length=1024)
     code_version: Line
     created_at: Timestamp

@@ -11,7 +11,8 @@ from competition.rules.catalog import (
     find_track,
 )
 from competition.rules.loader import load_competition, parse_competition
-from competition.rules.models import Competition, Limits, Phase, Pool, Scale, Track, require_clip
+from competition.rules.models import Competition, EntryKind, Limits, Phase, Pool, Scale, Track, require_clip
+from competition.rules.predicted_sets import TestSetShape, predicted_sets
 from competition.rules.protocols import Protocol
 from competition.rules.recipes import (
     ClipArchitecture,
@@ -29,6 +30,7 @@ __all__ = [
     "ClipArchitecture",
     "ClipRecipe",
     "Competition",
+    "EntryKind",
     "Limits",
     "Optimizer",
     "Phase",
@@ -40,6 +42,7 @@ __all__ = [
     "Suite",
     "SupervisedRecipe",
     "Task",
+    "TestSetShape",
     "Track",
     "all_recipes",
     "all_suites",
@@ -51,6 +54,7 @@ __all__ = [
     "find_track",
     "load_competition",
     "parse_competition",
+    "predicted_sets",
     "require_clip",
     "unsupported",
 ]

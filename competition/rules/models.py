@@ -6,6 +6,7 @@ says under which rules it was obtained.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -18,12 +19,26 @@ from competition.rules.recipes import ClipRecipe, Recipe
 from competition.rules.suites import Suite
 
 
+class EntryKind(StrEnum):
+    """What an entry is, and so which files it has and how it is scored."""
+
+    MODEL = "model"
+    """A subset of the scale's pool, and the model that was trained on it by the scale's recipe."""
+    PREDICTIONS = "predictions"
+    """Five best classes of every test image, of any model; the model itself is not entered."""
+
+
 class Track(Rule):
-    """A kind of entry, such as filtering the given pool."""
+    """A way of taking part, such as filtering the given pool."""
 
     id: Identifier
     title: Title
     description: Prose = ""
+    entry: EntryKind = Field(
+        default=EntryKind.MODEL,
+        exclude_if=lambda kind: kind == EntryKind.MODEL,  # competitions of before keep their digests
+        description="what an entry of the track is",
+    )
 
 
 class Pool(Rule):
@@ -118,6 +133,13 @@ class Competition(Rule):
                 hint=f"`datacup suites show {self.suite.reference}` says what is evaluated instead.",
             )
         return {recipe.id: recipe for recipe in self.recipes}[scale.recipe]
+
+    def training_digest(self, scale: Scale) -> str:
+        """Identity of what the scale trains: its recipe's digest, or that of null where nothing is trained.
+
+        Entries and standings of a scale carry it, so that results under different recipes never mix.
+        """
+        return digest(None) if scale.recipe is None else self.recipe_of(scale).digest
 
     def clip_recipe_of(self, scale: Scale) -> ClipRecipe:
         """The recipe that the scale trains, for what needs a CLIP model: entries, their checks, zero-shot tasks.

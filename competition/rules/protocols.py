@@ -70,7 +70,6 @@ NOT_EXECUTABLE = frozenset(
         Protocol.CLER,
         Protocol.DATASET_METRICS,
         Protocol.CLASS_STATISTICS,
-        Protocol.PREDICTIONS,
     }
 )
 """Protocols that this version can describe and not run: tasks of theirs stay unscored."""
@@ -139,6 +138,7 @@ SETTINGS: dict[Protocol, frozenset[str]] = {
     Protocol.KNN_SELECT: frozenset({"support_per_class"}),
     Protocol.SEMI_SUPERVISED: frozenset({"label_share"}),
     Protocol.CLER: frozenset({"measure"}),
+    Protocol.PREDICTIONS: frozenset({"classes"}),
 }
 """What a task may set; a protocol that is not here has nothing to set. Counts and shares are above 0."""
 

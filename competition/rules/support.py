@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from competition.rules.models import Competition, Scale
-from competition.rules.protocols import EXECUTABLE
+from competition.errors import UsageError
+from competition.rules.models import Competition, EntryKind, Scale
+from competition.rules.predicted_sets import predicted_sets
+from competition.rules.protocols import EXECUTABLE, Protocol
 from competition.rules.suites import Suite
 
 
@@ -14,7 +16,28 @@ def unsupported(competition: Competition) -> tuple[str, ...]:
 
     A competition can be read, shown and trained for all the same.
     """
-    return (*_of_scales(competition), *_of_suite(competition.suite))
+    kinds = {track.entry for track in competition.tracks}
+    return (
+        *(_of_scales(competition) if EntryKind.MODEL in kinds else ()),
+        *_of_tracks(competition),
+        *_of_suite(competition.suite),
+    )
+
+
+def _of_tracks(competition: Competition) -> Iterator[str]:
+    """Every task of the suite must ask for what the entries of every track are."""
+    suite = competition.suite
+    predicted = [task.id for task in suite.tasks if task.protocol is Protocol.PREDICTIONS]
+    others = [task.id for task in suite.tasks if task.protocol is not Protocol.PREDICTIONS]
+    for track in competition.tracks:
+        wrong, held = (predicted, "a model") if track.entry is EntryKind.MODEL else (others, "predictions")
+        if wrong:
+            ids = ", ".join(wrong)
+            yield f"Track {track.id}: an entry holds {held}, and these tasks ask for something else: {ids}."
+    try:
+        predicted_sets(suite)
+    except UsageError as error:
+        yield error.message
 
 
 def _of_scales(competition: Competition) -> Iterator[str]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.records.manifest import SubmissionManifest
-from competition.rules import Competition
+from competition.rules import Competition, EntryKind
 from competition.verification.entry import Entry
 from competition.verification.files import check_digests, locate
 from competition.verification.lineage import check_lineage
 from competition.verification.manifest import check_listing, check_names, check_rules, read_manifest
 from competition.verification.model import check_model_header, check_model_weights
+from competition.verification.predictions import check_predictions
 from competition.verification.subset import check_subset
 from competition.verification.training import check_training
 
@@ -21,21 +22,30 @@ if TYPE_CHECKING:
 
 Check = Callable[[Entry], None]
 
-CHECKS: tuple[tuple[str, Check], ...] = (
+_OF_ALL: tuple[tuple[str, Check], ...] = (
     ("rules", check_rules),
     ("listing", check_listing),
     ("digests", check_digests),
-    ("training", check_training),
-    ("lineage", check_lineage),
-    ("subset", check_subset),
-    ("model-header", check_model_header),
-    ("model-weights", check_model_weights),
 )
+CHECKS: dict[EntryKind, tuple[tuple[str, Check], ...]] = {
+    EntryKind.MODEL: (
+        *_OF_ALL,
+        ("training", check_training),
+        ("lineage", check_lineage),
+        ("subset", check_subset),
+        ("model-header", check_model_header),
+        ("model-weights", check_model_weights),
+    ),
+    EntryKind.PREDICTIONS: (*_OF_ALL, ("predictions", check_predictions)),
+}
 
 
 def run_checks(entry: Entry, on_check: Callable[[str], None] = lambda _name: None) -> None:
-    """Run every check; ``on_check`` hears the name of each as it begins. Raises ``RejectionError``."""
-    for name, check in CHECKS:
+    """Run every check of its kind of entry; ``on_check`` hears the name of each as it begins.
+
+    Raises ``RejectionError``.
+    """
+    for name, check in CHECKS[entry.kind]:
         on_check(name)
         check(entry)
 
@@ -46,7 +56,7 @@ def check_submission(
     pool_uids: UidArray | None,
     on_check: Callable[[str], None] = lambda _name: None,
 ) -> SubmissionManifest:
-    """Check a local submission folder as the scorer will; loads torch to know the recipe's model.
+    """Check a local submission folder as the scorer will; loads torch to know a recipe's model.
 
     Args:
         folder: holds ``submission.json`` and the files that it lists.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from competition.errors import RejectionError, RejectionReason, UsageError
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
-from competition.rules import ClipRecipe, Competition, Scale, find_scale
+from competition.rules import ClipRecipe, Competition, EntryKind, Scale, Track, find_scale, find_track
 
 if TYPE_CHECKING:
     from competition.data.uids import UidArray
@@ -28,6 +28,21 @@ class Entry:
     competition: Competition
     paths: Mapping[str, Path]
     pool_uids: UidArray | None
+
+    @property
+    def track(self) -> Track:
+        """The track that the manifest names (raises ``RejectionError`` when the competition has no such track)."""
+        try:
+            return find_track(self.competition, self.manifest.track)
+        except UsageError as error:
+            raise RejectionError(
+                RejectionReason.MANIFEST_MISMATCH, f"submission.json: {error.message} {error.hint}"
+            ) from error
+
+    @property
+    def kind(self) -> EntryKind:
+        """What an entry of its track is."""
+        return self.track.entry
 
     @property
     def scale(self) -> Scale:

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from competition.errors import RejectionError, RejectionReason, UsageError
+from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import MANIFEST_NAME, FileRole, SubmissionManifest
-from competition.rules import find_track
+from competition.rules import EntryKind
 from competition.verification.entry import Entry, shown
 
 MAX_MANIFEST_BYTES = 1_000_000
@@ -25,6 +25,15 @@ _SUFFIXES = {
     FileRole.RESULTS: {".jsonl"},
     FileRole.CARD: {".md"},
     FileRole.LINEAGE: {".json"},
+    FileRole.PREDICTIONS: {".npz"},
+}
+_NEEDED = {
+    EntryKind.MODEL: (FileRole.SUBSET, FileRole.MODEL, FileRole.TRAINING_REPORT),
+    EntryKind.PREDICTIONS: (FileRole.PREDICTIONS,),
+}
+_PERMITTED = {
+    EntryKind.MODEL: frozenset(FileRole) - {FileRole.PREDICTIONS},
+    EntryKind.PREDICTIONS: frozenset({FileRole.PREDICTIONS, FileRole.CARD}),
 }
 
 
@@ -81,17 +90,17 @@ def check_rules(entry: Entry) -> None:
     for field, expected, found in expectations:
         if expected != found:
             raise mismatch(field, expected, found)
-    try:
-        find_track(competition, manifest.track)
-    except UsageError as error:
-        raise RejectionError(
-            RejectionReason.MANIFEST_MISMATCH, f"{MANIFEST_NAME}: {error.message} {error.hint}"
-        ) from error
-    if manifest.recipe_digest != entry.recipe.digest:
+    if entry.kind is EntryKind.PREDICTIONS:
+        for field in ("subset_samples", "subset_unique"):
+            if getattr(manifest, field) is not None:
+                raise mismatch(field, None, getattr(manifest, field))
+    scale, expected = entry.scale, competition.training_digest(entry.scale)
+    if manifest.recipe_digest != expected:
+        trained = "no recipe (the digest of null)" if scale.recipe is None else f"recipe {scale.recipe!r}"
         raise RejectionError(
             RejectionReason.RECIPE_MISMATCH,
-            f"{MANIFEST_NAME}: recipe_digest is {manifest.recipe_digest}, but recipe {entry.recipe.id!r} of scale "
-            f"{entry.scale.id!r} has {entry.recipe.digest}.",
+            f"{MANIFEST_NAME}: recipe_digest is {manifest.recipe_digest}, but {trained} of scale {scale.id!r} has "
+            f"{expected}.",
         )
 
 
@@ -104,9 +113,17 @@ def mismatch(field: str, expected: object, found: object) -> RejectionError:
 
 
 def check_listing(entry: Entry) -> None:
-    """One subset, one model and one training report; plain names of the expected types; sizes within the limits."""
-    for role in (FileRole.SUBSET, FileRole.MODEL, FileRole.TRAINING_REPORT):
+    """The files that an entry of this kind has, one of each, and no others; plain names of the expected types; sizes
+    within the limits."""
+    for role in _NEEDED[entry.kind]:
         entry.only(role)
+    for file in entry.manifest.files:
+        if file.role not in _PERMITTED[entry.kind]:
+            raise RejectionError(
+                RejectionReason.MANIFEST_MALFORMED,
+                f"{MANIFEST_NAME} lists {shown(file.path)} of role {file.role.value!r}, which is no part of an entry "
+                f"of track {entry.track.id!r}.",
+            )
     check_names(entry.manifest)
     check_sizes(entry)
 

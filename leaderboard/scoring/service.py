@@ -271,7 +271,7 @@ def _check_manifest(manifest: SubmissionManifest, submission: Submission) -> Non
     for field, value in expected.items():
         if getattr(manifest, field) != value:
             raise ValidationFailedError(f"report.manifest.{field}: not that of submission {submission.id}.")
-    if max(manifest.subset_samples, manifest.subset_unique) > _MAX_COUNT:
+    if max(manifest.subset_samples or 0, manifest.subset_unique or 0) > _MAX_COUNT:
         raise ValidationFailedError("report.manifest.subset_samples: more than any pool holds.")
 
 

@@ -38,7 +38,7 @@ def view(
     """The standings (raises ``NotFoundError`` naming the competitions, tracks or scales there are)."""
     rules = competitions.get(session, competition, clock=clock).document
     size = _scale(rules, track, scale)
-    board = Board(competition, track, scale, rules.suite.digest, rules.recipe_of(size).digest)
+    board = Board(competition, track, scale, rules.suite.digest, rules.training_digest(size))
     tasks = open_tasks(rules.suite, viewer)
     return StandingsView(
         competition=rules.id,

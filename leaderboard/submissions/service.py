@@ -205,7 +205,7 @@ def _draft(competition: Competition, request: SubmissionRegistration, account_id
         competition_digest=competition.digest,
         track=request.track,
         scale=request.scale,
-        recipe_digest=competition.recipe_of(find_scale(competition, request.scale)).digest,
+        recipe_digest=competition.training_digest(find_scale(competition, request.scale)),
         suite=competition.suite.reference,
         suite_digest=competition.suite.digest,
         method_name=request.method_name,

@@ -90,7 +90,7 @@ def steps(view: SubmissionView, events: Sequence[Event]) -> list[Step]:
     notes = [
         ("Received", "the repository's commit is pinned"),
         ("Mirrored", "files copied, digests compared"),
-        ("Checked", "against the pool and the recipe"),
+        ("Checked", "against the rules, file by file"),
         ("Queued", "waiting for a scorer"),
         (f"{len(view.results)} of {view.tasks_total} tasks", "evaluated one by one"),
         ("Scored", "ranked on the leaderboard"),

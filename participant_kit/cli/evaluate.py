@@ -11,11 +11,11 @@ from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
+from competition.rules import Competition, Protocol, Suite, built_in, find_competition, find_suite, unsupported
 from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
-from participant_kit.cli.submit import suggestion
+from participant_kit.cli.submit import suggestion, suggestion_of_predictions
 from participant_kit.settings import KitSettings
 
 
@@ -28,17 +28,25 @@ def command(
         str | None,
         typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Score this .npz of predictions instead of a run; needs --suite."),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation of a finished run.
+    """Run the official evaluation of a run, or of predictions.
 
     Finished tasks are kept: a killed evaluation goes on with the next task.
     """
     console = Console(as_json=as_json)
+    evaluation_root = data_dir or KitSettings().evaluation_root
+    if predictions is not None:
+        _evaluate_predictions(console, predictions, suite, evaluation_root, of_run=bool(run_dir or model))
+        return
     run = _run_folder(run_dir, model)
 
     from participant_kit.evaluation import evaluate_run, read_training_report
@@ -46,15 +54,44 @@ def command(
     training = read_training_report(run)
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
-        report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
+        report = evaluate_run(run, rules, evaluation_root, progress)
     waiting = [task for task in rules.suite.tasks if not task.executable]
     if waiting:
         names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
         console.note(f"Unscored, since this version cannot run them: {names}.")
+    predicted = [task.id for task in rules.suite.tasks if task.protocol is Protocol.PREDICTIONS and task.executable]
+    if predicted:
+        console.note(f"Unscored, since they ask for predictions and not for a model: {', '.join(predicted)}.")
     show(console, report)
     _show_aggregates(console, report, rules.suite)
     if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
         console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
+
+
+def _evaluate_predictions(
+    console: Console, predictions: Path, suite: str | None, evaluation_root: Path, *, of_run: bool
+) -> None:
+    if suite is None or of_run:
+        raise UsageError(
+            "Predictions are scored without a run, under a suite that is named.",
+            hint="For example: --predictions FILE.npz --suite imagenetv2",
+        )
+
+    from participant_kit.predictions import evaluate_file, rules_of_suite
+
+    rules = rules_of_suite(suite)
+    with console.progress("Scoring") as progress:
+        report, place = evaluate_file(predictions, rules, evaluation_root, progress)
+    scored = {result.task for result in report.results}
+    missing = [task.id for task in rules.suite.tasks if task.id not in scored]
+    if missing:
+        console.note(f"Unscored, since the file has no predictions for their sets: {', '.join(missing)}.")
+    show(console, report)
+    _show_aggregates(console, report, rules.suite)
+    console.note(f"Report: {place}")
+    command = suggestion_of_predictions(rules, predictions, suite if _is_file(suite) else None)
+    if command is not None and not missing and not unsupported(rules):
+        console.next_step(command)
 
 
 def show(console: Console, report: EvaluationReport) -> None:

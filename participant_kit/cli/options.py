@@ -24,7 +24,8 @@ ScaleOption = Annotated[
 TrackOption = Annotated[str, typer.Option("--track", help="Track of the competition, for example filtering.")]
 WorkersOption = Annotated[int, typer.Option("-j", "--num-workers", min=1, help="Processes on this machine.")]
 RunOption = Annotated[
-    Path, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name> of `datacup train`.")
+    Path | None,
+    typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name> of `datacup train`."),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="Of initial weights, order and crops; recorded with the result.")

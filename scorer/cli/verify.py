@@ -32,9 +32,8 @@ def command(
 
     manifest = read_manifest(folder)
     rules = find_competition(competition or manifest.competition)
-    settings = ScorerSettings.read()
-    pool = _pool(rules, manifest.scale, settings)
-    if pool is None:
+    pool = _pool(rules, manifest.scale, ScorerSettings.read())
+    if pool is None and find_scale(rules, manifest.scale).pool is not None:
         typer.echo("The pool is not here: that the subset is part of it stays unchecked.", err=True)
     checks: list[str] = []
     check_submission(folder, rules, pool, on_check=checks.append)
@@ -47,7 +46,7 @@ def command(
 def _pool(rules: Competition, scale_id: str, settings: ScorerSettings) -> UidArray | None:
     from scorer.pool_index import indexed_uids
 
-    pool = find_scale(rules, scale_id).given_pool
-    if not (settings.pools_root / pool.id / "metadata").is_dir():
+    pool = find_scale(rules, scale_id).pool
+    if pool is None or not (settings.pools_root / pool.id / "metadata").is_dir():
         return None
     return indexed_uids(pool, settings.pools_root, settings.mirror_root / "pool-index")

@@ -25,6 +25,8 @@ KINDS: dict[str, type[Record]] = {
     "training_report.json": TrainingReport,
     "evaluation_report.json": EvaluationReport,
     "dataset.json": DatasetLineage,
+    "submission_of_predictions.json": SubmissionManifest,
+    "evaluation_report_of_predictions.json": EvaluationReport,
 }
 
 

@@ -13,9 +13,11 @@ from competition.canonical import canonical_json
 from competition.errors import RulesError, UsageError
 from competition.rules import (
     Aggregate,
+    EntryKind,
     Protocol,
     Suite,
     Task,
+    Track,
     all_suites,
     built_in,
     find_competition,
@@ -274,7 +276,10 @@ def test_what_is_not_supported_is_said() -> None:
     for part in ("a supervised model is trained", "there is no pool", "fine_tune"):
         assert part in select
     assert "a selfsupervised model is trained" in " ".join(unsupported(find_competition("simcore")))
-    assert "nothing is trained" in " ".join(unsupported(find_competition("generalization")))
+    generalization = find_competition("generalization")
+    assert unsupported(generalization) == (), "nothing is trained, and its entries hold no model"
+    of_models = Track(id="predictions", title="Predictions", entry=EntryKind.MODEL)
+    assert "nothing is trained" in " ".join(unsupported(generalization.model_copy(update={"tracks": (of_models,)})))
     average = find_competition("digits").suite
     ranked = average.model_copy(
         update={

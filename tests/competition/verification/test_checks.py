@@ -14,6 +14,7 @@ import pytest
 from competition.data.uids import UID_DTYPE, sort_uids
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import FileRole
+from competition.rules import EntryKind
 from competition.verification import CHECKS, check_submission
 from tests.competition.verification.entries import TinyEntry, pool_array, tiny_competition, tiny_weights
 
@@ -39,7 +40,7 @@ def test_a_valid_entry_passes_every_check_in_order(entry: TinyEntry) -> None:
     heard: list[str] = []
     manifest = check_submission(entry.seal().folder, tiny_competition(), pool_array(), heard.append)
     assert manifest.subset_samples == 23, "repeats are allowed and mean multiplicity"
-    assert heard == [name for name, _ in CHECKS]
+    assert heard == [name for name, _ in CHECKS[EntryKind.MODEL]]
 
 
 def test_without_a_pool_all_but_membership_is_checked(entry: TinyEntry) -> None:
@@ -338,7 +339,8 @@ def test_a_broken_entry_is_rejected_for_its_reason(entry: TinyEntry, case: str) 
 def test_every_reason_that_a_folder_can_give_is_covered() -> None:
     needs_a_hub = {R.REPOSITORY_NOT_FOUND}
     covered = {reason for reason, _, _ in CASES.values()} | {R.MODEL_MALFORMED}  # in test_safetensors_file.py
-    assert covered | needs_a_hub == set(RejectionReason)
+    of_predictions = {reason for reason in R if reason.value.startswith("predictions_")}  # in test_predictions.py
+    assert covered | needs_a_hub | of_predictions == set(RejectionReason)
 
 
 def test_duplicate_paths_are_refused(entry: TinyEntry) -> None:

@@ -16,6 +16,7 @@ from competition.records.submission import Rejection, Score
 from competition.rules import Aggregate
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
+from tests.competition.evaluation.predicted import guessing
 from tests.competition.verification.entries import tiny_competition
 from tests.leaderboard.web import records
 from tests.leaderboard.web.markup import check
@@ -290,3 +291,27 @@ def test_hostile_names_are_shown_and_never_obeyed(method, author, prose):
         assert len(page.all("h1")) == 1
     shown = check(pages[1]).one("table")
     assert method in shown.text
+
+
+def test_a_competition_of_predictions_speaks_of_no_pool_and_no_training():
+    guess = guessing()
+    view = records.standings([]).model_copy(update={"competition": guess.id, "track": "predictions", "scale": "digits"})
+    home = check(rendering.home([CompetitionCard(guess, view, Counts())], records.PLACE))
+    assert "Ten digits" in home.one("main").text
+    check(rendering.standings(Board(guess, guess.tracks[0], guess.scales[0], view, COUNTS, ()), records.PLACE))
+    guide = check(rendering.take_part(guess, records.PLACE, HUB)).one("main").text
+    assert "datacup submit --competition FILE --track predictions --scale digits" in guide
+    assert "--predictions predictions.npz" in guide
+    for foreign in ("--data-dir", "datacup pool", "Recipe digest", "quickstart", "--metadata-dir"):
+        assert foreign not in guide
+    submission = records.submission(1, competition="guess", track="predictions", scale="digits", subset_samples=None,
+                                    subset_unique=None, suite="guess@1", results=[])  # fmt: skip
+    page = check(rendering.entry(Entry(guess, submission, [], view), records.PLACE)).one("aside").text
+    assert "the model that made them is not entered" in page
+    assert "Recipe" not in page
+    rows = [records.row(1, (0.9, 0.7, 0.6, 0.9), (1, 1, 1), subset_samples=None, subset_unique=None)]
+    filled = records.standings(rows).model_copy(update={"track": "predictions", "scale": "digits"})
+    table = check(
+        rendering.standings(Board(guess, guess.tracks[0], guess.scales[0], filled, COUNTS, ()), records.PLACE)
+    )
+    assert "Subset" not in table.one("main").text

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from competition.data.digests import file_sha256
-from competition.rules import Recipe, all_recipes, all_suites, find_recipe, find_suite
+from competition.rules import Recipe, all_recipes, all_suites, find_recipe, find_suite, suites
 from competition.rules.protocols import EXECUTABLE, NOT_EXECUTABLE, Protocol
 from competition.rules.references import CATALOG
 from competition.verification.model import expected_tensors
@@ -109,12 +109,26 @@ def _run(folder: Path, competition: str, recipe: Recipe) -> Path:
     return folder
 
 
-@pytest.mark.skipif(Protocol.PREDICTIONS in EXECUTABLE, reason="another protocol must stand for the missing ones")
-def test_a_protocol_that_is_not_available_is_named(tmp_path: Path) -> None:
+def test_a_suite_of_predictions_asks_no_model(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = refused("evaluate", "--model", run, "--suite", "imagenetv2@1", "--data-dir", tmp_path)
-    assert "This version of DataCup runs none of the protocols of suite imagenetv2@1." in result.err
-    assert "`datacup suites show imagenetv2@1` lists them." in result.err
+    assert "Suite imagenetv2@1 asks for predictions, and not for a model." in result.err
+    assert "`datacup evaluate --predictions FILE.npz --suite imagenetv2@1` scores them." in result.err
+    assert not (run / "evaluation_report.json").exists()
+
+
+@pytest.fixture
+def no_classification(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a version that describes the protocol and cannot run it: there is always one to test that with."""
+    monkeypatch.setattr(suites, "EXECUTABLE", EXECUTABLE - {Protocol.CLASSIFICATION})
+
+
+@pytest.mark.usefixtures("no_classification")
+def test_a_protocol_that_is_not_available_is_named(tmp_path: Path) -> None:
+    run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
+    result = refused("evaluate", "--model", run, "--suite", "digits-classification@1", "--data-dir", tmp_path)
+    assert "This version of DataCup runs none of the protocols of suite digits-classification@1." in result.err
+    assert "`datacup suites show digits-classification@1` lists them." in result.err
     assert not (run / "evaluation_report.json").exists()
 
 
@@ -126,18 +140,21 @@ def test_weights_of_a_clip_model_are_no_image_model(tmp_path: Path, recipe: str)
     assert "is of another architecture" in result.err
 
 
+@pytest.mark.usefixtures("no_classification")
 def test_what_is_not_run_yet_is_named_and_the_rest_is_scored(tmp_path: Path) -> None:
-    """A competition file whose suite has a task of predictions beside one that runs."""
+    """A competition file whose suite has such a task, and one of predictions, beside those that run."""
     text = (CATALOG / "digits" / "competition.yaml").read_text()
     missing = (
-        "    - {id: later, title: Later, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
+        "    - {id: later, title: Later, protocol: classification, dataset: digits-test, metric: acc1}\n"
+        "    - {id: told, title: Told, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
     )
     rules = tmp_path / "rules.yaml"
     rules.write_text(text.replace("  aggregates:", missing, 1))
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = typed("evaluate", "--model", str(run), "--suite", str(rules), "--data-dir", str(tmp_path / "sets"))
     assert result.code == 0, result.err
-    assert "Unscored, since this version cannot run them: later (predictions, acc1)." in result.err
+    assert "Unscored, since this version cannot run them: later (classification, acc1)." in result.err
+    assert "Unscored, since they ask for predictions and not for a model: told." in result.err
     report = json.loads((run / "evaluation_report.json").read_text())
     assert [task["task"] for task in report["results"]] == [
         "digits-test", "digits-shift", "digits-retrieval", "digits-hidden",

@@ -40,7 +40,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class HeadTraining:
-    """How classifiers are trained; the loss is cross entropy.
+    """How classifiers are trained.
+
+    The loss is cross entropy; where images show several classes it is that of each class by itself, and their mean.
 
     Args:
         epochs: over the training set, in an order drawn for each; a last, smaller batch counts.
@@ -84,7 +86,8 @@ def train_heads(
     """Train a classifier of each candidate; yields the same object after every epoch.
 
     Args:
-        views: of the same images in the same order, one an epoch in turn (features of augmented images are others).
+        views: of the same images in the same order, one an epoch in turn (features of augmented images are others);
+            each is asked for when its epoch begins, and again only where there are several.
         classes: how many there are.
         candidates: one classifier each.
         training: how.
@@ -94,14 +97,17 @@ def train_heads(
     """
     place = device or torch.device("cpu")
     generator = torch.Generator().manual_seed(seed)
-    heads = Heads(views[0].features.shape[1], classes, candidates, training, place)
+    view = views[0]
+    heads = Heads(view.features.shape[1], classes, candidates, training, place)
     heads.start(initial, generator)
-    features = [torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place) for view in views]
-    labels = torch.from_numpy(np.array(views[0].labels, dtype=np.int64)).to(place)
+    labels = torch.from_numpy(np.array(view.labels, dtype=np.float32 if view.several else np.int64)).to(place)
     steps_an_epoch = math.ceil(len(labels) / training.batch)
+    rows = torch.empty(0)
     for epoch in range(training.epochs):
+        if epoch == 0 or len(views) > 1:
+            view = views[epoch % len(views)] if epoch else view
+            rows = torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place)
         order = torch.randperm(len(labels), generator=generator).to(place)
-        rows = features[epoch % len(features)]
         step = epoch * steps_an_epoch
         for group in torch.split(order, training.batch * _STEPS_AT_A_TIME):
             inputs, targets = heads.inputs(rows[group]), labels[group]
@@ -164,11 +170,15 @@ class Heads:
 
     @torch.no_grad()
     def step(self, rows: torch.Tensor, labels: torch.Tensor, rate_factor: float) -> None:
-        """One update of all by a batch: of ``inputs``, and int64 [B]."""
+        """One update of all by a batch: of ``inputs``, and int64 [B] or float32 [B, C] of 0 and 1."""
         if not self.alive:
             return
-        slopes = (rows @ self._weights.T).view(len(rows), len(self.alive), self._classes).softmax(dim=2)
-        slopes -= nn.functional.one_hot(labels, self._classes)[:, None]
+        logits = (rows @ self._weights.T).view(len(rows), len(self.alive), self._classes)
+        if labels.ndim == 2:
+            slopes = logits.sigmoid_().sub_(labels[:, None]).div_(self._classes)
+        else:
+            slopes = logits.softmax(dim=2)
+            slopes -= nn.functional.one_hot(labels, self._classes)[:, None]
         slopes = slopes.flatten(1)
         self._steps += 1
         if self._training.optimizer == "sgd":

@@ -243,7 +243,7 @@ class _CheckedViews(Sequence[LabelledFeatures]):
         self._views, self._test, self._classes = views, test, classes
         self._labels: NDArray[np.int64] | None = None
         if not views:
-            raise EvaluationError("A linear probe needs at least one view of its images.")
+            raise EvaluationError("A linear probe needs a view, or several of the same images.")
 
     def __len__(self) -> int:
         return len(self._views)

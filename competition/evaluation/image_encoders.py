@@ -113,7 +113,8 @@ class ImageEncoder:
         Raises:
             EvaluationError: the network cannot take images of that size.
         """
-        copied: Any = copy.deepcopy(self._model)
+        # Backward passes of some convolutions with the channels of a pixel beside each other end the process on CPUs.
+        copied: Any = copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)
         copied.reset_classifier(0)
         if size != self.image_size and hasattr(copied, "set_input_size"):
             try:

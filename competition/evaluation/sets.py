@@ -2,13 +2,12 @@
 
 ``<root>/<set>/`` holds ``test/nshards.txt`` and ``test/{0..n-1}.tar`` of images (webp, png or jpg) with a ``cls`` each,
 ``classnames.txt`` and ``zeroshot_classification_templates.txt`` (one a line, ``{c}`` stands for the class); or, with
-``dataset_type.txt`` saying ``retrieval``, images with a ``txt`` of one caption a line. With a ``dataset_type.txt``
-saying ``multilabel`` a ``cls`` holds any number of classes with blanks between them, or a hyphen where it shows none.
+``dataset_type.txt`` saying ``retrieval``, images with a ``txt`` of one caption a line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,10 +29,8 @@ __all__ = [
     "Pixels",
     "RetrievalSet",
     "ensure_sets",
-    "is_multilabel",
     "load_classification",
     "load_columns",
-    "load_multilabel",
     "load_retrieval",
 ]
 
@@ -49,8 +46,6 @@ Split = Literal["train", "val", "test"]
 @dataclass(frozen=True)
 class ClassificationSet:
     """Prepared images uint8 [N, S, S, 3], labels int64 [N], and what the text classifier is made of.
-
-    Labels are [N, C] of 0 and 1 where images show several classes; ``load_multilabel`` alone yields such.
 
     ``key`` is the identity of the pixels, under which an encoder remembers their features; empty without a cache.
     """
@@ -86,28 +81,6 @@ def load_classification(
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
-    return _load_labelled(folder, prepare, cache, split, prompts, _single)
-
-
-def load_multilabel(
-    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test", *, prompts: bool = True
-) -> ClassificationSet:
-    """Read a set whose images show several classes; arguments and errors as those of ``load_classification``."""
-    if not is_multilabel(folder):
-        raise EvaluationError(
-            f"The dataset_type.txt of the evaluation set {folder} does not say multilabel.", hint=_HINT
-        )
-    return _load_labelled(folder, prepare, cache, split, prompts, _several)
-
-
-def _load_labelled(
-    folder: Path,
-    prepare: Preparation,
-    cache: Path | None,
-    split: Split,
-    prompts: bool,
-    read: Callable[[Path, Annotations, int], NDArray[np.int64]],
-) -> ClassificationSet:
     class_names = _lines(folder / "classnames.txt", "class names")
     templates = _lines(folder / "zeroshot_classification_templates.txt", "prompt templates") if prompts else ()
     if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
@@ -117,33 +90,9 @@ def _load_labelled(
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.", hint=_HINT)
     source = _Source(folder, cache, split)
     noted = source.annotations("cls")
-    labels = read(folder, noted, len(class_names))
+    labels = [_label(folder, key, text, len(class_names)) for key, text in zip(noted.keys, noted.texts, strict=True)]
     images, key = source.images(len(labels), prepare)
-    return ClassificationSet(images, labels, class_names, templates, key)
-
-
-def is_multilabel(folder: Path) -> bool:
-    """Whether the images of a set show several classes.
-
-    Raises:
-        EvaluationError: the set says of what type it is, and that cannot be read.
-    """
-    path = folder / "dataset_type.txt"
-    return path.exists() and _text(path, "type").strip().lower() == "multilabel"
-
-
-def _single(folder: Path, noted: Annotations, classes: int) -> NDArray[np.int64]:
-    labels = [_label(folder, key, text, classes) for key, text in zip(noted.keys, noted.texts, strict=True)]
-    return np.asarray(labels, dtype=np.int64)
-
-
-def _several(folder: Path, noted: Annotations, classes: int) -> NDArray[np.int64]:
-    labels = np.zeros((len(noted.keys), classes), dtype=np.int64)
-    for place, (key, text) in enumerate(zip(noted.keys, noted.texts, strict=True)):
-        shown = [] if text.strip() == "-" else text.split() or [""]  # nothing at all is no class, and not none
-        for number in shown:
-            labels[place, _label(folder, key, number, classes)] = 1
-    return labels
+    return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, templates, key)
 
 
 def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:

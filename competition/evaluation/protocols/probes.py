@@ -15,11 +15,12 @@ from competition.evaluation.features import LabelledFeatures, unit_rows
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe import protocols as probes
+from competition.evaluation.multilabel import is_multilabel, load_multilabel
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Encoder, Evaluation, Subject, model_of
 from competition.evaluation.protocols.reading import features, labelled, prepared
 from competition.evaluation.protocols.tuned import image_model_of
-from competition.evaluation.sets import ClassificationSet, Split, is_multilabel, load_multilabel
+from competition.evaluation.sets import ClassificationSet, Split
 from competition.rules.protocols import Protocol
 
 _SIMCORE_SIDES = (8, 7)
@@ -31,7 +32,7 @@ def _clip_benchmark(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = model_of(subject, case.task)
     (train, classes), (test, _) = (features(encoder, case, split) for split in ("train", "test"))
     train, test = (LabelledFeatures(unit_rows(part.features), part.labels) for part in (train, test))
-    return probes.clip_benchmark(train, test, classes).outcome
+    return probes.clip_benchmark(train, test, classes, device=encoder.device).outcome
 
 
 def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
@@ -49,7 +50,9 @@ def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
     if isinstance(encoder, ClipEncoder):
         weights = zeroshot.text_classifier(encoder, train.class_names, train.templates)
     classes = len(train.class_names)
-    return probes.elevater(_raw(encoder, train), _raw(encoder, test), classes, settings, text_weights=weights).outcome
+    features_of_parts = (_raw(encoder, train), _raw(encoder, test))
+    found = probes.elevater(*features_of_parts, classes, settings, text_weights=weights, device=encoder.device)
+    return found.outcome
 
 
 def _probed(encoder: Encoder, case: Case, split: Split, *, prompts: bool) -> ClassificationSet:
@@ -75,7 +78,7 @@ def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
     above, below = _SIMCORE_SIDES
     train = prepared(case, Preparation(encoder.image_size * above // below, interpolation="bilinear"), "train")
     views = CroppedViews(encoder, train, settings.training.epochs, settings.seed)
-    return probes.simcore(views, test, classes, settings).outcome
+    return probes.simcore(views, test, classes, settings, encoder.device).outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from competition.evaluation.encoders import normalise_pixels
 from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe.protocols import Elevater, SimCore, elevater, simcore
+from competition.evaluation.multilabel import load_multilabel
 from competition.evaluation.protocols.case import Encoder
 from competition.evaluation.protocols.probes import CroppedViews
-from competition.evaluation.sets import load_classification, load_multilabel
+from competition.evaluation.sets import load_classification
 from competition.rules import Protocol, Task
 from competition.rules.protocols import METRICS, UNAVAILABLE_METRICS
 from tests.competition.evaluation.test_protocols import CLASSES, SIZE, clip, image_model, run_protocol, write_set

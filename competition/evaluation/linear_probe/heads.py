@@ -105,11 +105,11 @@ def train_heads(
     for epoch in range(training.epochs):
         if epoch == 0 or len(views) > 1:
             view = views[epoch % len(views)] if epoch else view
-            rows = torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place)
+            rows = heads.widened(torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place))
         order = torch.randperm(len(labels), generator=generator).to(place)
         step = epoch * steps_an_epoch
         for group in torch.split(order, training.batch * _STEPS_AT_A_TIME):
-            inputs, targets = heads.inputs(rows[group]), labels[group]
+            inputs, targets = heads.inputs(rows.index_select(0, group)), labels[group]
             for batch, right in zip(
                 torch.split(inputs, training.batch), torch.split(targets, training.batch), strict=True
             ):
@@ -157,13 +157,12 @@ class Heads:
         self._weights[:, : self._dimensions + 1] = drawn.to(self._place).repeat(len(self.alive), 1)
 
     @torch.no_grad()
-    def inputs(self, features: torch.Tensor) -> torch.Tensor:
-        """What steps take, of the features [N, D] of consecutive batches, each normalised by itself, all at once."""
-        rows = self._widened(features)
+    def inputs(self, rows: torch.Tensor) -> torch.Tensor:
+        """What steps take: widened features of consecutive batches, each normalised by itself, in place."""
         if self._training.normalised:
             size, dimensions = self._training.batch, self._dimensions
-            whole = len(features) // size * size
-            for part, count in ((rows[:whole], size), (rows[whole:], len(features) - whole)):
+            whole = len(rows) // size * size
+            for part, count in ((rows[:whole], size), (rows[whole:], len(rows) - whole)):
                 if len(part) and count > 1:
                     self._normalise_batches(part.view(-1, count, part.shape[1])[:, :, :dimensions])
         return rows
@@ -223,13 +222,13 @@ class Heads:
     def logits(self, features: NDArray[np.float32]) -> Iterator[torch.Tensor]:
         """Logits [rows, alive, classes] of features [N, D], some rows after the others."""
         for rows in self._rows(features):
-            yield (self._widened(rows) @ self._weights.T).view(len(rows), len(self.alive), self._classes)
+            yield (self.widened(rows) @ self._weights.T).view(len(rows), len(self.alive), self._classes)
 
     def predictions(self, features: NDArray[np.float32]) -> Predictions:
         """The class of greatest logit [alive, N], of equal ones the first."""
         parts = []
         for rows in self._rows(features):
-            logits = (self._weights @ self._widened(rows).T).view(len(self.alive), self._classes, len(rows))
+            logits = (self._weights @ self.widened(rows).T).view(len(self.alive), self._classes, len(rows))
             parts.append(logits.argmax(dim=1))
         return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.int64)
 
@@ -254,7 +253,8 @@ class Heads:
         self._mean = kept[0] * self._mean + shares @ means
         self._variance = kept[0] * self._variance + shares @ (variances * (size / (size - 1)))
 
-    def _widened(self, features: torch.Tensor) -> torch.Tensor:
+    def widened(self, features: torch.Tensor) -> torch.Tensor:
+        """Features [N, D] as weights are: with a column of ones for the biases, and zeros behind it."""
         rows = features.new_empty((len(features), self._weights.shape[1]))
         rows[:, : self._dimensions] = features
         rows[:, self._dimensions :] = 0

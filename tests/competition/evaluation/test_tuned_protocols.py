@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from competition.evaluation.fine_tune import SELECT_LEGACY, SELECT_SANE, SIMCORE
 from competition.evaluation.image_encoders import ImageEncoder, PixelStatistics
 from competition.evaluation.image_models import build_image_model
 from competition.evaluation.images import Preparation
+from competition.evaluation.pixel_batches import inference, true_float32
 from competition.evaluation.protocols.case import Case
 from competition.evaluation.protocols.tuned import EVALUATIONS, Plan, plan, tuned
 from competition.evaluation.sets import CACHE_FOLDER, load_classification
@@ -126,3 +129,12 @@ def test_a_vision_transformer_takes_images_of_another_size(folder: Path) -> None
 def test_clip_models_are_refused(protocol: Protocol, folder: Path) -> None:
     with pytest.raises(EvaluationError, match="the entry is a CLIP model"):
         run_protocol(clip(), task(protocol), folder, None)
+
+
+@pytest.mark.parametrize("context", [true_float32, lambda: inference(CPU)], ids=["training", "inference"])
+def test_float32_is_no_reason_to_do_without_cudnn(context: Callable[[], AbstractContextManager[None]]) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with context():
+        assert torch.backends.cudnn.enabled
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before

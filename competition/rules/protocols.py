@@ -34,7 +34,7 @@ class Protocol(StrEnum):
     CLASSIFICATION_CORRUPTED = "classification_corrupted"
     """ImageNet-C: 15 corruptions in 5 severities."""
     LINEAR_PROBE = "linear_probe"
-    """ELEVATER's search and schedule, the epoch being chosen on validation images."""
+    """ELEVATER's search and schedule: the rate and L2 are chosen on validation images, and the last epoch counts."""
     LINEAR_PROBE_ELEVATER = "linear_probe_elevater"
     """The original: the best epoch on the test set."""
     LINEAR_PROBE_CLIPBENCH = "linear_probe_clipbench"

@@ -18,10 +18,11 @@ from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe.protocols import Elevater, SimCore, elevater, simcore
 from competition.evaluation.multilabel import load_multilabel
-from competition.evaluation.protocols.case import Encoder
+from competition.evaluation.protocols.case import Encoder, Subject
 from competition.evaluation.protocols.probes import CroppedViews
+from competition.evaluation.run import evaluate_task
 from competition.evaluation.sets import load_classification
-from competition.rules import Protocol, Task
+from competition.rules import Protocol, Task, all_suites
 from competition.rules.protocols import METRICS, UNAVAILABLE_METRICS
 from tests.competition.evaluation.test_protocols import CLASSES, SIZE, clip, image_model, run_protocol, write_set
 
@@ -191,3 +192,17 @@ def test_simcores_probe_is_trained_on_crops_and_tested_on_middles(tmp_path: Path
 def test_simcores_probe_is_of_image_models(encoder: Encoder, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="the entry is a CLIP model"):
         run_protocol(encoder, task(Protocol.LINEAR_PROBE_SIMCORE, "acc1"), both_parts(tmp_path / "s"), None)
+
+
+@pytest.mark.parametrize("metric", ["map11", "auc"])
+def test_rankings_become_results_with_intervals(metric: str, tmp_path: Path) -> None:
+    """By the function that kit and scorer call; images that are told apart without a mistake have an interval too."""
+    multilabel_set(tmp_path / "s")
+    suite = next(suite for suite in all_suites().values() if suite.id == "genbench")
+    for shots in ({}, {"shots": 2}):
+        asked = task(Protocol.LINEAR_PROBE, metric, **shots)
+        result = evaluate_task(Subject(image_model()), asked, suite, tmp_path)
+        assert result.interval.low <= result.value <= result.interval.high
+        assert result.interval.method == "bootstrap"
+        assert len(result.outcomes[0].decode()) == 7, "of 60 images, in about as many groups as a group has images"
+        assert result.metrics["acc1"] is None

@@ -25,6 +25,7 @@ from competition.evaluation import metrics
 from competition.evaluation.classification import outcome_of_ranks
 from competition.evaluation.linear_probe.splits import validation_split
 from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.pixel_batches import true_float32
 from competition.evaluation.random_crops import random_crops
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -166,12 +167,13 @@ def fine_tune(
             hint="Choose a larger share of labels.",
         )
     rate = settings.learning_rates[0]
-    if len(settings.learning_rates) > 1:
-        rate = _best_rate(model, labelled, classes, settings, place)
-    outcomes = [
-        outcome_of_ranks(metrics.ranks(_logits(tuned, test, settings, place), test.labels), test.labels, classes)
-        for tuned in _tuned(model, labelled, classes, replace(settings, learning_rates=(rate,)), place)
-    ]
+    with true_float32():
+        if len(settings.learning_rates) > 1:
+            rate = _best_rate(model, labelled, classes, settings, place)
+        outcomes = [
+            outcome_of_ranks(metrics.ranks(_logits(tuned, test, settings, place), test.labels), test.labels, classes)
+            for tuned in _tuned(model, labelled, classes, replace(settings, learning_rates=(rate,)), place)
+        ]
     return max(outcomes, key=lambda outcome: outcome.metrics["acc1"] or 0.0)
 
 
@@ -274,7 +276,8 @@ def _scaled(pixels: torch.Tensor, settings: FineTuning) -> torch.Tensor:
     mean, std = (
         torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (settings.mean, settings.std)
     )
-    return pixels.div(255).sub_(mean).div_(std)
+    # Backward passes of some convolutions with the channels of a pixel beside each other end the process on CPUs.
+    return pixels.contiguous().div(255).sub_(mean).div_(std)
 
 
 @torch.inference_mode()

@@ -76,7 +76,14 @@ def _read_ahead(pixels: NDArray[np.uint8], size: int, device: torch.device) -> I
 def inference(device: torch.device, precision: Precision = "fp32") -> Iterator[None]:
     """No gradients, and the precision that is named: by default a GPU's convolutions would round to TF32."""
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False), mixed:
+    with torch.inference_mode(), true_float32(), mixed:
+        yield
+
+
+@contextmanager
+def true_float32() -> Iterator[None]:
+    """Convolutions of GPUs in float32 as it is; cuDNN stays in use, which ``flags`` alone would switch off."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
 
 

@@ -34,7 +34,7 @@ class Protocol(StrEnum):
     CLASSIFICATION_CORRUPTED = "classification_corrupted"
     """ImageNet-C: 15 corruptions in 5 severities."""
     LINEAR_PROBE = "linear_probe"
-    """ELEVATER's search and schedule, the epoch being chosen on validation images."""
+    """ELEVATER's search and schedule: the rate and L2 are chosen on validation images, and the last epoch counts."""
     LINEAR_PROBE_ELEVATER = "linear_probe_elevater"
     """The original: the best epoch on the test set."""
     LINEAR_PROBE_CLIPBENCH = "linear_probe_clipbench"
@@ -61,12 +61,7 @@ class Protocol(StrEnum):
 
 NOT_EXECUTABLE = frozenset(
     {
-        Protocol.LINEAR_PROBE_ELEVATER,
-        Protocol.LINEAR_PROBE_SIMCORE,
-        Protocol.FINE_TUNE,
-        Protocol.FINE_TUNE_SELECT,
         Protocol.KNN_SELECT,
-        Protocol.SEMI_SUPERVISED,
         Protocol.CLER,
         Protocol.DATASET_METRICS,
         Protocol.CLASS_STATISTICS,
@@ -119,8 +114,8 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
 }
 """What can be a task's score."""
 
-UNAVAILABLE_METRICS = frozenset({"auc", "map11"})
-"""Metrics of several answers an image, which no protocol that runs yields yet."""
+UNAVAILABLE_METRICS: frozenset[str] = frozenset()
+"""Metrics that no protocol that runs yields yet."""
 
 LESS_IS_BETTER = frozenset({"fid", "kid", "cmmd", "proxy_a_distance", "mce", "long_tail@500", "large_share@5"})
 

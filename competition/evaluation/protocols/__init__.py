@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.protocols import faces, grouped, heads, neighbours, predicted, probes, shifted, zero_shot
+from competition.evaluation.protocols import (
+    faces,
+    grouped,
+    heads,
+    neighbours,
+    predicted,
+    probes,
+    shifted,
+    tuned,
+    zero_shot,
+)
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
 from competition.rules.protocols import Protocol
 
@@ -23,6 +33,7 @@ EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **neighbours.EVALUATIONS,
     **probes.EVALUATIONS,
     **predicted.EVALUATIONS,
+    **tuned.EVALUATIONS,
 }
 """Every protocol that runs, which is every one of ``rules.protocols`` that is not in ``NOT_EXECUTABLE``."""
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from competition.errors import EvaluationError
 from competition.evaluation.images import Preparation
-from competition.evaluation.sets import MAX_CLASSES, ClassificationSet, Split, _label, _lines, _Source, _text
+from competition.evaluation.set_source import SetSource
+from competition.evaluation.set_texts import templates, text
+from competition.evaluation.sets import ClassificationSet, Split, class_names_of, label_of
 
 _HINT = "Get or build the evaluation sets again."
 
@@ -24,7 +26,7 @@ def is_multilabel(folder: Path) -> bool:
         EvaluationError: the set says of what type it is, and that cannot be read.
     """
     path = folder / "dataset_type.txt"
-    return path.exists() and _text(path, "type").strip().lower() == "multilabel"
+    return path.exists() and text(path, "type").strip().lower() == "multilabel"
 
 
 def load_multilabel(
@@ -39,16 +41,14 @@ def load_multilabel(
         raise EvaluationError(
             f"The dataset_type.txt of the evaluation set {folder} does not say multilabel.", hint=_HINT
         )
-    class_names = _lines(folder / "classnames.txt", "class names")
-    templates = _lines(folder / "zeroshot_classification_templates.txt", "prompt templates") if prompts else ()
-    if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
-        raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=_HINT)
-    source = _Source(folder, cache, split)
+    class_names = class_names_of(folder)
+    prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
+    source = SetSource(folder, cache, split)
     noted = source.annotations("cls")
     labels = np.zeros((len(noted.keys), len(class_names)), dtype=np.int64)
-    for place, (key, text) in enumerate(zip(noted.keys, noted.texts, strict=True)):
-        shown = [] if text.strip() == "-" else text.split() or [""]  # nothing at all is no class, and not none
+    for place, (key, said) in enumerate(zip(noted.keys, noted.texts, strict=True)):
+        shown = [] if said.strip() == "-" else said.split() or [""]  # nothing at all is no class, and not none
         for number in shown:
-            labels[place, _label(folder, key, number, len(class_names))] = 1
+            labels[place, label_of(folder, key, number, len(class_names))] = 1
     images, identity = source.images(len(labels), prepare)
-    return ClassificationSet(images, labels, class_names, templates, identity)
+    return ClassificationSet(images, labels, class_names, prompt_templates, identity)

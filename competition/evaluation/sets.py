@@ -78,7 +78,7 @@ def load_classification(
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
-    class_names = _class_names(folder)
+    class_names = class_names_of(folder)
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
     source = SetSource(folder, cache, split)
     labels = _labels(source, folder, len(class_names))
@@ -93,11 +93,12 @@ def load_labels(
 
     Errors as of ``load_classification``.
     """
-    class_names = _class_names(folder)
+    class_names = class_names_of(folder)
     return _labels(SetSource(folder, cache, split), folder, len(class_names)), class_names
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
+def class_names_of(folder: Path) -> tuple[str, ...]:
+    """The class names of a set, from 2 on (raises ``EvaluationError``)."""
     class_names = lines(folder / "classnames.txt", "class names")
     if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
         raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=HINT)
@@ -106,7 +107,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 def _labels(source: SetSource, folder: Path, classes: int) -> NDArray[np.int64]:
     noted = source.annotations("cls")
-    labels = [_label(folder, key, said, classes) for key, said in zip(noted.keys, noted.texts, strict=True)]
+    labels = [label_of(folder, key, said, classes) for key, said in zip(noted.keys, noted.texts, strict=True)]
     return np.asarray(labels, dtype=np.int64)
 
 
@@ -137,7 +138,8 @@ def load_columns(folder: Path, names: Sequence[str], cache: Path | None = None) 
     return {name: table[:, place] for place, name in enumerate(names)}
 
 
-def _label(folder: Path, key: str, said: str, classes: int) -> int:
+def label_of(folder: Path, key: str, said: str, classes: int) -> int:
+    """The class that the sample ``key`` says it is of (raises ``EvaluationError`` when that is none)."""
     content = said.strip()
     if not (content.isascii() and content.isdigit()) or len(content) > 9:
         raise unreadable(folder, key, "its class is not a number")

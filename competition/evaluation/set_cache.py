@@ -85,8 +85,23 @@ class SetCache:
             UnreadableImagesError: images cannot be used.
             DataFormatError, StorageError: a shard is damaged, or the disk is full.
         """
+        return self.kept_pixels(set_digest, decoded_blocks(shards, prepare, processors()), count, prepare)
+
+    def kept_pixels(self, set_digest: str, decoded: Iterable[Pixels], count: int, prepare: Preparation) -> Pixels:
+        """The same of images that are decoded in any way.
+
+        Args:
+            set_digest: identity of the images.
+            decoded: blocks uint8 [B, 3, S, S]; read only where the images are not on the disk.
+            count: N.
+            prepare: the transform.
+
+        Raises:
+            DataFormatError: there are more or fewer than ``count``.
+            StorageError: the disk is full.
+        """
         shape = (count, 3, prepare.size, prepare.size)
-        blocks = _counted(decoded_blocks(shards, prepare, processors()), count)
+        blocks = _counted(decoded, count)
         if self._folder is None:
             return _in_memory(blocks, shape).transpose(0, 2, 3, 1)
         path = self._folder / f"{pixels_key(set_digest, prepare)}.npy"

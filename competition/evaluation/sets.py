@@ -29,6 +29,7 @@ __all__ = [
     "Pixels",
     "RetrievalSet",
     "ensure_sets",
+    "load_class_names",
     "load_classification",
     "load_columns",
     "load_retrieval",
@@ -81,10 +82,8 @@ def load_classification(
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
-    class_names = _lines(folder / "classnames.txt", "class names")
+    class_names = load_class_names(folder)
     templates = _lines(folder / "zeroshot_classification_templates.txt", "prompt templates") if prompts else ()
-    if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
-        raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=_HINT)
     for template in templates:
         if "{c}" not in template:
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.", hint=_HINT)
@@ -93,6 +92,14 @@ def load_classification(
     labels = [_label(folder, key, text, len(class_names)) for key, text in zip(noted.keys, noted.texts, strict=True)]
     images, key = source.images(len(labels), prepare)
     return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, templates, key)
+
+
+def load_class_names(folder: Path) -> tuple[str, ...]:
+    """The names of a set's classes in order (raises ``EvaluationError`` where there are none)."""
+    class_names = _lines(folder / "classnames.txt", "class names")
+    if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
+        raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=_HINT)
+    return class_names
 
 
 def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:

@@ -125,6 +125,11 @@ class ClipEncoder:
         self.image_size = preparation.size
         self.memory = FeatureMemory()
 
+    @property
+    def model(self) -> Any:
+        """The network itself."""
+        return self._model
+
     def encode_images(
         self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
     ) -> NDArray[np.float32]:

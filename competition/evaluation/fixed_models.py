@@ -116,7 +116,7 @@ def load_dino(path: Path, model: nn.Module) -> None:
     expected = {name: value.shape for name, value in model.state_dict().items() if not name.endswith(_COUNTERS)}
     found = {name: value.shape for name, value in weights.items() if not name.endswith(_COUNTERS)}
     if found != expected:
-        wrong = sorted({*found.items()} ^ {*expected.items()})[0][0]
+        wrong = min({*found.items()} ^ {*expected.items()})[0]
         raise EvaluationError(
             f"The weights {path} are not those of DINO's ResNet-50: {wrong!r} differs.", hint="Convert them again."
         )
@@ -128,7 +128,7 @@ def _dino(folder: Path | None, device: torch.device) -> ImageEncoder:
     if not path.is_file():
         raise EvaluationError(
             f"The weights of DINO's ResNet-50 are not at {path}.",
-            hint="Its authors publish them as a pickle, which is never loaded here; docs/dataset-metrics.md converts it.",
+            hint="Their authors publish a pickle, which is never loaded here; docs/dataset-metrics.md converts it.",
         )
     model = build_image_model(Backbone(name="resnet50"), 0)
     load_dino(path, model)

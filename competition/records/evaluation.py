@@ -84,6 +84,9 @@ class EvaluationReport(Record):
     recipe: Identifier
     recipe_digest: Sha256
     model_sha256: Sha256
+    images_digest: Sha256 | None = Field(
+        default=None, description="of the entry's images, where tasks about them could be run"
+    )
     results: tuple[TaskResult, ...]
     code_version: Line
     finished_at: Timestamp

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.protocols import grouped, heads, neighbours, probes, zero_shot
+from competition.evaluation.protocols import (
+    datasets,
+    grouped,
+    heads,
+    neighbours,
+    probes,
+    recognition,
+    statistics,
+    zero_shot,
+)
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
 from competition.rules.protocols import Protocol
 
@@ -20,6 +29,9 @@ EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **heads.EVALUATIONS,
     **neighbours.EVALUATIONS,
     **probes.EVALUATIONS,
+    **recognition.EVALUATIONS,
+    **datasets.EVALUATIONS,
+    **statistics.EVALUATIONS,
 }
 """Every protocol that runs, which is every one of ``rules.protocols`` that is not in ``NOT_EXECUTABLE``."""
 

@@ -155,7 +155,10 @@ class Submission(Base):
 
 
 class Evaluation(Base):
-    """The evaluation of a submission under one suite. A re-scoring stands beside it until it is published."""
+    """The evaluation of a submission under one suite. A re-scoring stands beside it until it is published.
+
+    ``score`` is null where all entries together make it (average ranks), ``replicates`` also where a task has none.
+    """
 
     __tablename__ = "evaluations"
     __table_args__ = (UniqueConstraint("submission_id", "suite_digest"),)
@@ -173,7 +176,10 @@ class Evaluation(Base):
 
 
 class TaskOutcome(Base):
-    """The accepted result of one task; there is never a second one."""
+    """The accepted result of one task; there is never a second one.
+
+    ``low``, ``high``, ``confidence``, ``method`` and ``replicates`` are all there, or all null: no interval is known.
+    """
 
     __tablename__ = "task_results"
     __table_args__ = (UniqueConstraint("evaluation_id", "task"),)
@@ -185,16 +191,16 @@ class TaskOutcome(Base):
     attempt: Mapped[int]
     digest: Mapped[str] = mapped_column(_DIGEST)
     value: Mapped[float]
-    low: Mapped[float]
-    high: Mapped[float]
-    confidence: Mapped[float]
-    method: Mapped[str] = mapped_column(String(32))
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    confidence: Mapped[float | None]
+    method: Mapped[str | None] = mapped_column(String(32))
     metric: Mapped[str] = mapped_column(Text)
     metrics: Mapped[dict[str, Any]]
     samples: Mapped[int]
     seconds: Mapped[float]
     outcomes: Mapped[list[Any]] = mapped_column(JSON, deferred=True)
-    replicates: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    replicates: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     accepted_at: Mapped[datetime]
 
 

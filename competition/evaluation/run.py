@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from competition.evaluation.protocols import Case, Subject, run_protocol
 from competition.evaluation.sets import CACHE_FOLDER, ensure_sets
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.rules.models import Competition
-from competition.rules.protocols import EXECUTABLE
+from competition.rules.protocols import EXECUTABLE, UNBOUNDED
 from competition.rules.recipes import Recipe
 from competition.rules.suites import Suite, Task
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
@@ -96,14 +97,11 @@ def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> Tas
             f"The evaluation set {task.dataset!r} has {outcome.samples} images instead of {task.samples}.",
             hint="Get or build the evaluation sets again.",
         )
-    value = outcome.metrics.get(task.metric)
-    if value is None:
-        raise EvaluationError(f"The metric {task.metric!r} of task {task.id!r} is not defined on its evaluation set.")
-    components = outcome.components[task.metric]
+    components = outcome.components.get(task.metric, ())
     return TaskResult(
         task=task.id,
         metric=task.metric,
-        value=value,
+        value=_value(outcome, task),
         interval=_interval(outcome, task, suite),
         metrics=dict(outcome.metrics),
         samples=outcome.samples,
@@ -128,14 +126,28 @@ def _run_protocol(subject: Subject, task: Task, root: Path) -> ProtocolOutcome:
     return run_protocol(subject, Case(task, folder, cache))
 
 
-def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval:
-    components = outcome.components[task.metric]
+def _value(outcome: ProtocolOutcome, task: Task) -> float:
+    value = outcome.metrics.get(task.metric)
+    if value is None:
+        raise EvaluationError(f"The metric {task.metric!r} of task {task.id!r} is not defined on its evaluation set.")
+    if not math.isfinite(value) or (task.metric not in UNBOUNDED and not 0.0 <= value <= 1.0):
+        kind = "a finite number" if task.metric in UNBOUNDED else "a share between 0 and 1"
+        raise EvaluationError(f"The metric {task.metric!r} of task {task.id!r} is {value:g} instead of {kind}.")
+    return value
+
+
+def _interval(outcome: ProtocolOutcome, task: Task, suite: Suite) -> Interval | None:
+    components = outcome.components.get(task.metric, ())
+    if not components:
+        return None
     if task.metric in outcome.proportions:
         low, high = clopper_pearson(int(components[0].sum()), len(components[0]))
         return Interval(low=low, high=high, method="clopper-pearson")
     low, high = percentile_interval(bootstrap_replicates(components, seed_text=suite.digest))
-    # Images with more captions than others weigh more, so a resample may hold more than the whole.
-    return Interval(low=max(0.0, low), high=min(1.0, high), method="bootstrap")
+    if task.metric not in UNBOUNDED:
+        # Images with more captions than others weigh more, so a resample may hold more than the whole.
+        low, high = max(0.0, low), min(1.0, high)
+    return Interval(low=low, high=high, method="bootstrap")
 
 
 def _chosen(suite: Suite, only: Collection[str] | None) -> list[Task]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from competition.records.base import Identifier, Line, Record, Sha256, Share, Timestamp
 
@@ -19,18 +19,24 @@ MAX_OUTCOMES = 10_000_000
 
 
 class Interval(Record):
-    """A confidence interval."""
+    """A confidence interval: any finite bounds, since a metric need not be a share."""
 
-    low: Share
-    high: Share
+    low: float
+    high: float
     confidence: Share = 0.95
     method: Literal["clopper-pearson", "bootstrap"]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"an interval cannot begin at {self.low:g} and end at {self.high:g}")
+        return self
 
 
 class Outcomes(Record):
     """The outcome of every independent unit of one kind, in the evaluation set's order (1 = right, 0 = wrong).
 
-    ``data`` is base64 of zlib-compressed little-endian float16. The score of a task is the mean over its components
+    ``data`` is base64 of zlib-compressed little-endian float16: three digits of values up to 65,504. The score of a task is the mean over its components
     of each component's mean: one component of images for an accuracy or a mean recall (the queries of an image and
     of its captions depend on each other, so they make one unit, whose outcome may be a fraction), one component a
     class for a mean per-class recall. Kept so that entries can be compared unit by unit (paired bootstrap).
@@ -41,8 +47,17 @@ class Outcomes(Record):
 
     @classmethod
     def encode(cls, values: NDArray[np.floating]) -> Outcomes:
-        """From a 1-D array of values, in [0, 1] where every unit has equally many queries."""
-        packed = zlib.compress(values.astype("<f2").tobytes(), 9)
+        """From a 1-D array of values: in [0, 1] where units have equally many queries and the metric is a share.
+
+        Raises ``ValueError`` for a value that is not finite, or that float16 cannot hold (beyond 65,504).
+        """
+        import numpy as np
+
+        with np.errstate(over="ignore"):
+            halves = values.astype("<f2")
+        if not np.isfinite(halves).all():
+            raise ValueError("outcomes must be finite, and at most 65,504 in size")
+        packed = zlib.compress(halves.tobytes(), 9)
         return cls(count=len(values), data=base64.b64encode(packed).decode("ascii"))
 
     def decode(self) -> NDArray[np.float64]:
@@ -66,8 +81,8 @@ class TaskResult(Record):
     schema_version: Literal[1] = 1
     task: Identifier
     metric: Line
-    value: Share
-    interval: Interval
+    value: float = Field(description="finite; in [0, 1] where the metric is a share")
+    interval: Interval | None = Field(description="None: the metric has no independent units to resample")
     metrics: dict[str, float | None] = Field(description="every metric of the protocol; None = not defined here")
     samples: int = Field(ge=1, description="test images")
     seconds: float = Field(ge=0)

@@ -18,14 +18,15 @@ class StandingsTask(Record):
     samples: int | None = Field(description="test images; None: the suite does not say how many")
     chance: float | None
     hidden: bool = Field(description="a hidden test, shown because it was revealed")
+    less_is_better: bool = Field(default=False, description="as with a distance")
 
 
 class StandingsRow(Record):
     """One submission. Its true rank lies in [rank_low, rank_high] as far as the data can tell (95 %)."""
 
     rank: int | None = Field(description="None: not ranked (a baseline, or a score that is not available)")
-    rank_low: int | None
-    rank_high: int | None
+    rank_low: int | None = Field(description="None: not ranked, or not known since the score has no interval")
+    rank_high: int | None = Field(description="likewise")
     submission_id: Identifier
     method_name: str
     author: str
@@ -50,6 +51,7 @@ class StandingsView(Record):
     suite_digest: Sha256
     recipe_digest: Sha256
     aggregate: str = Field(description="title of the number by which entries are ranked")
+    less_is_better: bool = Field(default=False, description="the least score is the first, as with a distance or a rank")
     tasks: list[StandingsTask]
     rows: list[StandingsRow]
     generated_at: Timestamp

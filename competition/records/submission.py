@@ -51,10 +51,10 @@ class SubmissionRevision(Record):
 
 
 class Score(Record):
-    """A value in [0, 1] with its interval."""
+    """A value with its interval; in [0, 1] where it is a share."""
 
     value: float
-    interval: Interval
+    interval: Interval | None = Field(description="None: not known, since nothing independent was resampled")
 
 
 class TaskScore(Record):

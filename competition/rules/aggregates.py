@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from statistics import fmean
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from competition.rules.suites import Aggregate, AverageRank, ChanceCentred, MeanOfGroups, RelativeToBaseline, Suite
+
+Floats = NDArray[np.float64]
+_Number = TypeVar("_Number", float, Floats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +58,52 @@ def aggregate_value(suite: Suite, aggregate: Aggregate, values: Mapping[str, flo
         return AggregateValue(aggregate.id, None, missing)
     if isinstance(aggregate.rule, AverageRank):
         return AggregateValue(aggregate.id, None)
-    return AggregateValue(aggregate.id, _combined(suite, aggregate, values))
+    return AggregateValue(aggregate.id, _combined(suite, aggregate, values, fmean))
 
 
-def _combined(suite: Suite, aggregate: Aggregate, values: Mapping[str, float]) -> float:
+def aggregate_replicates(suite: Suite, aggregate: Aggregate, replicates: Mapping[str, Floats]) -> Floats | None:
+    """Bootstrap replicates [R] of an aggregate: its rule, replicate by replicate.
+
+    Args:
+        suite: of which ``aggregate`` is part.
+        aggregate: what is computed.
+        replicates: [R] each by task id, with common random numbers; tasks whose value has no interval are absent.
+
+    Returns:
+        None where a task of the aggregate is absent, and for average ranks, which no entry has by itself.
+    """
+    if isinstance(aggregate.rule, AverageRank) or not set(aggregate.tasks) <= replicates.keys():
+        return None
+    return _combined(suite, aggregate, replicates, _mean_of_arrays)
+
+
+def less_is_better(suite: Suite, aggregate: Aggregate) -> bool:
+    """Whether the least value of an aggregate is the best: of average ranks, and of what is made of distances."""
+    # A suite that mixes directions in another rule is refused.
+    return isinstance(aggregate.rule, AverageRank) or suite.task(aggregate.tasks[0]).less_is_better
+
+
+def _mean_of_arrays(parts: Sequence[Floats]) -> Floats:
+    mean: Floats = np.mean(np.stack(parts), axis=0)
+    return mean
+
+
+def _combined(
+    suite: Suite, aggregate: Aggregate, values: Mapping[str, _Number], mean: Callable[[Sequence[_Number]], _Number]
+) -> _Number:
+    """The rule, on values or on arrays of replicates; ``mean`` is of several of them."""
     rule = aggregate.rule
     if isinstance(rule, RelativeToBaseline):
-        return fmean(values[task] / rule.scores[task] for task in aggregate.tasks)
+        return mean([values[task] / rule.scores[task] for task in aggregate.tasks])
     if isinstance(rule, ChanceCentred):
         chances = {task.id: task.chance or 0.0 for task in suite.tasks}
-        return fmean((values[task] - chances[task]) / (1 - chances[task]) for task in aggregate.tasks)
+        return mean([(values[task] - chances[task]) / (1 - chances[task]) for task in aggregate.tasks])
     if isinstance(rule, MeanOfGroups):
-        groups: dict[str, list[float]] = {}
+        groups: dict[str, list[_Number]] = {}
         for task in aggregate.tasks:
             groups.setdefault(suite.task(task).group, []).append(values[task])
-        return fmean(fmean(group) for group in groups.values())
-    return fmean(values[task] for task in aggregate.tasks)
+        return mean([mean(group) for group in groups.values()])
+    return mean([values[task] for task in aggregate.tasks])
 
 
 def average_ranks(

@@ -132,6 +132,14 @@ UNAVAILABLE_METRICS = frozenset({"auc", "map11"})
 
 LESS_IS_BETTER = frozenset({"fid", "kid", "cmmd", "proxy_a_distance", "mce", "long_tail@500", "large_share@5"})
 
+UNBOUNDED = frozenset(
+    {
+        *("fid", "kid", "cmmd", "density", "clip_score", "inception_score", "proxy_a_distance", "mce"),
+        *METRICS[Protocol.CLASS_STATISTICS],
+    }
+)
+"""Metrics that are no shares: distances, ratios, counts and percentages. All others lie in [0, 1]."""
+
 SETTINGS: dict[Protocol, frozenset[str]] = {
     Protocol.LINEAR_PROBE: frozenset({"shots"}),
     Protocol.LINEAR_PROBE_ELEVATER: frozenset({"shots"}),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from competition.rules.models import Competition, Scale
 from competition.rules.protocols import EXECUTABLE
-from competition.rules.suites import Mean, Suite
+from competition.rules.suites import Suite
 
 
 def unsupported(competition: Competition) -> tuple[str, ...]:
@@ -42,6 +42,3 @@ def _of_suite(suite: Suite) -> Iterator[str]:
         yield f"Suite {suite.reference} has tasks of protocols that are not available: {', '.join(missing)}."
     if any(task.needs_images for task in suite.tasks):
         yield f"Suite {suite.reference} has tasks about an entry's images, and the scorer has its model alone."
-    if not isinstance(suite.primary_aggregate.rule, Mean):
-        kind = suite.primary_aggregate.rule.kind.replace("_", " ")
-        yield f"Suite {suite.reference} ranks by {suite.primary!r} ({kind}), and standings rank by plain means."

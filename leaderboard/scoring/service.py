@@ -49,7 +49,7 @@ class Weighed:
     """A result whose numbers were checked, with its bootstrap replicates: made before the writer's lock is taken."""
 
     message: ResultReport
-    replicates: NDArray[np.float64]
+    replicates: NDArray[np.float64] | None
 
     @property
     def digest(self) -> str:
@@ -239,12 +239,18 @@ def _end_scoring(session: Session, held: Held) -> None:
     missing = [task.id for task in suite.tasks if task.id not in accepted]
     if missing:
         raise ConflictError(f"Tasks without a result: {', '.join(missing)}.", hint="Report each task, then finish.")
-    counted = [accepted[task] for task in suite.primary_aggregate.tasks]
-    total = results.aggregate([row.value for row in counted], [results.unpack(row.replicates) for row in counted])
+    counted = {task: accepted[task] for task in suite.primary_aggregate.tasks}
+    total = results.aggregate(
+        suite,
+        {task: row.value for task, row in counted.items()},
+        {task: None if row.replicates is None else results.unpack(row.replicates) for task, row in counted.items()},
+    )
     evaluation = repository.evaluation(session, held.job.evaluation_id)
     evaluation.published_at = held.act.at
-    evaluation.score, evaluation.score_low, evaluation.score_high = total.value, total.low, total.high
-    evaluation.replicates = results.pack(total.replicates)
+    evaluation.score = total.value
+    if total.spread is not None:
+        evaluation.score_low, evaluation.score_high = total.spread.low, total.spread.high
+        evaluation.replicates = results.pack(total.spread.replicates)
     session.flush()
     _end(session, held)
     values = {"trust": Trust.RE_EVALUATED, "failure": None}
@@ -288,7 +294,7 @@ def _grant(session: Session, job: Job, submission: Submission, patience: Patienc
 
 
 def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:
-    result = weighed.message.result
+    result, interval = weighed.message.result, weighed.message.result.interval
     return TaskOutcome(
         evaluation_id=job.evaluation_id,
         task=result.task,
@@ -296,16 +302,16 @@ def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:
         attempt=job.attempt,
         digest=weighed.digest,
         value=result.value,
-        low=result.interval.low,
-        high=result.interval.high,
-        confidence=result.interval.confidence,
-        method=result.interval.method,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        confidence=None if interval is None else interval.confidence,
+        method=None if interval is None else interval.method,
         metric=result.metric,
         metrics=result.metrics,
         samples=result.samples,
         seconds=result.seconds,
         outcomes=[part.model_dump(mode="json") for part in result.outcomes],
-        replicates=results.pack(weighed.replicates),
+        replicates=None if weighed.replicates is None else results.pack(weighed.replicates),
         accepted_at=now,
     )
 

@@ -28,7 +28,9 @@ def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) ->
 
 
 def score_of(outcome: TaskOutcome) -> Score:
-    """A task's value with its interval."""
+    """A task's value with its interval, where one is known."""
+    if outcome.low is None:
+        return Score(value=outcome.value, interval=None)
     interval = {"low": outcome.low, "high": outcome.high, "confidence": outcome.confidence, "method": outcome.method}
     return Score(value=outcome.value, interval=Interval.model_validate(interval))
 

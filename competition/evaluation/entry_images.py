@@ -160,16 +160,16 @@ def _of_class_folders(folder: Path, classes: Sequence[Path]) -> EntryImages:
         of_class = _image_paths(path)
         paths += of_class
         labels += [label] * len(of_class)
-    with storage_errors("reading", folder):
-        contents = KnownDigests(None).of(paths, processors())
     names = [path.relative_to(folder).as_posix() for path in paths]
     try:
-        identity = digest({"images": [list(pair) for pair in zip(names, contents, strict=True)]})
+        "".join(names).encode()
     except UnicodeEncodeError as error:
         raise EvaluationError(f"A file below {folder} has a name that is not UTF-8.", hint="Rename it.") from error
+    with storage_errors("reading", folder):
+        contents = KnownDigests(None).of(paths, processors())
     return EntryImages(
         folder,
-        identity,
+        digest({"images": [list(pair) for pair in zip(names, contents, strict=True)]}),
         np.asarray(labels, dtype=np.int64),
         tuple(path.name for path in classes),
         _Files(folder, tuple(paths)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,10 +72,22 @@ def test_the_digest_is_of_names_and_bytes(write: Callable[[Path, list[int]], Pat
     digest = open_entry_images(folder).digest
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert open_entry_images(copy).digest == digest
-    victim = sorted(path for path in copy.rglob("*") if path.suffix in {".tar", ".png"})[0]
+    victim = min(path for path in copy.rglob("*") if path.suffix in {".tar", ".png"})
     victim.rename(victim.with_name(f"9{victim.name}"))
     assert open_entry_images(copy).digest != digest
     assert open_entry_images(write(tmp_path / "other", LABELS[::-1])).digest != digest
+
+
+@pytest.mark.parametrize("write", [write_shards, write_class_folders])
+def test_old_files_need_no_index_of_digests(write: Callable[[Path, list[int]], Path], tmp_path: Path) -> None:
+    """Of files that were just written no digest is put on record; of these it would be, if there were a place."""
+    folder = write(tmp_path / "entry", LABELS)
+    digest = open_entry_images(folder).digest
+    for path in folder.rglob("*.*"):
+        os.utime(path, (10**9, 10**9))
+    time.sleep(2.1)  # the time of status change cannot be set
+    assert open_entry_images(folder).digest == digest
+    assert open_entry_images(folder, tmp_path / "cache").digest == digest
 
 
 def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         weights | {"more": torch.zeros(1)},
     ):
         save_file(broken, path)
-        with pytest.raises(EvaluationError, match="'(layer1.0.conv1.weight|more)' differs"):
+        with pytest.raises(EvaluationError, match=r"'(layer1\.0\.conv1\.weight|more)' differs"):
             load_dino(path, model)
     path.write_bytes(b"no safetensors")
     with pytest.raises(EvaluationError, match="cannot be read"):

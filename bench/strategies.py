@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from competition.progress import ProgressHook
+from competition.records.submission import Score
 from competition.rules import find_competition
+from participant_kit.cli.standings import format_score
 from participant_kit.pipelines.run import Terminal
 from participant_kit.quickstart.methods import METHODS
 from participant_kit.quickstart.run import Outcome, Plan, build_pool, run_methods
@@ -29,6 +31,7 @@ def main() -> None:
             for outcome in _run(plan, Path(folder)):
                 print(_row(outcome, seed), flush=True)
                 interval = outcome.evaluation.results[0].interval
+                assert interval is not None, "an accuracy has one"
                 first[outcome.strategy, seed] = interval.low, interval.high
     for strategy in METHODS:
         apart = [seed for seed in SEEDS if first[strategy, seed][0] > first["no_filter", seed][1]]
@@ -47,8 +50,7 @@ def _run(plan: Plan, folder: Path) -> list[Outcome]:
 
 def _row(outcome: Outcome, seed: int) -> str:
     scores = (
-        f"{result.value:.3f} [{result.interval.low:.3f}, {result.interval.high:.3f}]"
-        for result in outcome.evaluation.results
+        format_score(Score(value=result.value, interval=result.interval)) for result in outcome.evaluation.results
     )
     cells = [outcome.strategy, str(seed), f"{outcome.subset_samples:,}", f"{outcome.training_seconds:.1f}", *scores]
     return f"| {' | '.join(cells)} |"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from competition.records.evaluation import EvaluationReport
+from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.lineage import DatasetLineage
+from competition.records.submission import value_text
 from competition.rules import Competition, Scale
 
 
@@ -50,11 +51,14 @@ def render(
         "| --- | --- | ---: | ---: |",
     ]
     lines += [
-        f"| {suite.task(result.task).title} | {result.metric} | {result.value:.3f} "
-        f"| {result.interval.low:.3f} to {result.interval.high:.3f} |"
+        f"| {suite.task(result.task).title} | {result.metric} | {value_text(result.value)} | {_bounds(result)} |"
         for result in evaluation.results
     ]
     return "\n".join(lines) + "\n"
+
+
+def _bounds(result: TaskResult) -> str:
+    return "" if result.interval is None else f"{result.interval.low:.3f} to {result.interval.high:.3f}"
 
 
 def render_lineage(lineage: DatasetLineage) -> str:

@@ -36,10 +36,11 @@ class Interval(Record):
 class Outcomes(Record):
     """The outcome of every independent unit of one kind, in the evaluation set's order (1 = right, 0 = wrong).
 
-    ``data`` is base64 of zlib-compressed little-endian float16: three digits of values up to 65,504. The score of a task is the mean over its components
-    of each component's mean: one component of images for an accuracy or a mean recall (the queries of an image and
-    of its captions depend on each other, so they make one unit, whose outcome may be a fraction), one component a
-    class for a mean per-class recall. Kept so that entries can be compared unit by unit (paired bootstrap).
+    ``data`` is base64 of zlib-compressed little-endian float16: three digits of values up to 65,504. The score of a
+    task is the mean over its components of each component's mean: one component of images for an accuracy or a mean
+    recall (the queries of an image and of its captions depend on each other, so they make one unit, whose outcome may
+    be a fraction), one component a class for a mean per-class recall. Kept so that entries can be compared unit by
+    unit (paired bootstrap).
     """
 
     count: int = Field(ge=1, le=MAX_OUTCOMES)

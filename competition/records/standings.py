@@ -51,7 +51,7 @@ class StandingsView(Record):
     suite_digest: Sha256
     recipe_digest: Sha256
     aggregate: str = Field(description="title of the number by which entries are ranked")
-    less_is_better: bool = Field(default=False, description="the least score is the first, as with a distance or a rank")
+    less_is_better: bool = Field(default=False, description="the least score is first, as with a distance or a rank")
     tasks: list[StandingsTask]
     rows: list[StandingsRow]
     generated_at: Timestamp

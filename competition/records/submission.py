@@ -50,6 +50,13 @@ class SubmissionRevision(Record):
     path: RelativePath = Field(description="the submission's folder inside the repository")
 
 
+def value_text(value: float) -> str:
+    """A metric's value for people: three decimals, three digits below 0.01, and a count as the whole number it is."""
+    if value.is_integer() and abs(value) > 1:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:,.3f}"
+
+
 class Score(Record):
     """A value with its interval; in [0, 1] where it is a share."""
 

@@ -118,20 +118,21 @@ def average_ranks(
     taking_part = [entry for entry, missing in zip(entries, lacking, strict=True) if not missing]
     ranks = {
         task: _ranks([entry[task] for entry in taking_part], descending=not suite.task(task).less_is_better)
-        for task in aggregate.tasks
+        for task in (aggregate.tasks if taking_part else ())
     }
     results, place = [], 0
     for missing in lacking:
         if missing:
             results.append(AggregateValue(aggregate.id, None, missing))
             continue
-        mean = fsum(ranks[task][place] for task in aggregate.tasks) / len(aggregate.tasks)
+        mean = fsum(float(ranks[task][place]) for task in aggregate.tasks) / len(aggregate.tasks)
         results.append(AggregateValue(aggregate.id, mean))
         place += 1
     return tuple(results)
 
 
-def _ranks(values: Sequence[float], *, descending: bool) -> list[float]:
-    better = [sum(other > value if descending else other < value for other in values) for value in values]
-    equal = [sum(other == value for other in values) for value in values]
-    return [ahead + (shared + 1) / 2 for ahead, shared in zip(better, equal, strict=True)]
+def _ranks(values: Sequence[float], *, descending: bool) -> Floats:
+    signed = np.asarray(values, dtype=np.float64) * (-1.0 if descending else 1.0)
+    _, level, sizes = np.unique(signed, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(sizes) - (sizes - 1) / 2)[level]
+    return ranks

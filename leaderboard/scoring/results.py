@@ -66,7 +66,7 @@ def _check_value(result: TaskResult) -> None:
     bounds = () if result.interval is None else (result.interval.low, result.interval.high)
     numbers = (result.value, *bounds)
     if result.metric not in UNBOUNDED and not all(0.0 <= number <= 1.0 for number in numbers):
-        raise ValidationFailedError(f"result.value: {result.metric} is a share, and it lies in [0, 1] as its bounds do.")
+        raise ValidationFailedError(f"result.value: {result.metric} is a share: it and its bounds lie in [0, 1].")
     if not all(abs(number) <= _MAX_SIZE for number in numbers):
         raise ValidationFailedError(f"result.value: it and its bounds are at most {_MAX_SIZE:g} in size.")
     if result.interval is None:

@@ -27,6 +27,8 @@ def standings(
 ) -> StandingsView:
     """Verified entries, best first, each with the range of ranks that the data allow (95 %, paired bootstrap).
 
-    A score that is not available is null and comes last. Baselines stand in place without a rank.
+    A score that is not available is null and comes last. Baselines stand in place without a rank. Where a score has no
+    interval, its rank range is null: placed by its value, and how certain that is is not known. `less_is_better` says
+    that the least score is the first.
     """
     return service.view(session, competition, track, scale, viewer=viewer, clock=clock)

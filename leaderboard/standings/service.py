@@ -12,7 +12,9 @@ from competition.records.evaluation import Interval
 from competition.records.lifecycle import Eligibility
 from competition.records.standings import StandingsRow, StandingsTask, StandingsView
 from competition.records.submission import Score
-from competition.rules import Competition, Scale, Task, find_scale, find_track
+from competition.rules import Competition, Scale, Suite, Task, find_scale, find_track
+from competition.rules.aggregates import average_ranks, less_is_better
+from competition.rules.suites import AverageRank
 from leaderboard.accounts.viewer import ANONYMOUS, Viewer
 from leaderboard.clock import Clock, utc_now
 from leaderboard.competitions import service as competitions
@@ -47,8 +49,9 @@ def view(
         suite_digest=board.suite_digest,
         recipe_digest=board.recipe_digest,
         aggregate=rules.suite.primary_aggregate.title,
+        less_is_better=less_is_better(rules.suite, rules.suite.primary_aggregate),
         tasks=[_column(task) for task in tasks],
-        rows=_rows(session, board, tasks, scored=may_see_aggregate(rules.suite, rules.suite.primary_aggregate, viewer)),
+        rows=_rows(session, board, rules.suite, tasks, viewer),
         generated_at=clock(),
     )
 
@@ -61,25 +64,54 @@ def _scale(rules: Competition, track: str, scale: str) -> Scale:
         raise NotFoundError(error.message, hint=error.hint) from error
 
 
-def _rows(session: Session, board: Board, tasks: list[Task], *, scored: bool) -> list[StandingsRow]:
+def _rows(session: Session, board: Board, suite: Suite, tasks: list[Task], viewer: Viewer) -> list[StandingsRow]:
+    primary = suite.primary_aggregate
     entries = {row.id: (row, evaluation) for row, evaluation in repository.scored(session, board)}
-    outcomes = repository.outcomes(session, board)
-    entrants = [
-        Entrant(
-            key=row.id,
-            score=evaluation.score if scored else None,
-            replicates=evaluation.replicates,
-            submitted_at=_submitted(row),
-            competes=row.eligibility is Eligibility.ELIGIBLE,
+    found = repository.outcomes(session, board)
+    outcomes = {key: found.get(evaluation.id, {}) for key, (_, evaluation) in entries.items()}
+    scores: Mapping[str, Score | None] = {}
+    if may_see_aggregate(suite, primary, viewer):
+        ranked_together = isinstance(primary.rule, AverageRank)
+        evaluations = {key: evaluation for key, (_, evaluation) in entries.items()}
+        scores = _average_ranks(suite, outcomes) if ranked_together else _own_scores(evaluations)
+    places = ranking.rank(
+        [_entrant(row, evaluation, scores.get(row.id)) for row, evaluation in entries.values()],
+        less_is_better=less_is_better(suite, primary),
+    )
+    return [
+        _row(
+            place,
+            entries[place.key][0],
+            scores.get(place.key),
+            {task.id: outcomes[place.key].get(task.id) for task in tasks},
         )
-        for row, evaluation in entries.values()
+        for place in places
     ]
-    rows = []
-    for place in ranking.rank(entrants):
-        row, evaluation = entries[place.key]
-        score = _score(evaluation) if scored else None
-        rows.append(_row(place, row, score, {task.id: outcomes.get(evaluation.id, {}).get(task.id) for task in tasks}))
-    return rows
+
+
+def _own_scores(evaluations: Mapping[str, Evaluation]) -> dict[str, Score | None]:
+    """Scores that each entry has by itself, as they were published."""
+    return {key: _score(evaluation) for key, evaluation in evaluations.items()}
+
+
+def _average_ranks(suite: Suite, outcomes: Mapping[str, Mapping[str, TaskOutcome]]) -> dict[str, Score | None]:
+    """Scores among all entries of the table, baselines too, as they are now; a rank has no interval."""
+    values = [{task: outcome.value for task, outcome in of_entry.items()} for of_entry in outcomes.values()]
+    averages = average_ranks(suite, suite.primary_aggregate, values)
+    return {
+        key: None if average.value is None else Score(value=average.value, interval=None)
+        for key, average in zip(outcomes, averages, strict=True)
+    }
+
+
+def _entrant(row: Submission, evaluation: Evaluation, score: Score | None) -> Entrant:
+    return Entrant(
+        key=row.id,
+        score=None if score is None else score.value,
+        replicates=None if score is None or score.interval is None else evaluation.replicates,
+        submitted_at=_submitted(row),
+        competes=row.eligibility is Eligibility.ELIGIBLE,
+    )
 
 
 def _row(
@@ -108,8 +140,10 @@ def _submitted(row: Submission) -> datetime:
 
 
 def _score(evaluation: Evaluation) -> Score | None:
-    if evaluation.score is None or evaluation.score_low is None or evaluation.score_high is None:
+    if evaluation.score is None:
         return None
+    if evaluation.score_low is None or evaluation.score_high is None:
+        return Score(value=evaluation.score, interval=None)
     interval = Interval(low=evaluation.score_low, high=evaluation.score_high, method="bootstrap")
     return Score(value=evaluation.score, interval=interval)
 
@@ -122,4 +156,5 @@ def _column(task: Task) -> StandingsTask:
         samples=task.samples,
         chance=task.chance,
         hidden=task.hidden,
+        less_is_better=task.less_is_better,
     )

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 from competition.records.evaluation import Interval
+from competition.records.submission import value_text
 
 MISSING = "–"
 _BYTE_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def score(value: float | None) -> str:
-    """A value in [0, 1] with three decimals; a missing one is a dash, never 0."""
-    return MISSING if value is None else f"{value:.3f}"
+    """A value, mostly with three decimals; a missing one is a dash, never 0."""
+    return MISSING if value is None else value_text(value)
 
 
 def half_width(interval: Interval) -> str:

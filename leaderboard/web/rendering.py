@@ -142,6 +142,7 @@ def entry(page: Entry, place: Place) -> str:
     view, competition = page.submission, page.competition
     rows = page.standings.rows if page.standings else []
     around = neighbours(rows, view.id)
+    less_is_better = page.standings is not None and page.standings.less_is_better
     titles = {task.id: task.title for task in competition.suite.tasks}
     return _render(
         "entry.html",
@@ -151,8 +152,9 @@ def entry(page: Entry, place: Place) -> str:
         row=next((row for row in rows if row.submission_id == view.id), None),
         around=around,
         ranked=sum(row.rank is not None for row in rows),
-        axis=charts.axis_for(row.score.interval for row in around if row.score is not None),
+        axis=charts.axis_for((row.score for row in around if row.score), less_is_better=less_is_better),
         aggregate=competition.suite.primary_aggregate.title,
+        less_is_better=less_is_better,
         suite=competition.suite,
         steps=timeline.steps(view, page.events),
         moments=timeline.moments(page.events, titles),

@@ -16,19 +16,24 @@ _MOST_PLOTTED_TASKS = 8
 
 @dataclass(frozen=True)
 class Group:
-    """Rows in order of rank whose rank ranges all overlap each other: the data cannot put them in order."""
+    """Rows in order of rank whose rank ranges all overlap each other, or of all of which no range is known."""
 
     rows: tuple[StandingsRow, ...]
 
     @property
+    def known(self) -> bool:
+        """Whether the rows have rank ranges."""
+        return self.rows[0].rank_low is not None
+
+    @property
     def tied(self) -> bool:
-        """More than one entry: their order is not settled."""
-        return len(self.rows) > 1
+        """More than one entry with a range: their order is not settled."""
+        return self.known and len(self.rows) > 1
 
 
 @dataclass(frozen=True)
 class Table:
-    """Everything that the template of the standings table needs."""
+    """Everything that the template of the standings table needs. ``leader`` is the first's score with an interval."""
 
     view: StandingsView
     groups: tuple[Group, ...]
@@ -59,6 +64,7 @@ def group_by_rank_range(rows: Sequence[StandingsRow]) -> tuple[Group, ...]:
     """Split ranked rows, best first, into runs in which every two rank ranges overlap.
 
     A run ends where the next row's best possible rank is worse than the worst possible rank of somebody in the run.
+    Rows without a range make runs of their own.
     """
     groups: list[Group] = []
     run: list[StandingsRow] = []
@@ -74,7 +80,9 @@ def group_by_rank_range(rows: Sequence[StandingsRow]) -> tuple[Group, ...]:
 
 def _joins(row: StandingsRow, run: Sequence[StandingsRow]) -> bool:
     highs = [other.rank_high for other in run if other.rank_high is not None]
-    return row.rank_low is not None and len(highs) == len(run) and row.rank_low <= min(highs)
+    if row.rank_low is None:
+        return not highs
+    return len(highs) == len(run) and row.rank_low <= min(highs)
 
 
 def build_table(view: StandingsView) -> Table:
@@ -87,17 +95,22 @@ def build_table(view: StandingsView) -> Table:
     for task in view.tasks:
         values = [score.value for row in counting if (score := row.tasks.get(task.id)) is not None]
         if values:
-            best_by_task[task.id] = max(values)
+            best_by_task[task.id] = _best(values, less_is_better=task.less_is_better)
+    totals = [row.score.value for row in counting if row.score is not None]
     return Table(
         view=view,
         groups=group_by_rank_range(ranked),
         unranked=unranked,
-        axis=axis_for(score.interval for score in scores),
-        leader=ranked[0].score if ranked else None,
-        best_score=max((row.score.value for row in counting if row.score is not None), default=None),
+        axis=axis_for(scores, less_is_better=view.less_is_better),
+        leader=ranked[0].score if ranked and ranked[0].score and ranked[0].score.interval else None,
+        best_score=_best(totals, less_is_better=view.less_is_better) if totals else None,
         best_by_task=best_by_task,
         plot_tasks=len(view.tasks) <= _MOST_PLOTTED_TASKS,
     )
+
+
+def _best(values: Sequence[float], *, less_is_better: bool) -> float:
+    return min(values) if less_is_better else max(values)
 
 
 def neighbours(rows: Sequence[StandingsRow], submission_id: str, around: int = 3) -> list[StandingsRow]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from competition.rules.protocols import LESS_IS_BETTER
 from participant_kit.cli.console import Console, JsonOption
 
 if TYPE_CHECKING:
@@ -55,5 +56,6 @@ def _row(task: TaskComparison) -> list[str]:
     interval = "" if task.interval is None else f" [{task.interval[0]:+.4f}, {task.interval[1]:+.4f}]"
     alone = "" if task.mcnemar is None else f"{task.mcnemar.only_first} / {task.mcnemar.only_second}"
     p = "" if task.mcnemar is None else f"{task.mcnemar.p:.2g}"
+    metric = f"{task.metric} (less is better)" if task.metric in LESS_IS_BETTER else task.metric
     values = [f"{task.first:.4f}", f"{task.second:.4f}", f"{task.difference:+.4f}{interval}"]
-    return [task.task, task.metric, *values, alone, p, _SAID[task.better]]
+    return [task.task, metric, *values, alone, p, _SAID[task.better]]

@@ -8,7 +8,7 @@ import typer
 
 from competition.client import LeaderboardClient
 from competition.records.standings import StandingsRow, StandingsView
-from competition.records.submission import Score
+from competition.records.submission import Score, value_text
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.options import ScaleOption, TrackOption
 from participant_kit.settings import KitSettings
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Show the verified standings.
 
-    Every score has its 95 % interval, every rank the range that the data cannot tell apart.
+    A score has its 95 % interval where one is known, and its rank the range that the data cannot tell apart.
     """
     settings = KitSettings()
     with LeaderboardClient(settings.require_endpoint()) as client:
@@ -33,6 +33,8 @@ def show(console: Console, view: StandingsView) -> None:
     """Print standings as a table (or JSON)."""
     columns = ["entry", "rank", "rank range", view.aggregate, *(task.title for task in view.tasks), "samples"]
     title = f"{view.competition} / {view.track} / {view.scale}, suite {view.suite}: value [95 % interval]"
+    if view.less_is_better:
+        title += ", less is better"
     console.table(view.model_dump(mode="json"), title, columns, [_row(row, view) for row in view.rows])
 
 
@@ -41,15 +43,20 @@ def _row(row: StandingsRow, view: StandingsView) -> list[str]:
     return [
         f"{row.method_name} ({row.author})",
         str(row.rank) if ranked else row.eligibility.value,
-        f"{row.rank_low}-{row.rank_high}" if ranked else "",
+        _range(row) if ranked else "",
         format_score(row.score),
         *(format_score(row.tasks.get(task.id)) for task in view.tasks),
         f"{row.subset_samples:,}" if row.subset_samples is not None else "",
     ]
 
 
+def _range(row: StandingsRow) -> str:
+    return "not known" if row.rank_low is None else f"{row.rank_low}-{row.rank_high}"
+
+
 def format_score(score: Score | None) -> str:
-    """A value with its interval; a task without a result is unscored, never zero."""
+    """A value, with its interval where one is known; a task without a result is unscored, never zero."""
     if score is None:
         return "unscored"
-    return f"{score.value:.3f} [{score.interval.low:.3f}, {score.interval.high:.3f}]"
+    interval = "" if score.interval is None else f" [{score.interval.low:.3f}, {score.interval.high:.3f}]"
+    return f"{value_text(score.value)}{interval}"

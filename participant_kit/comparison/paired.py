@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from competition.errors import UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
+from competition.rules.protocols import LESS_IS_BETTER, UNBOUNDED
 from competition.statistics import bootstrap_replicates, mcnemar, percentile_interval
 from participant_kit.comparison.reports import Floats, decoded
 
@@ -57,7 +58,7 @@ class TaskComparison:
     @property
     def better(self) -> str:
         """``first`` or ``second`` where the interval excludes 0, ``neither`` where it does not; empty without one."""
-        return _better(self.interval)
+        return _better(self.interval, less_is_better=self.metric in LESS_IS_BETTER)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON."""
@@ -71,7 +72,7 @@ class Comparison:
     Args:
         tasks: of both, in the first report's order.
         mean: difference of the means over all ``tasks``, and its interval; None for a single task, or where one of them
-            has no interval.
+            has no interval, or where a mean says nothing: shares with distances, or distances of several kinds.
         only_first: tasks of the first report alone.
         only_second: of the second alone.
     """
@@ -84,7 +85,8 @@ class Comparison:
     @property
     def mean_better(self) -> str:
         """As ``TaskComparison.better``, of the mean."""
-        return _better(self.mean[1] if self.mean else None)
+        # A mean has tasks of one direction.
+        return _better(self.mean[1] if self.mean else None, less_is_better=self.tasks[0].metric in LESS_IS_BETTER)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON."""
@@ -151,6 +153,8 @@ def _compare_task(
         raise UsageError(
             f"Task {first.task!r} has the metric {first.metric!r} in one report, {second.metric!r} in the other."
         )
+    if first.interval is None or second.interval is None:
+        return TaskComparison(*values, None, None, "the metric has no independent units"), None
     if not units[0] or not units[1]:
         return TaskComparison(*values, None, None, "a report holds no outcomes"), None
     if [len(part) for part in units[0]] != [len(part) for part in units[1]]:
@@ -169,15 +173,17 @@ def _mcnemar(first: list[Floats], second: list[Floats]) -> McNemar | None:
 
 def _mean(tasks: list[TaskComparison], differences: list[NDArray[np.float64] | None]) -> tuple[float, Interval] | None:
     replicates = [found for found in differences if found is not None]
-    if len(tasks) < 2 or len(replicates) < len(tasks):
+    kinds = {(task.metric in LESS_IS_BETTER, task.metric if task.metric in UNBOUNDED else "") for task in tasks}
+    if len(tasks) < 2 or len(replicates) < len(tasks) or len(kinds) > 1:
         return None
     mean = float(np.mean([task.difference for task in tasks]))
     return mean, percentile_interval(np.mean(replicates, axis=0))
 
 
-def _better(interval: Interval | None) -> str:
+def _better(interval: Interval | None, *, less_is_better: bool) -> str:
     if interval is None:
         return ""
+    greater, smaller = ("second", "first") if less_is_better else ("first", "second")
     if interval[0] > 0:
-        return "first"
-    return "second" if interval[1] < 0 else "neither"
+        return greater
+    return smaller if interval[1] < 0 else "neither"

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport
+from competition.rules.protocols import UNBOUNDED
 from competition.statistics import common_replicates
 from participant_kit.comparison.reports import Floats, decoded, read_report, result_of
 
@@ -31,12 +32,14 @@ class Points:
         columns: the numbers of every run, by the name of the column; float64 [runs] each.
         left_out: names of the runs without a number in one of the columns.
         replicates: of columns whose single outcomes are known, under resampled images, [runs, R] each.
+        unbounded: columns of reports that are no shares, such as distances, with their metric.
     """
 
     names: tuple[str, ...]
     columns: dict[str, Floats]
     left_out: tuple[str, ...]
     replicates: dict[str, Floats]
+    unbounded: dict[str, str] = field(default_factory=dict)
 
 
 def read_points(
@@ -135,7 +138,13 @@ def _of_reports(places: Sequence[Path], columns: Sequence[str], progress: Progre
         dict(zip(columns, array.T, strict=True)),
         tuple(str(place) for place, row in zip(places, found, strict=True) if None in row),
         {column: values for column, values in replicates.items() if values is not None},
+        {column: metric for column in columns if (metric := _metric(reports[0], column, places[0])) in UNBOUNDED},
     )
+
+
+def _metric(report: EvaluationReport, column: str, place: Path) -> str:
+    task, _, metric = column.partition(_SEPARATOR)
+    return metric or result_of(report, task, place).metric
 
 
 def _value(report: EvaluationReport, column: str, place: Path) -> float | None:

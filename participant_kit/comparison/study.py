@@ -55,8 +55,15 @@ def fit_study(points: Points, x: str, y: str, *, percent: bool, seed: int) -> di
         seed: of the resampled models.
 
     Raises:
-        UsageError: there are too few models; accuracies are not between 0 and 1 (0 and 100); x is constant.
+        UsageError: there are too few models; accuracies are not between 0 and 1 (0 and 100), or no accuracies; x is
+            constant.
     """
+    for column in (x, y):
+        if column in points.unbounded:
+            raise UsageError(
+                f"{column} ({points.unbounded[column]}) is no share, so it has no probit.",
+                hint="Correlate it with an accuracy: --metrics TASK --y TASK.",
+            )
     across, up = points.columns[x], points.columns[y]
     unit = PERCENT if percent else 1.0
     if len(across) < LEAST_POINTS:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.canonical import canonical_json
 from competition.records.base import HttpUrl, Line, Prose, Record
-from competition.records.evaluation import EvaluationReport, Outcomes
+from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.records.lifecycle import GENESIS_HASH, Event, chain_is_intact
 from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
@@ -44,6 +44,37 @@ def test_outcomes_survive_a_round_trip(values: list[float]) -> None:
     outcomes = Outcomes.encode(np.asarray(values))
     assert outcomes.decode().tolist() == values
     assert Outcomes.model_validate_json(outcomes.model_dump_json()) == outcomes
+
+
+@pytest.mark.parametrize("value", [65_520.0, -1e9, float("nan"), float("inf")])
+def test_outcomes_that_half_a_word_cannot_hold_are_refused_and_never_become_infinite(value: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Outcomes.encode(np.array([1.0, value]))
+    assert Outcomes.encode(np.array([-65_504.0, 31.25])).decode().tolist() == [-65_504.0, 31.25]
+
+
+def _distance(**changes: object) -> dict[str, object]:
+    fields = {"task": "fid", "metric": "fid", "value": 123.4, "interval": None, "metrics": {"fid": 123.4}}
+    return fields | {"samples": 10, "seconds": 1.0} | changes
+
+
+def test_a_result_may_be_any_finite_number_with_or_without_an_interval() -> None:
+    bare = TaskResult.model_validate(_distance())
+    assert bare.interval is None
+    assert TaskResult.model_validate_json(bare.model_dump_json()) == bare
+    bounded = _distance(value=-0.5, interval={"low": -2.0, "high": 7.5, "method": "bootstrap"})
+    assert TaskResult.model_validate(bounded).interval == Interval(low=-2.0, high=7.5, method="bootstrap")
+    without = _distance()
+    del without["interval"]
+    for wrong in (_distance(value=float("inf")), _distance(value=float("nan")), without):
+        with pytest.raises(ValidationError):
+            TaskResult.model_validate(wrong)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 0.4), (float("-inf"), 0.0), (0.0, float("nan"))])
+def test_an_interval_is_finite_and_in_order(low: float, high: float) -> None:
+    with pytest.raises(ValidationError):
+        Interval(low=low, high=high, method="bootstrap")
 
 
 def test_outcomes_that_expand_beyond_their_count_are_refused() -> None:

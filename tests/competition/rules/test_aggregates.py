@@ -8,13 +8,21 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from competition.rules import Suite, all_suites
-from competition.rules.aggregates import AggregateValue, aggregate_value, aggregate_values, average_ranks
+from competition.rules.aggregates import (
+    AggregateValue,
+    aggregate_replicates,
+    aggregate_value,
+    aggregate_values,
+    average_ranks,
+    less_is_better,
+)
 
 SELECT = all_suites()["select@1"]
 DATACOMP = all_suites()["datacomp-38@1"]
@@ -142,3 +150,30 @@ def test_an_average_rank_needs_all_entries() -> None:
     found = aggregate_value(SELECT, RULES["average-rank"], whole)
     assert found.value is None
     assert found.note == "not available: made from the ranks among all entries"
+
+
+@pytest.mark.parametrize("suite", [SELECT, DATACOMP, all_suites()["genbench@1"]], ids=lambda suite: suite.reference)
+def test_replicates_of_an_aggregate_follow_its_rule_one_by_one(suite: Suite) -> None:
+    generator = np.random.default_rng(0)
+    drawn = {task.id: generator.random(5) for task in suite.tasks}
+    for aggregate in suite.aggregates:
+        found = aggregate_replicates(suite, aggregate, drawn)
+        if aggregate.rule.kind == "average_rank":
+            assert found is None
+            continue
+        assert found is not None
+        for place, replicate in enumerate(found):
+            values = {task: float(parts[place]) for task, parts in drawn.items()}
+            assert replicate == pytest.approx(aggregate_value(suite, aggregate, values).value)
+        bare = {task: parts for task, parts in drawn.items() if task != aggregate.tasks[-1]}
+        assert aggregate_replicates(suite, aggregate, bare) is None, "one task without replicates leaves none"
+
+
+def test_the_direction_of_an_aggregate_is_that_of_its_tasks_and_the_first_rank_is_the_best() -> None:
+    genbench = all_suites()["genbench@1"]
+    directions = {each.id: less_is_better(genbench, each) for each in genbench.aggregates}
+    assert directions["fid"]
+    assert not directions["probe"]
+    assert less_is_better(SELECT, RULES["average-rank"])
+    assert not less_is_better(SELECT, RULES["relative-base"])
+    assert not less_is_better(DATACOMP, RULES["chance-centred"])

@@ -23,7 +23,7 @@ from competition.rules import (
     unsupported,
 )
 from competition.rules.files import load_suite
-from competition.rules.protocols import LESS_IS_BETTER, METRICS, SETTINGS
+from competition.rules.protocols import LESS_IS_BETTER, METRICS, SETTINGS, UNBOUNDED
 from competition.rules.suites import AverageRank
 from tests.conftest import ROOT
 
@@ -271,7 +271,7 @@ def test_the_other_suites_have_the_originals_sets() -> None:
 def test_what_is_not_supported_is_said() -> None:
     assert unsupported(find_competition("digits")) == ()
     select = " ".join(unsupported(find_competition("select")))
-    for part in ("a supervised model is trained", "there is no pool", "fine_tune", "(mean of groups)"):
+    for part in ("a supervised model is trained", "there is no pool", "fine_tune"):
         assert part in select
     assert "a selfsupervised model is trained" in " ".join(unsupported(find_competition("simcore")))
     assert "nothing is trained" in " ".join(unsupported(find_competition("generalization")))
@@ -283,5 +283,11 @@ def test_what_is_not_supported_is_said() -> None:
             )
         }
     )
-    (sentence,) = unsupported(find_competition("digits").model_copy(update={"suite": ranked}))
-    assert "average rank" in sentence
+    assert unsupported(find_competition("digits").model_copy(update={"suite": ranked})) == (), "any rule ranks"
+
+
+def test_metrics_that_are_no_shares_are_metrics_of_some_protocol() -> None:
+    assert {metric for offered in METRICS.values() for metric in offered} > UNBOUNDED
+    assert LESS_IS_BETTER <= UNBOUNDED, "of a share more is better"
+    assert not {"acc1", "mean_per_class_recall", "F1-macro_all", "jaccard_score", "mean_recall@1"} & UNBOUNDED
+    assert not {"precision", "recall", "coverage", "clip_iqa"} & UNBOUNDED, "these are shares of images"

@@ -42,6 +42,17 @@ def test_durations(value, text):
     assert formatting.seconds(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.7124, "0.712"), (0.0, "0.000"), (1.0, "1.000"), (0.00412, "0.00412"), (0.01, "0.010")),
+        *((123.456, "123.456"), (-0.5, "-0.500"), (1000.0, "1,000"), (12345.6, "12,345.600"), (5e-7, "5e-07")),
+    ],
+)
+def test_values_are_written_with_what_tells_them_apart(value, text):
+    assert formatting.score(value) == text
+
+
 def test_an_interval_in_words():
     interval = Interval(low=0.7, high=0.76, method="clopper-pearson")
     assert (formatting.bounds(interval), formatting.half_width(interval)) == ("0.700 to 0.760", "0.030")

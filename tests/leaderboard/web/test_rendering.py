@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,8 @@ from jinja2 import UndefinedError
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
 from competition.records.standings import StandingsTask
-from competition.records.submission import Rejection
+from competition.records.submission import Rejection, Score
+from competition.rules import Aggregate
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
 from tests.competition.verification.entries import tiny_competition
@@ -57,6 +60,68 @@ def test_the_best_of_a_column_is_marked_in_words():
     page = check(rendering.standings(board(), records.PLACE))
     marked = [cell for cell in page.all("td") if "best in this column" in cell.text]
     assert len(marked) == 1 + len(records.DIGITS.suite.tasks)
+
+
+def _distances():
+    """A board of distances: none has an interval, the least is the first, and one of two columns is a share."""
+    tasks = [
+        StandingsTask(
+            id="fid", title="Distance", metric="fid", samples=9, chance=None, hidden=False, less_is_better=True
+        ),
+        StandingsTask(id="share", title="Share", metric="clip_iqa", samples=9, chance=None, hidden=False),
+    ]
+    rows = []
+    for rank, value in enumerate((7.25, 123.4), start=1):
+        bare = Score(value=value, interval=None)
+        scores = {"fid": bare, "share": Score(value=value / 200, interval=None)}
+        rows.append(
+            records.row(rank, (0.5,) * 4, (rank, None, None)).model_copy(update={"score": bare, "tasks": scores})
+        )
+    return records.standings(rows).model_copy(update={"tasks": tasks, "less_is_better": True})
+
+
+def test_scores_without_intervals_are_shown_as_values_and_their_order_as_not_known():
+    page = check(rendering.standings(board(_distances()), records.PLACE))
+    text = " ".join(page.one("table").text.split())
+    assert "less is better" in text
+    assert "Ranks 1–2 by the value alone" in text
+    assert "±plus or minus" not in text
+    assert "0.036" in text, "a share without an interval"
+    assert text.count("true rank not known") == 2
+    best = [cell for cell in page.all("td") if "best in this column" in cell.text]
+    assert ["7.250" in cell.text for cell in best] == [True, True, False], "of a share more is better"
+    labels = [svg.attributes.get("aria-label") for svg in page.all("svg")]
+    assert "Method 1: 7.250, no interval known" in labels
+    assert "Distance: 7.250, no interval known" not in labels, "no share is drawn on an axis from 0 to 1"
+    assert "Share: 0.036, no interval known" in labels
+    home = check(rendering.home([CompetitionCard(records.DIGITS, _distances(), COUNTS)], records.PLACE))
+    assert "less is better" in home.one("table").text
+
+
+def test_an_entry_without_intervals_says_so():
+    results = [each.model_copy(update={"score": Score(value=31.4, interval=None)}) for each in records.results()]
+    page = check(entry_page(records.submission(1).model_copy(update={"results": results}), view=_distances()))
+    text = " ".join(page.one("main").text.split())
+    for expected in ("7.250", "interval not known", "range not known", "no interval", "no share of 1"):
+        assert expected in text
+    assert "±plus or minus" not in text
+
+
+def test_the_page_says_what_the_score_is_by_any_rule():
+    digits = records.DIGITS
+    ids = [task.id for task in digits.suite.tasks]
+    rules = {
+        "mean": {"kind": "mean"},
+        "mean over groups": {"kind": "mean_of_groups"},
+        "divided by a baseline": {"kind": "relative_to_baseline", "baseline": "B", "scores": dict.fromkeys(ids, 0.5)},
+        "guessing is 0": {"kind": "chance_centred"},
+        "mean of an entry's ranks": {"kind": "average_rank"},
+    }
+    for words, rule in rules.items():
+        total = Aggregate.model_validate({"id": digits.suite.primary, "title": "T", "tasks": ids, "rule": rule})
+        suite = digits.suite.model_copy(update={"aggregates": (total,)})
+        shown = replace(board(), competition=digits.model_copy(update={"suite": suite}))
+        assert words in check(rendering.standings(shown, records.PLACE)).one("main").text
 
 
 def test_a_board_of_many_tasks_keeps_every_column():

@@ -80,6 +80,44 @@ def test_what_cannot_be_paired_is_said(tmp_path: Path) -> None:
     assert (found["only_first"], found["only_second"]) == (["mine"], ["its"])
 
 
+def test_of_a_distance_the_smaller_is_better() -> None:
+    scores = np.random.default_rng(0).normal(50.0, 1.0, 300)
+    reports = [report(result("t", [scores + step], "mce")) for step in (0.0, 5.0)]
+    assert compare_reports(reports[0], reports[1], PLACES).tasks[0].better == "first"
+    assert compare_reports(reports[1], reports[0], PLACES).tasks[0].better == "second"
+    two = [report(result("t", [scores + step], "mce"), result("u", [scores + step], "mce")) for step in (0.0, 5.0)]
+    assert compare_reports(two[0], two[1], PLACES).mean_better == "first"
+    better = [report(result("t", [scores + step], "clip_score")) for step in (0.0, 5.0)]
+    assert compare_reports(better[0], better[1], PLACES).tasks[0].better == "second"
+
+
+def test_a_mean_of_shares_and_distances_is_left_out(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).normal(30.0, 1.0, 50)
+    tasks = [result("t", [right(0.2, 50, 1)]), result("d", [scores], "clip_score")]
+    mixed = report(*tasks)
+    assert compare_reports(mixed, mixed, PLACES).mean is None
+    kinds = report(tasks[1], result("e", [scores], "inception_score"))
+    assert compare_reports(kinds, kinds, PLACES).mean is None
+    same = report(tasks[1], result("e", [scores], "clip_score"))
+    assert compare_reports(same, same, PLACES).mean is not None
+    shares = report(tasks[0], result("f", [right(0.2, 50, 1)], "acc5"))
+    assert compare_reports(shares, shares, PLACES).mean is not None
+
+
+def test_a_metric_without_an_interval_is_compared_by_its_value_alone(tmp_path: Path) -> None:
+    bare = {"metric": "fid", "interval": None, "outcomes": ()}
+    places = [
+        write(tmp_path / name, report(result("t", [right(0.2, 50, 1)]).model_copy(update=bare | {"value": value})))
+        for name, value in (("a", 12.5), ("b", 200.0))
+    ]
+    shown = typed("compare", *places)
+    assert "t cannot be paired: the metric has no independent units." in shown.err
+    assert "-187.5000" in shown.out
+    assert "fid (less is better)" in shown.out
+    (task,) = json.loads(typed("compare", *places, "--json").out)["tasks"]
+    assert (task["interval"], task["better"], task["difference"]) == (None, "", -187.5)
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "one", report(result("t", [right(0.2, 50, 1)])))
     other = write(tmp_path / "other", report(result("t", [right(0.2, 50, 1)]), suite="d"))

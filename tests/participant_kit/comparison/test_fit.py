@@ -153,6 +153,27 @@ def test_rows_without_a_number_are_left_out_and_named(tmp_path: Path) -> None:
     assert found["left_out"] == [str(tmp_path / "bare")]
 
 
+def test_a_distance_has_no_probit_and_correlates_all_the_same(tmp_path: Path) -> None:
+    places = [
+        write(
+            tmp_path / f"run-{i}",
+            report(
+                result("acc", [right(skill, 100, 1, i)], fid=80.0 - i),
+                result("far", [right(skill, 9, 2)], "fid").model_copy(
+                    update={"value": 90.0 - 7 * i, "interval": None, "outcomes": ()}
+                ),
+            ),
+        )
+        for i, skill in enumerate(SKILLS)
+    ]
+    shown = refused("fit", *places, "--x", "far", "--y", "acc").err
+    assert "far (fid) is no share, so it has no probit." in shown
+    assert "--metrics TASK" in shown
+    assert "acc:fid (fid) is no share" in refused("fit", *places, "--x", "acc", "--y", "acc:fid").err
+    found = json.loads(typed("fit", *places, "--metrics", "far,acc:fid", "--y", "acc", "--json").out)
+    assert all(row["pearson"]["value"] < -0.9 for row in found["metrics"])
+
+
 def test_bad_input_is_refused_by_name(models: Path, tmp_path: Path) -> None:
     fit = ("fit", models, "--x", "old", "--y", "new")
     assert "old is" in refused(*fit).err

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from competition.errors import EvaluationError
 from competition.evaluation.classification import outcome
+from competition.evaluation.converted_models import INCEPTION_2015
 from competition.evaluation.dataset_metrics.clip_iqa import PROMPT_PAIRS, clip_iqa
 from competition.evaluation.dataset_metrics.clip_score import clip_scores
 from competition.evaluation.dataset_metrics.cmmd import cmmd
@@ -27,7 +28,6 @@ from competition.evaluation.fixed_models import (
     CLIP_B32,
     CLIP_L14_336,
     CLIP_RN50_WITHOUT_POSITIONS,
-    INCEPTION,
     VGG16,
 )
 from competition.evaluation.image_encoders import ImageEncoder
@@ -49,12 +49,12 @@ _MEMBERSHIP = ("precision", "recall", "density", "coverage")
 SPACES: Mapping[str, str] = {
     "fid": CLIP_B32,
     "proxy_a_distance": CLIP_B32,
-    "kid": INCEPTION,
+    "kid": INCEPTION_2015,
     "cmmd": CLIP_L14_336,
     **dict.fromkeys(_MEMBERSHIP, VGG16),
     "clip_score": CLIP_B16,
     "clip_iqa": CLIP_RN50_WITHOUT_POSITIONS,
-    "inception_score": INCEPTION,
+    "inception_score": INCEPTION_2015,
 }
 """Whose features each metric is of."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from competition.evaluation import knn
+from competition.evaluation.converted_models import DINO_RN50
 from competition.evaluation.features import LabelledFeatures
-from competition.evaluation.fixed_models import DINO_RN50
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject, model_of
 from competition.evaluation.protocols.entry import entry_features, images_of

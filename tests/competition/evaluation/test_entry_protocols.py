@@ -18,8 +18,9 @@ from torch import nn
 from competition.canonical import digest
 from competition.data.shards import Sample, write_samples, write_shard
 from competition.errors import EvaluationError
-from competition.evaluation import classification, fixed_models, knn, ranking_metrics, zeroshot
+from competition.evaluation import classification, knn, ranking_metrics, zeroshot
 from competition.evaluation.class_statistics import class_scores
+from competition.evaluation.converted_models import DINO_RN50
 from competition.evaluation.dataset_metrics import (
     clip_iqa,
     clip_score,
@@ -229,7 +230,7 @@ def test_selects_neighbours_are_votes_of_the_entrys_images(subject: Subject, roo
 
 def test_only_images_that_may_vote_are_looked_at(root: Path) -> None:
     models = tiny_models()
-    seen = counted(models.encoder(fixed_models.DINO_RN50))
+    seen = counted(models.encoder(DINO_RN50))
     subject = Subject(images=open_entry_images(root / "entry"), fixed=models)
     run(subject, task(Protocol.KNN_SELECT, "acc1@10", support_per_class=4), root)
     assert sum(seen) == len(QUERIES) + 4 * CLASSES

@@ -10,22 +10,24 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from competition.errors import EvaluationError
 from competition.evaluation import fixed_models
-from competition.evaluation.fixed_models import DINO_RN50, FixedModels, load_dino, without_positions
+from competition.evaluation.converted_models import DINO_RN50, INCEPTION_2015, fill, inception_2015
+from competition.evaluation.fixed_models import FixedModels, without_positions
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.image_models import build_image_model
 from competition.evaluation.protocols.case import Encoder
 from competition.rules.recipes import Backbone
 from tests.competition.evaluation.entries import CPU, image_model
 
+POOLED_BLOCKS = ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b", "7c")
 PUBLISHED = (
     fixed_models.CLIP_B32,
     fixed_models.CLIP_B16,
     fixed_models.CLIP_L14_336,
     fixed_models.CLIP_RN50_WITHOUT_POSITIONS,
-    fixed_models.INCEPTION,
     fixed_models.VGG16,
 )
 
@@ -40,8 +42,8 @@ def test_a_model_is_loaded_once() -> None:
     models = FixedModels(load=load)
     first = models.encoder(fixed_models.VGG16)
     assert models.encoder(fixed_models.VGG16) is first
-    assert models.encoder(fixed_models.INCEPTION) is not first
-    assert asked == [fixed_models.VGG16, fixed_models.INCEPTION]
+    assert models.encoder(fixed_models.CLIP_B32) is not first
+    assert asked == [fixed_models.VGG16, fixed_models.CLIP_B32]
     with pytest.raises(EvaluationError, match="has no text tower"):
         models.clip(fixed_models.VGG16)
 
@@ -57,9 +59,10 @@ def test_without_a_connection_one_sentence_names_the_weights(
         FixedModels(device=CPU).encoder(name)
 
 
-def test_the_file_of_dino_is_asked_for_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=f"not at {tmp_path / 'dino_resnet50_pretrain.safetensors'}") as raised:
-        FixedModels(tmp_path, CPU).encoder(DINO_RN50)
+@pytest.mark.parametrize("name", [DINO_RN50, INCEPTION_2015])
+def test_converted_files_are_asked_for_by_their_place(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=f"not at {tmp_path / name}.safetensors") as raised:
+        FixedModels(tmp_path, CPU).encoder(name)
     assert "docs/dataset-metrics.md" in str(raised.value.hint)
 
 
@@ -86,6 +89,44 @@ def test_dino_is_a_resnet_50_with_the_weights_of_its_file(tmp_path: Path) -> Non
     assert encoder.encode_images(pixels) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
+def test_the_inception_of_2015_is_torchvisions_with_other_poolings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torchvision's network with a mean that leaves out the edge, and a greatest value at the end, is the reference."""
+    from torchvision.models import inception
+
+    model = inception_2015()
+    torch.nn.init.constant_(model.fc.bias, 1e20)  # type: ignore[arg-type]
+    save_file(model.state_dict(), tmp_path / f"{INCEPTION_2015}.safetensors")
+    with torch.random.fork_rng():
+        reference = inception.Inception3(num_classes=1008, aux_logits=False, init_weights=False).eval()
+    reference.load_state_dict(model.state_dict())
+    torch.nn.init.zeros_(reference.fc.bias)
+    mean, last = functional.avg_pool2d, []
+
+    def pooled(given: torch.Tensor, **options: int) -> torch.Tensor:
+        last.append(len(last))
+        if len(last) == len(POOLED_BLOCKS):
+            return functional.max_pool2d(given, **options)
+        return mean(given, **options, count_include_pad=False)
+
+    encoder = FixedModels(tmp_path, CPU).encoder(INCEPTION_2015)
+    assert isinstance(encoder, ImageEncoder)
+    assert encoder.preparation.identity["transform"] == "resize-both-centre-crop"
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 299, 299, 3)).astype(np.uint8)
+    features, logits = encoder.encode_images(pixels), encoder.class_logits(pixels)
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255) * 2 - 1
+    with torch.inference_mode():
+        without = reference(images).numpy()
+        monkeypatch.setattr(inception.F, "avg_pool2d", pooled)
+        expected = reference(images).numpy()
+    assert len(last) == len(POOLED_BLOCKS)
+    assert features.shape == (1, 2048)
+    near = 1e-4 * float(np.abs(expected).max())
+    assert logits == pytest.approx(expected, rel=1e-3, abs=near)
+    assert logits != pytest.approx(without, rel=1e-3, abs=near)
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     model = build_image_model(Backbone(name="resnet18"), 0)
     weights = model.state_dict()
@@ -97,10 +138,10 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     ):
         save_file(broken, path)
         with pytest.raises(EvaluationError, match=r"'(layer1\.0\.conv1\.weight|more)' differs"):
-            load_dino(path, model)
+            fill(model, path)
     path.write_bytes(b"no safetensors")
     with pytest.raises(EvaluationError, match="cannot be read"):
-        load_dino(path, model)
+        fill(model, path)
 
 
 def test_without_positions_the_places_of_an_image_are_alike() -> None:

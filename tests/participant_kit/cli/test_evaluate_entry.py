@@ -160,7 +160,7 @@ def test_an_entry_that_does_not_fit_is_one_sentence(
     ("asked", "sentence"),
     [
         (CENTRES, "The weights 'openai' of ViT-B-32 cannot be downloaded"),
-        (NEIGHBOURS, "The weights of DINO's ResNet-50 are not at"),
+        (NEIGHBOURS, "The weights dino_resnet50_pretrain are not at"),
     ],
 )
 def test_fixed_models_that_are_not_at_hand_are_one_sentence(

@@ -29,9 +29,10 @@ from bench.knn import Seconds, timed
 from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.linear_probe.heads import Candidate
 from competition.evaluation.linear_probe.protocols import Elevater, search_elevater
+from competition.evaluation.linear_probe.scoring import score_of_choices
 from competition.evaluation.linear_probe.search import Found, peak_search, weight_decays
 from competition.evaluation.linear_probe.splits import validation_split
-from competition.evaluation.linear_probe.trainer import ProbeTrainer, score
+from competition.evaluation.linear_probe.trainer import ProbeTrainer
 
 DIMENSIONS = 512
 _PROTOCOL = Elevater()
@@ -125,7 +126,7 @@ def train_alone(train: TensorDataset, held: TensorDataset, candidate: Candidate,
         with torch.no_grad():
             logits = torch.cat([model(features) for features, _ in DataLoader(held, schedule.batch)])
         if bool(torch.isfinite(logits).all()):
-            best = max(best, score(logits.argmax(dim=1).numpy(), held.tensors[1].numpy(), _PROTOCOL.metric))
+            best = max(best, score_of_choices(logits.argmax(dim=1).numpy(), held.tensors[1].numpy(), _PROTOCOL.metric))
     return best
 
 

@@ -130,6 +130,11 @@ class ClipEncoder:
         """The network itself."""
         return self._model
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._device
+
     def encode_images(
         self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
     ) -> NDArray[np.float32]:
@@ -143,7 +148,18 @@ class ClipEncoder:
         Raises:
             ModelOutputError: a feature is not finite.
         """
-        return self.memory.once("images", key, lambda: self._encode_images(pixels, batch))
+        return self._encoded(pixels, batch, key)[0]
+
+    def raw_image_features(
+        self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
+    ) -> NDArray[np.float32]:
+        """The same features at the lengths that the model gives them, as ELEVATER's probes take them.
+
+        Lengths are remembered beside the features: nothing is computed twice, and nothing large is kept twice.
+        """
+        units, lengths = self._encoded(pixels, batch, key)
+        raw: NDArray[np.float32] = units * lengths
+        return raw
 
     def encode_texts(self, texts: Sequence[str], *, key: str = "") -> NDArray[np.float32]:
         """L2-normalised features [N, D] of texts; ``key`` is their identity, as of ``encode_images``.
@@ -153,15 +169,34 @@ class ClipEncoder:
         """
         return self.memory.once("texts", key, lambda: self._encode_texts(texts))
 
-    def _encode_images(self, pixels: NDArray[np.uint8], batch: int | None) -> NDArray[np.float32]:
+    def _encoded(
+        self, pixels: NDArray[np.uint8], batch: int | None, key: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features of length 1 [N, D], and the lengths [N, 1] that they had."""
+        fresh: list[NDArray[np.float32]] = []
+
+        def compute() -> NDArray[np.float32]:
+            units, lengths = self._encode_images(pixels, batch)
+            fresh.append(lengths)
+            return units
+
+        units = self.memory.once("images", key, compute)
+        lengths = self.memory.once("lengths", key, lambda: fresh[0] if fresh else self._encode_images(pixels, batch)[1])
+        return units, lengths
+
+    def _encode_images(
+        self, pixels: NDArray[np.uint8], batch: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        lengths: list[torch.Tensor] = []
+
         def forward(chunk: torch.Tensor) -> torch.Tensor:
-            features: torch.Tensor = self._model.encode_image(
-                normalise_pixels(chunk, self._mean, self._std), normalize=True
-            )
-            return features
+            features: torch.Tensor = self._model.encode_image(normalise_pixels(chunk, self._mean, self._std))
+            lengths.append(features.float().norm(dim=-1, keepdim=True).cpu())
+            return torch.nn.functional.normalize(features, dim=-1)
 
         with inference(self._device, self._precision):
-            return features_of(forward, pixels, self._device, batch)
+            units = features_of(forward, pixels, self._device, batch)
+        return units, torch.cat(lengths).numpy()
 
     def _encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         tokens = self._tokenize(list(texts))

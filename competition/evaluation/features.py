@@ -20,7 +20,7 @@ class LabelledFeatures:
 
     Args:
         features: float32 [N, D], of any length; they may be mapped from a file.
-        labels: int64 [N], from 0.
+        labels: int64 [N], from 0; or [N, C] of 0 and 1 where an image shows several of C classes, or none.
     """
 
     features: NDArray[np.float32]
@@ -28,6 +28,11 @@ class LabelledFeatures:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def several(self) -> bool:
+        """Whether an image can show several classes."""
+        return self.labels.ndim == 2
 
     def taken(self, rows: NDArray[np.int64]) -> LabelledFeatures:
         """The given rows, in the given order."""
@@ -48,7 +53,7 @@ def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | 
         ModelOutputError: a feature is not finite.
     """
     features, labels = data.features, data.labels
-    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
+    if features.ndim != 2 or labels.ndim not in (1, 2) or len(features) != len(labels):
         raise EvaluationError(
             f"The {what} has features of shape {list(features.shape)} and labels of shape {list(labels.shape)}.",
             hint=_HINT,
@@ -61,10 +66,7 @@ def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | 
         raise EvaluationError(
             f"The {what} has features of {features.shape[1]} dimensions instead of {dimensions}.", hint=_HINT
         )
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= classes:
-        wrong = lowest if lowest < 0 else highest
-        raise EvaluationError(f"The {what} has an image of class {wrong}, which is not one of {classes}.", hint=_HINT)
+    _check_labels(data, classes, what)
     for start in range(0, len(features), _CHECKED_ROWS):
         finite = np.isfinite(features[start : start + _CHECKED_ROWS]).all(axis=1)
         if not finite.all():
@@ -73,6 +75,20 @@ def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | 
                 f"The model yields a feature that is not finite (image {position} of the {what}).",
                 hint="Training diverged (NaN or infinity): check the data and train again.",
             )
+
+
+def _check_labels(data: LabelledFeatures, classes: int, what: str) -> None:
+    lowest, highest = int(data.labels.min()), int(data.labels.max())
+    if data.several:
+        if data.labels.shape[1] != classes or lowest < 0 or highest > 1:
+            raise EvaluationError(
+                f"The {what} says of {data.labels.shape[1]} classes instead of {classes} whether its images show them, "
+                f"by numbers from {lowest} to {highest}.",
+                hint=_HINT,
+            )
+    elif lowest < 0 or highest >= classes:
+        wrong = lowest if lowest < 0 else highest
+        raise EvaluationError(f"The {what} has an image of class {wrong}, which is not one of {classes}.", hint=_HINT)
 
 
 def unit_rows(features: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -274,7 +274,8 @@ def _scaled(pixels: torch.Tensor, settings: FineTuning) -> torch.Tensor:
     mean, std = (
         torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (settings.mean, settings.std)
     )
-    return pixels.div(255).sub_(mean).div_(std)
+    # Backward passes of some convolutions with the channels of a pixel beside each other end the process on CPUs.
+    return pixels.contiguous().div(255).sub_(mean).div_(std)
 
 
 @torch.inference_mode()

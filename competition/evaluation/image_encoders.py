@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from competition.evaluation.feature_memory import FeatureMemory
 from competition.evaluation.image_models import build_image_model
 from competition.evaluation.images import Preparation
 from competition.evaluation.pixel_batches import Precision, default_device, features_of, inference, normalise_pixels
+from competition.evaluation.random_crops import random_crops
 from competition.rules.recipes import ClipRecipe, SelfSupervisedRecipe, SupervisedRecipe
 
 _LOGIT_ROWS = 8192
@@ -75,18 +77,73 @@ class ImageEncoder:
             ModelOutputError: a feature is not finite.
         """
 
-        def forward(chunk: torch.Tensor) -> torch.Tensor:
-            images = normalise_pixels(chunk, self._statistics.mean, self._statistics.std)
-            features: torch.Tensor = self._model.forward_head(
-                self._model.forward_features(images.contiguous(memory_format=torch.channels_last)), pre_logits=True
-            )
-            return features
-
         def compute() -> NDArray[np.float32]:
             with inference(self._device, self._precision):
-                return features_of(forward, pixels, self._device, batch)
+                return features_of(self._features, pixels, self._device, batch)
 
         return self.memory.once("images", key, compute)
+
+    def encode_crops(
+        self, pixels: NDArray[np.uint8], generator: np.random.Generator, batch: int | None = None
+    ) -> NDArray[np.float32]:
+        """Features [N, D] of a random crop and flip of each image (see ``random_crops``); never remembered.
+
+        Args:
+            pixels: uint8 [N, L, L, 3], usually larger than what the model takes; crops are resized to that.
+            generator: of the crops.
+            batch: as of ``encode_images``.
+
+        Raises:
+            ModelOutputError: a feature is not finite.
+        """
+
+        def forward(chunk: torch.Tensor) -> torch.Tensor:
+            crops = random_crops(chunk.permute(0, 3, 1, 2).float(), self.image_size, generator)
+            return self._features(crops.permute(0, 2, 3, 1))
+
+        with inference(self._device, self._precision):
+            return features_of(forward, pixels, self._device, batch)
+
+    def trainable_copy(self, size: int) -> nn.Module:
+        """A copy of the network with pooled features, for images of another size; this one stays as it is.
+
+        Networks that are built for one size (vision transformers) are adapted as timm does it, their position
+        embeddings interpolated.
+
+        Raises:
+            EvaluationError: the network cannot take images of that size.
+        """
+        # Backward passes of some convolutions with the channels of a pixel beside each other end the process on CPUs.
+        copied: Any = copy.deepcopy(self._model).to(memory_format=torch.contiguous_format)
+        copied.reset_classifier(0)
+        if size != self.image_size and hasattr(copied, "set_input_size"):
+            try:
+                copied.set_input_size(img_size=size)
+            except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+                raise EvaluationError(
+                    f"The model cannot be fine-tuned on images of {size} x {size} pixels ({error}).",
+                    hint="The protocol has them; evaluate models that take them.",
+                ) from error
+        network: nn.Module = copied
+        return network
+
+    @property
+    def statistics(self) -> PixelStatistics:
+        """What its pixels are normalised with."""
+        return self._statistics
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._device
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pooled features of RGB images [N, S, S, 3], numbers from 0 to 255."""
+        images = normalise_pixels(pixels, self._statistics.mean, self._statistics.std)
+        features: torch.Tensor = self._model.forward_head(
+            self._model.forward_features(images.contiguous(memory_format=torch.channels_last)), pre_logits=True
+        )
+        return features
 
     def class_logits(
         self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""

@@ -66,11 +66,6 @@ NOT_EXECUTABLE = frozenset(
         Protocol.CLASSIFICATION_OF_SUBSET,
         Protocol.CLASSIFICATION_OBJECTNET,
         Protocol.CLASSIFICATION_CORRUPTED,
-        Protocol.LINEAR_PROBE_ELEVATER,
-        Protocol.LINEAR_PROBE_SIMCORE,
-        Protocol.FINE_TUNE,
-        Protocol.FINE_TUNE_SELECT,
-        Protocol.SEMI_SUPERVISED,
         Protocol.PREDICTIONS,
     }
 )
@@ -127,8 +122,8 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
 }
 """What can be a task's score."""
 
-UNAVAILABLE_METRICS = frozenset({"auc", "map11"})
-"""Metrics of several answers an image, which no protocol that runs yields yet."""
+UNAVAILABLE_METRICS: frozenset[str] = frozenset()
+"""Metrics that no protocol that runs yields yet."""
 
 LESS_IS_BETTER = frozenset({"fid", "kid", "cmmd", "proxy_a_distance", "mce", "long_tail@500", "large_share@5"})
 

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from competition.evaluation.features import LabelledFeatures
 
@@ -40,7 +39,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class HeadTraining:
-    """How classifiers are trained; the loss is cross entropy.
+    """How classifiers are trained.
+
+    The loss is cross entropy; where images show several classes it is that of each class by itself, and their mean.
 
     Args:
         epochs: over the training set, in an order drawn for each; a last, smaller batch counts.
@@ -84,7 +85,8 @@ def train_heads(
     """Train a classifier of each candidate; yields the same object after every epoch.
 
     Args:
-        views: of the same images in the same order, one an epoch in turn (features of augmented images are others).
+        views: of the same images in the same order, one an epoch in turn (features of augmented images are others);
+            each is asked for when its epoch begins, and again only where there are several.
         classes: how many there are.
         candidates: one classifier each.
         training: how.
@@ -94,14 +96,17 @@ def train_heads(
     """
     place = device or torch.device("cpu")
     generator = torch.Generator().manual_seed(seed)
-    heads = Heads(views[0].features.shape[1], classes, candidates, training, place)
+    view = views[0]
+    heads = Heads(view.features.shape[1], classes, candidates, training, place)
     heads.start(initial, generator)
-    features = [torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place) for view in views]
-    labels = torch.from_numpy(np.array(views[0].labels, dtype=np.int64)).to(place)
+    labels = torch.from_numpy(np.array(view.labels, dtype=np.float32 if view.several else np.int64)).to(place)
     steps_an_epoch = math.ceil(len(labels) / training.batch)
+    rows = torch.empty(0)
     for epoch in range(training.epochs):
+        if epoch == 0 or len(views) > 1:
+            view = views[epoch % len(views)] if epoch else view
+            rows = torch.from_numpy(np.array(view.features, dtype=np.float32)).to(place)
         order = torch.randperm(len(labels), generator=generator).to(place)
-        rows = features[epoch % len(features)]
         step = epoch * steps_an_epoch
         for group in torch.split(order, training.batch * _STEPS_AT_A_TIME):
             inputs, targets = heads.inputs(rows[group]), labels[group]
@@ -154,22 +159,29 @@ class Heads:
     @torch.no_grad()
     def inputs(self, features: torch.Tensor) -> torch.Tensor:
         """What steps take, of the features [N, D] of consecutive batches, each normalised by itself, all at once."""
-        size = self._training.batch
-        whole = len(features) // size * size
+        rows = self._widened(features)
         if self._training.normalised:
-            parts = [features[:whole].view(-1, size, self._dimensions), features[None, whole:]]
-            normalised = [self._normalise_batches(part) if part.shape[1] > 1 else part for part in parts if len(part)]
-            features = torch.cat([part.flatten(0, 1) for part in normalised])
-        return self._widened(features)
+            size, dimensions = self._training.batch, self._dimensions
+            whole = len(features) // size * size
+            for part, count in ((rows[:whole], size), (rows[whole:], len(features) - whole)):
+                if len(part) and count > 1:
+                    self._normalise_batches(part.view(-1, count, part.shape[1])[:, :, :dimensions])
+        return rows
 
     @torch.no_grad()
     def step(self, rows: torch.Tensor, labels: torch.Tensor, rate_factor: float) -> None:
-        """One update of all by a batch: of ``inputs``, and int64 [B]."""
+        """One update of all by a batch: of ``inputs``, and int64 [B] or float32 [B, C] of 0 and 1."""
         if not self.alive:
             return
-        slopes = (rows @ self._weights.T).view(len(rows), len(self.alive), self._classes).softmax(dim=2)
-        slopes -= nn.functional.one_hot(labels, self._classes)[:, None]
-        slopes = slopes.flatten(1)
+        # With images beside each other a softmax over a handful of classes takes a tenth of the time.
+        logits = (self._weights @ rows.T).view(len(self.alive), self._classes, len(rows))
+        if labels.ndim == 2:
+            slopes = logits.sigmoid_().sub_(labels.T).div_(self._classes)
+        else:
+            slopes = logits.softmax(dim=1)
+            right = labels.expand(len(self.alive), 1, -1)
+            slopes.scatter_add_(1, right, slopes.new_full((), -1.0).expand_as(right))
+        slopes = slopes.flatten(0, 1)
         self._steps += 1
         if self._training.optimizer == "sgd":
             self._update_sgd(slopes, rows, rate_factor)
@@ -179,16 +191,16 @@ class Heads:
     def _update_sgd(self, slopes: torch.Tensor, rows: torch.Tensor, rate_factor: float) -> None:
         momentum, (velocity,) = self._training.momentum, self._moments
         if not self._training.nesterov:
-            velocity.addmm_(slopes.T, rows, beta=momentum, alpha=1 / len(rows)).addcmul_(self._weights, self._decays)
+            velocity.addmm_(slopes, rows, beta=momentum, alpha=1 / len(rows)).addcmul_(self._weights, self._decays)
             self._weights.addcmul_(velocity, self._rates, value=-rate_factor)
             return
-        gradient = (slopes.T @ rows).div_(len(rows)).addcmul_(self._weights, self._decays)
+        gradient = (slopes @ rows).div_(len(rows)).addcmul_(self._weights, self._decays)
         velocity.mul_(momentum).add_(gradient)
         self._weights.addcmul_(gradient.add_(velocity, alpha=momentum), self._rates, value=-rate_factor)
 
     def _update_adamw(self, slopes: torch.Tensor, rows: torch.Tensor, rate_factor: float) -> None:
         (first, second), (beta1, beta2) = self._moments, _ADAM_BETAS
-        gradient = (slopes.T @ rows).div_(len(rows))
+        gradient = (slopes @ rows).div_(len(rows))
         self._weights.mul_(1 - rate_factor * self._rates * self._decays)
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
@@ -210,30 +222,41 @@ class Heads:
     @torch.no_grad()
     def logits(self, features: NDArray[np.float32]) -> Iterator[torch.Tensor]:
         """Logits [rows, alive, classes] of features [N, D], some rows after the others."""
+        for rows in self._rows(features):
+            yield (self._widened(rows) @ self._weights.T).view(len(rows), len(self.alive), self._classes)
+
+    def predictions(self, features: NDArray[np.float32]) -> Predictions:
+        """The class of greatest logit [alive, N], of equal ones the first."""
+        parts = []
+        for rows in self._rows(features):
+            logits = (self._weights @ self._widened(rows).T).view(len(self.alive), self._classes, len(rows))
+            parts.append(logits.argmax(dim=1))
+        return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.int64)
+
+    def _rows(self, features: NDArray[np.float32]) -> Iterator[torch.Tensor]:
+        """Features on the device, normalised as after the training, some rows after the others."""
         step = max(1, _ROWS_AT_A_TIME // max(1, len(self.alive)))
         for start in range(0, len(features), step):
             rows = torch.from_numpy(np.array(features[start : start + step], dtype=np.float32)).to(self._place)
             if self._training.normalised:
                 rows = (rows - self._mean) / torch.sqrt(self._variance + _NORM_EPSILON)
-            yield (self._widened(rows) @ self._weights.T).view(len(rows), len(self.alive), self._classes)
+            yield rows
 
-    def predictions(self, features: NDArray[np.float32]) -> Predictions:
-        """The class of greatest logit [alive, N], of equal ones the first."""
-        parts = [logits.argmax(dim=2).T for logits in self.logits(features)]
-        return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.int64)
-
-    def _normalise_batches(self, batches: torch.Tensor) -> torch.Tensor:
-        """Each of [batches, B, D] by its own mean and variance; running ones follow in their order."""
+    def _normalise_batches(self, batches: torch.Tensor) -> None:
+        """Each of [batches, B, D] in place by its own mean and variance; running ones follow in their order."""
         size = batches.shape[1]
-        variances, means = torch.var_mean(batches, dim=1, correction=0)
+        means = batches.mean(dim=1)
+        batches.sub_(means[:, None])
+        variances = batches.square().mean(dim=1)  # five times as fast as `var_mean`
+        batches.div_(torch.sqrt(variances[:, None] + _NORM_EPSILON))
         kept = (1 - _NORM_MOMENTUM) ** torch.arange(len(batches), -1, -1, device=self._place)
         shares = _NORM_MOMENTUM * kept[1:]
         self._mean = kept[0] * self._mean + shares @ means
         self._variance = kept[0] * self._variance + shares @ (variances * (size / (size - 1)))
-        return (batches - means[:, None]) / torch.sqrt(variances[:, None] + _NORM_EPSILON)
 
     def _widened(self, features: torch.Tensor) -> torch.Tensor:
-        rows = features.new_zeros((len(features), self._weights.shape[1]))
+        rows = features.new_empty((len(features), self._weights.shape[1]))
         rows[:, : self._dimensions] = features
+        rows[:, self._dimensions :] = 0
         rows[:, self._dimensions] = 1
         return rows

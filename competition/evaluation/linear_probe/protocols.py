@@ -5,12 +5,16 @@ the best epoch on the test set (kept as ``peeking``, for comparison with publish
 that failed or whose logits are no numbers as if it had predicted something; CLIP_benchmark takes the highest label
 of the training set for the number of classes, and reports a top 5 from six classes on instead of five; SimCore's
 frozen encoder stays in training mode, so that its normalisation follows the target's images.
+
+Where images show several classes (VOC 2007) ELEVATER trains each class by itself and then ranks by a softmax over them;
+with ``peeking`` that is kept too, else classes are ranked by their own logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 import torch
@@ -19,6 +23,7 @@ from numpy.typing import NDArray
 from competition.errors import EvaluationError
 from competition.evaluation.features import LabelledFeatures, check
 from competition.evaluation.linear_probe.heads import Candidate, HeadTraining
+from competition.evaluation.linear_probe.scoring import METRICS, require_metric
 from competition.evaluation.linear_probe.search import Found, peak_search, weight_decays
 from competition.evaluation.linear_probe.splits import few_shot_rows, require_every_class, validation_split
 from competition.evaluation.linear_probe.trainer import ProbeTrainer
@@ -47,7 +52,7 @@ class Elevater:
     """ELEVATER's probe.
 
     Args:
-        metric: ``acc1`` or ``mean_per_class_recall``: what the search maximises.
+        metric: ``acc1``, ``mean_per_class_recall``, ``auc`` or ``map11``: what the search maximises.
         shots: of each class; all images when absent. One shot becomes two, of which one validates and one trains.
         peeking: report the best epoch on the test set, as the original does, instead of the last.
         seed: of the shots, weights and orders.
@@ -65,7 +70,7 @@ class Elevater:
     decay_powers: tuple[float, float] = (-6, 6)
 
     def __post_init__(self) -> None:
-        if self.metric not in {"acc1", "mean_per_class_recall"}:
+        if self.metric not in METRICS:
             raise EvaluationError(f"ELEVATER's probe cannot be searched by {self.metric!r}.")
         _require_shots(self.shots)
 
@@ -136,15 +141,15 @@ def elevater(
     """
     chosen = protocol or Elevater()
     _check(train, test, classes)
+    require_metric(chosen.metric, test.labels)
     shots = 2 if chosen.shots == 1 else chosen.shots
     seen = train if shots is None else train.taken(few_shot_rows(train.labels, shots, chosen.seed))
     training, validating = (seen.taken(rows) for rows in validation_split(seen.labels))
     initial = None if text_weights is None else _initial(text_weights, seen.features.shape[1], classes)
-    trainer = ProbeTrainer(classes, chosen.seed, initial, device)
+    trainer = ProbeTrainer(classes, chosen.seed, initial, device, original=chosen.peeking)
     found = search_elevater(trainer, training, validating, chosen)
     final = training if chosen.shots == 1 else seen
-    metric = chosen.metric if chosen.peeking else None
-    outcome = trainer.tested([final], test, found.candidate, chosen.final, peeking_metric=metric)
+    outcome = trainer.tested([final], test, found.candidate, chosen.final, chosen.metric, peeking=chosen.peeking)
     return ProbeResult(outcome, found.candidate, found)
 
 
@@ -217,27 +222,53 @@ def simcore(
 
     Args:
         views: features of the training images as the model gives them, once or of several augmentations (a random
-            crop of 0.2 to 1 of the area and a flip); each epoch sees one of them in turn.
+            crop of 0.2 to 1 of the area and a flip); each epoch sees one of them in turn, and asks for it only then.
         test: features of the test images.
         classes: how many there are.
         protocol: settings.
         device: that computes; the CPU when absent.
     """
     chosen = protocol or SimCore()
-    if not views or any(not np.array_equal(view.labels, views[0].labels) for view in views):
-        raise EvaluationError("The views of a linear probe must be of the same images.")
-    for view in views:
-        _check(view, test, classes)
+    require_metric(chosen.metric, test.labels)
     trainer = ProbeTrainer(classes, chosen.seed, None, device)
-    metric = chosen.metric if chosen.peeking else None
-    outcome = trainer.tested(views, test, chosen.candidate, chosen.training, peeking_metric=metric)
+    checked = _CheckedViews(views, test, classes)
+    outcome = trainer.tested(checked, test, chosen.candidate, chosen.training, chosen.metric, peeking=chosen.peeking)
     return ProbeResult(outcome, chosen.candidate, None)
+
+
+class _CheckedViews(Sequence[LabelledFeatures]):
+    """Views, each checked when it is asked for: they may be made only then."""
+
+    def __init__(self, views: Sequence[LabelledFeatures], test: LabelledFeatures, classes: int) -> None:
+        self._views, self._test, self._classes = views, test, classes
+        self._labels: NDArray[np.int64] | None = None
+        if not views:
+            raise EvaluationError("A linear probe needs a view, or several of the same images.")
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    @overload
+    def __getitem__(self, number: int) -> LabelledFeatures: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[LabelledFeatures]: ...
+    def __getitem__(self, number: int | slice) -> LabelledFeatures | Sequence[LabelledFeatures]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
+        view = self._views[number]
+        _check(view, self._test, self._classes)
+        if self._labels is not None and not np.array_equal(view.labels, self._labels):
+            raise EvaluationError("The views of a linear probe must be of the same images.")
+        self._labels = view.labels
+        return view
 
 
 def _check(train: LabelledFeatures, test: LabelledFeatures, classes: int) -> None:
     check(train, classes, "training set")
     check(test, classes, "test set", dimensions=train.features.shape[1])
     require_every_class(train, classes, "training set")
+    if train.several != test.several:
+        raise EvaluationError("Images of only one of the training set and the test set show several classes.")
 
 
 def _require_shots(shots: int | None) -> None:

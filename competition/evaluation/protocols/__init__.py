@@ -16,6 +16,7 @@ from competition.evaluation.protocols import (
     probes,
     recognition,
     statistics,
+    tuned,
     zero_shot,
 )
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
@@ -32,6 +33,7 @@ EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **recognition.EVALUATIONS,
     **datasets.EVALUATIONS,
     **statistics.EVALUATIONS,
+    **tuned.EVALUATIONS,
 }
 """Every protocol that runs, which is every one of ``rules.protocols`` that is not in ``NOT_EXECUTABLE``."""
 

@@ -2,45 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from competition.errors import EvaluationError
-from competition.evaluation.features import LabelledFeatures
+from competition.evaluation import zeroshot
+from competition.evaluation.encoders import ClipEncoder
+from competition.evaluation.features import LabelledFeatures, unit_rows
+from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe import protocols as probes
+from competition.evaluation.multilabel import is_multilabel, load_multilabel
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.protocols.case import Case, Evaluation, Subject, model_of
-from competition.evaluation.protocols.reading import features
+from competition.evaluation.protocols.case import Case, Encoder, Evaluation, Subject, model_of
+from competition.evaluation.protocols.reading import features, labelled, prepared
+from competition.evaluation.protocols.tuned import image_model_of
+from competition.evaluation.sets import ClassificationSet, Split
 from competition.rules.protocols import Protocol
 
-_SMALLEST_LENGTH = np.float32(1e-12)
-_SEARCHED = ("acc1", "mean_per_class_recall")
+_SIMCORE_SIDES = (8, 7)
+"""SimCore's shorter side to its crop's: 256 pixels to 224."""
 
 
-def _probed(subject: Subject, case: Case) -> ProtocolOutcome:
+def _clip_benchmark(subject: Subject, case: Case) -> ProtocolOutcome:
+    """Of features of length 1; encoders without a text tower give features of any length."""
+    encoder = model_of(subject, case.task)
+    (train, classes), (test, _) = (features(encoder, case, split) for split in ("train", "test"))
+    train, test = (LabelledFeatures(unit_rows(part.features), part.labels) for part in (train, test))
+    return probes.clip_benchmark(train, test, classes, device=encoder.device).outcome
+
+
+def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
+    """Of features as the model gives them; a CLIP model's classifiers start from its text classifier."""
     task, encoder = case.task, model_of(subject, case.task)
-    if task.metric not in _SEARCHED:
-        raise EvaluationError(
-            f"Task {task.id!r} is scored by {task.metric}, and linear probes yield {' and '.join(_SEARCHED)} so far.",
-            hint="The task stays unscored.",
-        )
-    train, classes = features(encoder, case, "train")
-    test, _ = features(encoder, case, "test")
-    if task.protocol is Protocol.LINEAR_PROBE_CLIPBENCH:
-        train, test = _of_length_one(train), _of_length_one(test)
-        return probes.clip_benchmark(train, test, classes).outcome
+    prompts = isinstance(encoder, ClipEncoder)
+    train, test = (_probed(encoder, case, split, prompts=prompts) for split in ("train", "test"))
     shots = task.settings.get("shots")
-    settings = probes.Elevater(task.metric, None if shots is None else int(shots))
-    return probes.elevater(train, test, classes, settings).outcome
+    settings = probes.Elevater(
+        task.metric,
+        None if shots is None else int(shots),
+        peeking=task.protocol is Protocol.LINEAR_PROBE_ELEVATER,
+    )
+    weights = None
+    if isinstance(encoder, ClipEncoder):
+        weights = zeroshot.text_classifier(encoder, train.class_names, train.templates)
+    classes = len(train.class_names)
+    features_of_parts = (_raw(encoder, train), _raw(encoder, test))
+    found = probes.elevater(*features_of_parts, classes, settings, text_weights=weights, device=encoder.device)
+    return found.outcome
 
 
-def _of_length_one(data: LabelledFeatures) -> LabelledFeatures:
-    """As CLIP_benchmark has them; encoders without a text tower give features of any length."""
-    lengths = np.linalg.norm(data.features, axis=1, keepdims=True)
-    return LabelledFeatures(data.features / np.maximum(lengths, _SMALLEST_LENGTH), data.labels)
+def _probed(encoder: Encoder, case: Case, split: Split, *, prompts: bool) -> ClassificationSet:
+    if is_multilabel(case.folder):
+        return load_multilabel(case.folder, encoder.preparation, case.cache, split, prompts=prompts)
+    return labelled(encoder, case, split, prompts=prompts)
 
 
-EVALUATIONS: Mapping[Protocol, Evaluation] = dict.fromkeys(
-    (Protocol.LINEAR_PROBE, Protocol.LINEAR_PROBE_CLIPBENCH), _probed
-)
+def _raw(encoder: Encoder, part: ClassificationSet) -> LabelledFeatures:
+    if isinstance(encoder, ClipEncoder):
+        return LabelledFeatures(encoder.raw_image_features(part.images, key=part.key), part.labels)
+    return LabelledFeatures(encoder.encode_images(part.images, key=part.key), part.labels)
+
+
+def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
+    """Each epoch sees other random crops, through the network in evaluation mode.
+
+    Crops are of the middle square of an image; SimCore's are of the whole.
+    """
+    encoder = image_model_of(subject, case.task)
+    test, classes = features(encoder, case, "test")
+    settings = probes.SimCore(peeking=True, metric=case.task.metric)
+    above, below = _SIMCORE_SIDES
+    train = prepared(case, Preparation(encoder.image_size * above // below, interpolation="bilinear"), "train")
+    views = CroppedViews(encoder, train, settings.training.epochs, settings.seed)
+    return probes.simcore(views, test, classes, settings, encoder.device).outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CroppedViews(Sequence[LabelledFeatures]):
+    """Features of random crops of a set's images; those of a view are computed when it is asked for.
+
+    Args:
+        encoder: computes them.
+        images: larger than what the encoder takes.
+        views: how many there are.
+        seed: of the crops, with the view's number.
+    """
+
+    encoder: ImageEncoder
+    images: ClassificationSet
+    views: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.views
+
+    @overload
+    def __getitem__(self, number: int) -> LabelledFeatures: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[LabelledFeatures]: ...
+    def __getitem__(self, number: int | slice) -> LabelledFeatures | Sequence[LabelledFeatures]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(self.views))]
+        generator = np.random.default_rng((self.seed, range(self.views)[number]))
+        found: NDArray[np.float32] = self.encoder.encode_crops(self.images.images, generator)
+        return LabelledFeatures(found, self.images.labels)
+
+
+EVALUATIONS: Mapping[Protocol, Evaluation] = {
+    Protocol.LINEAR_PROBE: _elevater,
+    Protocol.LINEAR_PROBE_ELEVATER: _elevater,
+    Protocol.LINEAR_PROBE_CLIPBENCH: _clip_benchmark,
+    Protocol.LINEAR_PROBE_SIMCORE: _simcore,
+}

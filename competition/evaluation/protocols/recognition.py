@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from competition.errors import EmptySetError
+from competition.errors import EmptySetError, EvaluationError
 from competition.evaluation import metrics, ranking_metrics
 from competition.evaluation.classification import outcome_of_ranks
 from competition.evaluation.dataset_metrics.cler import LabelledFeatures, Recogniser, scores_of
@@ -20,8 +20,7 @@ from competition.evaluation.dataset_metrics.features import Features, Floats, In
 from competition.evaluation.fixed_models import CLIP_B32
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
-from competition.evaluation.protocols.entry import entry_features, images_of
-from competition.evaluation.protocols.reading import labelled
+from competition.evaluation.protocols.entry import entry_features, images_of, test_images
 from competition.evaluation.set_classes import labels_among, set_classes
 from competition.evaluation.zeroshot import text_classifier
 from competition.rules.protocols import Protocol
@@ -35,11 +34,16 @@ def _recognised(subject: Subject, case: Case) -> ProtocolOutcome:
     classes = set_classes(case.folder)
     labels = labels_among(images, classes)
     prompts = "text" in task.metric or _has_prompts(case.folder)
-    data = labelled(encoder, case, prompts=prompts)
+    data = test_images(encoder, case, prompts=prompts)
+    measure = str(task.settings.get("measure", "acc1"))
+    if data.labels.ndim == 2 and measure in _CHOICES:
+        raise EvaluationError(
+            f"Task {task.id!r} is measured by {measure}, and images of its set show several classes.",
+            hint="Set `measure` to auc or map11.",
+        )
     train = LabelledFeatures.of(entry_features(encoder, images, case), labels, f"the entry {images.folder}")
     test = Features.of(encoder.encode_images(data.images, key=data.key), "the set of test images")
     texts = text_classifier(encoder, data.class_names, data.templates).T if prompts else None
-    measure = str(task.settings.get("measure", "acc1"))
     parts: dict[Recogniser, list[NDArray[np.generic]]] = {}
     for rows, found in scores_of(train, test, len(classes.names), texts):
         for name, scores in found.items():
@@ -77,11 +81,15 @@ def _outcome(
 
 
 def _ranked(scores: Floats, labels: Integers, measure: str) -> tuple[float, tuple[Floats, ...]]:
+    several = labels.ndim == 2
+    flags = labels.astype(np.bool_) if several else ranking_metrics.one_hot(labels, scores.shape[1])
+
     def of(rows: NDArray[np.int64]) -> float:
-        if measure == "auc":
-            return ranking_metrics.area_under_roc(scores[rows], labels[rows])
-        flags = ranking_metrics.one_hot(labels[rows], scores.shape[1])
-        return ranking_metrics.mean_average_precision_11(scores[rows], flags)
+        if measure == "map11":
+            return ranking_metrics.mean_average_precision_11(scores[rows], flags[rows])
+        if several:
+            return ranking_metrics.mean_area_under_roc(scores[rows], flags[rows])
+        return ranking_metrics.area_under_roc(scores[rows], labels[rows])
 
     def of_part(rows: NDArray[np.int64]) -> float:
         try:

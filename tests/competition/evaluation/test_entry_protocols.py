@@ -354,7 +354,7 @@ class _Given(nn.Module):
         super().__init__()
         self.features = nn.Parameter(torch.from_numpy(features), requires_grad=False)
 
-    def encode_image(self, pixels: torch.Tensor, normalize: bool) -> torch.Tensor:
+    def encode_image(self, pixels: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         levels = (pixels[:, :, 0, 0] * 255).round().long()
         found = self.features[levels[:, 0] * 256 + levels[:, 1]]
         return found / found.norm(dim=1, keepdim=True) if normalize else found

@@ -25,8 +25,9 @@ from competition.evaluation.fine_tune import (
     labelled_rows,
 )
 from competition.evaluation.image_models import build_image_model
+from competition.evaluation.images import Preparation
 from competition.evaluation.random_crops import crop_box, random_crops
-from competition.evaluation.select_transfer import TASKS, Squash, legacy_settings
+from competition.evaluation.select_transfer import LEGACY_PREPARATION, TASKS, legacy_settings
 from competition.rules.recipes import Backbone
 
 SMALL = FineTuning(image_size=16, batch=32, learning_rates=(0.05,), steps=60, momentum=0.9, seed=3)
@@ -153,16 +154,17 @@ def test_schedules_of_the_protocols() -> None:
     assert legacy_settings("svhn").mean == (0.4386, 0.4447, 0.4737)
 
 
-def test_lfw_is_no_task() -> None:
-    assert len(TASKS) == 10
-    with pytest.raises(EvaluationError, match="no transfer task 'lfwpeople'"):
-        legacy_settings("lfwpeople")
+def test_selects_tasks_are_eleven() -> None:
+    assert len(TASKS) == 11
+    with pytest.raises(EvaluationError, match="no transfer task 'mnist'"):
+        legacy_settings("mnist")
 
 
 def test_squashing_keeps_the_whole_image() -> None:
     image = np.zeros((20, 60, 3), dtype=np.uint8)
     image[:, 30:] = 200
-    squashed = Squash(16)(Image.fromarray(image))
+    assert LEGACY_PREPARATION.identity == Preparation(64, interpolation="bilinear", squash=True).identity
+    squashed = Preparation(16, interpolation="bilinear", squash=True)(Image.fromarray(image))
     assert squashed.shape == (16, 16, 3)
     assert squashed[:, 0].max() == 0
     assert squashed[:, -1].min() == 200

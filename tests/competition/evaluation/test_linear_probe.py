@@ -358,7 +358,7 @@ def test_a_training_that_diverges_is_the_features_fault() -> None:
         simcore([huge], huge, 5)
 
 
-@pytest.mark.parametrize("make", [lambda: Elevater(shots=0), lambda: ClipBenchmark(shots=-1), lambda: Elevater("auc")])
+@pytest.mark.parametrize("make", [lambda: Elevater(shots=0), lambda: ClipBenchmark(shots=-1), lambda: Elevater("acc5")])
 def test_protocols_that_make_no_sense(make: object) -> None:
     with pytest.raises(EvaluationError):
         make()

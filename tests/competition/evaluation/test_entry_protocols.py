@@ -40,6 +40,7 @@ from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.fixed_models import CLIP_B32, FixedModels
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.images import Preparation
+from competition.evaluation.multilabel import load_multilabel
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols import Case, Subject, datasets, run_protocol
 from competition.evaluation.protocols.case import Encoder
@@ -196,6 +197,35 @@ def test_rankings_of_recognisers_compare_probabilities(measure: str, subject: Su
         assert found.metrics[name.value] == pytest.approx(value)
         assert found.components[name.value][0].mean() == pytest.approx(value)
     assert not found.proportions
+
+
+@pytest.mark.parametrize("measure", ["auc", "map11"])
+def test_test_images_may_show_several_classes(measure: str, subject: Subject, tmp_path: Path) -> None:
+    """As in VOC 2007: each entry image is of one class, a test image of some, or of none."""
+    folder = write_set(tmp_path / "set", QUERIES)
+    shown = [[number % CLASSES, (number * 5 + 1) % CLASSES][: number % 3] for number in range(len(QUERIES))]
+    random = np.random.default_rng(1)
+    made = [
+        Sample(
+            f"{place:03d}",
+            {"png": picture(place % CLASSES, random), "cls": (" ".join(map(str, classes)) or "-").encode()},
+        )
+        for place, classes in enumerate(shown)
+    ]
+    write_samples(folder / "test" / "0.tar", made)
+    (folder / "dataset_type.txt").write_text("multilabel")
+    found = run(subject, task(Protocol.CLER, "neighbours", measure=measure), tmp_path)
+    data = load_multilabel(folder, clip().preparation)
+    images = open_entry_images(write_shards(tmp_path / "entry", ENTRY))
+    train = Labelled.of(clip().encode_images(images.pixels(clip().preparation, None)[0]), images.labels, "entry")
+    ((_, scores),) = scores_of(train, Features.of(clip().encode_images(data.images), "test"), CLASSES)
+    flags = np.array([[label in classes for label in range(CLASSES)] for classes in shown])
+    metric = ranking_metrics.mean_area_under_roc if measure == "auc" else ranking_metrics.mean_average_precision_11
+    assert found.metrics["neighbours"] == pytest.approx(metric(scores[Recogniser.NEIGHBOURS], flags))
+    with pytest.raises(EvaluationError, match="is measured by acc1, and images of its set show several classes"):
+        run(subject, task(Protocol.CLER, "centres"), tmp_path)
+    beside = run(subject, task(Protocol.DATASET_METRICS, "fid"), tmp_path)
+    assert (beside.metrics["fid"] or 0) > 0
 
 
 def test_recognisers_without_text_need_no_prompts(subject: Subject, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def entry_features(
     return encoder.encode_images(pixels, key=key)
 
 
-def tested_images(encoder: Encoder, case: Case, *, prompts: bool = False) -> ClassificationSet:
+def set_images(encoder: Encoder, case: Case, *, prompts: bool = False) -> ClassificationSet:
     """The test images of a set in any layout; labels are [N, C] where they show several classes."""
     if is_multilabel(case.folder):
         return load_multilabel(case.folder, encoder.preparation, case.cache, prompts=prompts)

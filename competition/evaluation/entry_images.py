@@ -29,8 +29,10 @@ from competition.evaluation.decoding import Pixels, UnreadableImagesError, decod
 from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
 from competition.evaluation.known_digests import KnownDigests
 from competition.evaluation.set_cache import SetCache, pixels_key
+from competition.records.evaluation import MAX_OUTCOMES
 
 WITHOUT_LABEL = -1
+MAX_IMAGES = MAX_OUTCOMES
 MAX_IMAGE_BYTES = 200 * 10**6
 _MOST_DIGITS = 9
 _MOST_LABEL_BYTES = 64
@@ -112,7 +114,7 @@ def open_entry_images(folder: Path, cache: Path | None = None) -> EntryImages:
         cache: where digests of shards are remembered.
 
     Raises:
-        EvaluationError: there are no images, both shards and class folders, or a shard is damaged.
+        EvaluationError: there are no images or too many, both shards and class folders, or a shard is damaged.
         StorageError: something cannot be read.
     """
     if not folder.is_dir():
@@ -126,6 +128,11 @@ def open_entry_images(folder: Path, cache: Path | None = None) -> EntryImages:
     found = _of_shards(folder, cache) if shards else _of_class_folders(folder, classes)
     if not len(found):
         raise EvaluationError(f"The entry {folder} holds no image.", hint=_HINT)
+    if len(found) > MAX_IMAGES:
+        raise EvaluationError(
+            f"The entry {folder} has {len(found):,} images, more than the {MAX_IMAGES:,} that a result can hold.",
+            hint="Give a part of it.",
+        )
     return found
 
 

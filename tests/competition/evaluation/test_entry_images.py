@@ -13,6 +13,7 @@ import pytest
 
 from competition.data.shards import Sample, write_shard
 from competition.errors import EvaluationError
+from competition.evaluation import entry_images
 from competition.evaluation.decoding import decoded_blocks
 from competition.evaluation.entry_images import open_entry_images, require_labels
 from competition.evaluation.images import Preparation, decode_rgb
@@ -162,6 +163,15 @@ def test_what_is_no_entry_is_refused(make: Callable[[Path], None], message: str,
     make(tmp_path / "entry")
     with pytest.raises(EvaluationError, match=message):
         open_entry_images(tmp_path / "entry")
+
+
+def test_an_entry_is_no_larger_than_what_a_result_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_shards(tmp_path / "entry", LABELS)
+    monkeypatch.setattr(entry_images, "MAX_IMAGES", len(LABELS))
+    assert len(open_entry_images(folder)) == len(LABELS)
+    monkeypatch.setattr(entry_images, "MAX_IMAGES", len(LABELS) - 1)
+    with pytest.raises(EvaluationError, match="has 9 images, more than the 8"):
+        open_entry_images(folder)
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,21 +62,31 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decoded_blocks(shards: Iterable[Path], prepare: Preparation, workers: int) -> Iterator[Pixels]:
+def decoded_blocks(
+    shards: Iterable[Path], prepare: Preparation, workers: int, wanted: NDArray[np.bool_] | None = None
+) -> Iterator[Pixels]:
     """The prepared images of tar shards in order, uint8 [B, 3, S, S] at a time.
 
     Threads decode them: Pillow lets go of the interpreter while it decompresses and resizes. No more than a few blocks
     a thread are in memory.
+
+    Args:
+        shards: tars.
+        prepare: the transform.
+        workers: threads.
+        wanted: bool, of each sample of all shards whether it is decoded; all when absent.
 
     Raises:
         UnreadableImagesError: images are absent or cannot be decoded; behind the last block.
         DataFormatError, StorageError: a shard is damaged or cannot be read.
     """
     failures: list[tuple[str, str]] = []
+    chosen = repeat(True) if wanted is None else chain(wanted.tolist(), repeat(False))
     with ThreadPoolExecutor(workers) as pool:
         for shard in shards:
             with open_tar(shard) as buffer:
-                pictures = (_picture(buffer, span) for span in scan_samples(buffer, shard))
+                spans = (span for span in scan_samples(buffer, shard) if next(chosen))
+                pictures = (_picture(buffer, span) for span in spans)
                 for block in _decoded(pool, pictures, prepare, workers * _BLOCKS_AHEAD):
                     failures += block.failures
                     yield block.pixels

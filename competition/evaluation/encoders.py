@@ -126,6 +126,11 @@ class ClipEncoder:
         self.memory = FeatureMemory()
 
     @property
+    def model(self) -> Any:
+        """The network itself."""
+        return self._model
+
+    @property
     def device(self) -> torch.device:
         """Where it runs."""
         return self._device

@@ -55,7 +55,7 @@ class KnownDigests:
             for place, found in fresh.items()
             if max(states[place][2:4]) + _SETTLED_NANOSECONDS < now and _state(paths[place]) == states[place]
         }
-        if settled:
+        if settled and self._index is not None:
             self._write(self._read() | settled)
         return digests
 

@@ -14,7 +14,7 @@ from competition.errors import EvaluationError
 from competition.evaluation.images import Preparation
 from competition.evaluation.set_source import SetSource
 from competition.evaluation.set_texts import templates, text
-from competition.evaluation.sets import ClassificationSet, Split, class_names_of, label_of
+from competition.evaluation.sets import ClassificationSet, Split, label_of, load_class_names
 
 _HINT = "Get or build the evaluation sets again."
 
@@ -41,7 +41,7 @@ def load_multilabel(
         raise EvaluationError(
             f"The dataset_type.txt of the evaluation set {folder} does not say multilabel.", hint=_HINT
         )
-    class_names = class_names_of(folder)
+    class_names = load_class_names(folder)
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
     source = SetSource(folder, cache, split)
     noted = source.annotations("cls")

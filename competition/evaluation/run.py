@@ -13,6 +13,8 @@ import torch
 from competition import __version__
 from competition.data.digests import file_sha256
 from competition.errors import EvaluationError, UsageError
+from competition.evaluation.entry_images import EntryImages
+from competition.evaluation.fixed_models import MODELS_FOLDER, FixedModels
 from competition.evaluation.image_encoders import load_recipe_model
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols import Case, Subject, run_protocol
@@ -34,6 +36,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     root: Path,
     *,
     only: Collection[str] | None = None,
+    images: EntryImages | None = None,
     done: Sequence[TaskResult] = (),
     on_result: ResultCallback | None = None,
     device: torch.device | None = None,
@@ -46,6 +49,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
         recipe: what the model was trained with; the architecture comes from here.
         root: folder of the evaluation sets; sets that are made from code are built when absent.
         only: ids of the tasks to run; all when absent.
+        images: that the entry consists of, for tasks about them.
         done: results that are taken over instead of being computed again.
         on_result: called with every new result.
         device: the first GPU, or the CPU, when absent.
@@ -59,7 +63,8 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
     tasks = [task for task in _chosen(suite, only) if task.id not in results]
     if tasks:
         ensure_sets(suite.id, root)
-        subject = Subject(load_recipe_model(recipe, model, device))
+        fixed = FixedModels(root / MODELS_FOLDER, device)
+        subject = Subject(load_recipe_model(recipe, model, device), images, fixed=fixed)
         for task in tasks:
             results[task.id] = evaluate_task(subject, task, suite, root)
             if on_result is not None:
@@ -71,6 +76,7 @@ def evaluate_suite(  # noqa: PLR0913 - what is evaluated under which rules, and 
         recipe=recipe.id,
         recipe_digest=recipe.digest,
         model_sha256=file_sha256(model),
+        images_digest=None if images is None else images.digest,
         results=tuple(results[task.id] for task in suite.tasks if task.id in results),
         code_version=__version__,
         finished_at=datetime.now(UTC),

@@ -29,6 +29,7 @@ __all__ = [
     "RetrievalSet",
     "Split",
     "ensure_sets",
+    "load_class_names",
     "load_classification",
     "load_columns",
     "load_labels",
@@ -78,7 +79,7 @@ def load_classification(
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
-    class_names = class_names_of(folder)
+    class_names = load_class_names(folder)
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
     source = SetSource(folder, cache, split)
     labels = _labels(source, folder, len(class_names))
@@ -93,22 +94,22 @@ def load_labels(
 
     Errors as of ``load_classification``.
     """
-    class_names = class_names_of(folder)
+    class_names = load_class_names(folder)
     return _labels(SetSource(folder, cache, split), folder, len(class_names)), class_names
-
-
-def class_names_of(folder: Path) -> tuple[str, ...]:
-    """The class names of a set, from 2 on (raises ``EvaluationError``)."""
-    class_names = lines(folder / "classnames.txt", "class names")
-    if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
-        raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=HINT)
-    return class_names
 
 
 def _labels(source: SetSource, folder: Path, classes: int) -> NDArray[np.int64]:
     noted = source.annotations("cls")
     labels = [label_of(folder, key, said, classes) for key, said in zip(noted.keys, noted.texts, strict=True)]
     return np.asarray(labels, dtype=np.int64)
+
+
+def load_class_names(folder: Path) -> tuple[str, ...]:
+    """The names of a set's classes in order (raises ``EvaluationError`` where there are none)."""
+    class_names = lines(folder / "classnames.txt", "class names")
+    if len(class_names) < 2 or len(class_names) > MAX_CLASSES:
+        raise EvaluationError(f"The evaluation set {folder} has {len(class_names)} class names.", hint=HINT)
+    return class_names
 
 
 def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:

@@ -90,6 +90,25 @@ def balanced_support(pool: LabelledFeatures, classes: int, total: int, seed: int
     return BalancedSupport(LabelledFeatures(features, labels), synthetic.ravel(), empty, seed)
 
 
+def rows_of_classes(labels: NDArray[np.int64], per_class: int, seed: int = 0) -> NDArray[np.int64]:
+    """Positions of ``per_class`` random images of every class, ascending; of a class with fewer all of them.
+
+    Only these need features: more would be left out of the support set anyway. SELECT's program reads by default as
+    many images as the set will have, the first ones, and so finds fewer of the rare classes.
+
+    Args:
+        labels: of all images, int64 [N].
+        per_class: at most so many of a class.
+        seed: of the choice.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    ordered = labels[order]
+    firsts = np.searchsorted(ordered, ordered, side="left")
+    rows: NDArray[np.int64] = np.sort(order[np.arange(len(order)) - firsts < per_class]).astype(np.int64)
+    return rows
+
+
 def _repeated_moved(vectors: Floats, generator: np.random.Generator) -> Floats:
     """Every copy of a vector that occurs more than once, moved by normal noise."""
     bytes_of_rows = np.ascontiguousarray(vectors + np.float32(0)).view(f"V{vectors.shape[1] * vectors.itemsize}")

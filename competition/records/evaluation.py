@@ -105,6 +105,9 @@ class EvaluationReport(Record):
     recipe_digest: Sha256 | None
     model_sha256: Sha256 | None
     predictions_sha256: Sha256 | None = Field(default=None, exclude_if=lambda value: value is None)
+    images_digest: Sha256 | None = Field(
+        default=None, description="of the entry's images, where tasks about them could be run"
+    )
     results: tuple[TaskResult, ...]
     code_version: Line
     finished_at: Timestamp

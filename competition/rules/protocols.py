@@ -45,7 +45,7 @@ class Protocol(StrEnum):
     FINE_TUNE_SELECT = "fine_tune_select"
     """The original: 64 pixels and 1,000 steps at one rate."""
     KNN_SELECT = "knn_select"
-    """The entry's images are the support set, balanced by class."""
+    """The entry's images are the support set, balanced by class; in features of DINO's ResNet-50."""
     KNN_SIMCORE = "knn_simcore"
     SEMI_SUPERVISED = "semi_supervised"
     """Fine-tuning of the whole network on a share of the labels."""
@@ -59,17 +59,16 @@ class Protocol(StrEnum):
     """Five best classes an image, predicted elsewhere."""
 
 
-NOT_EXECUTABLE = frozenset(
-    {
-        Protocol.KNN_SELECT,
-        Protocol.CLER,
-        Protocol.DATASET_METRICS,
-        Protocol.CLASS_STATISTICS,
-    }
-)
+NOT_EXECUTABLE: frozenset[Protocol] = frozenset()
 """Protocols that this version can describe and not run: tasks of theirs stay unscored."""
 
 EXECUTABLE = frozenset(Protocol) - NOT_EXECUTABLE
+
+OF_ENTRY_IMAGES = frozenset({Protocol.KNN_SELECT, Protocol.CLER, Protocol.DATASET_METRICS, Protocol.CLASS_STATISTICS})
+"""Protocols about the images that an entry consists of: they cannot be run on its model alone."""
+
+OF_ANSWERS = frozenset({"confusion_skew"})
+"""Metrics of these protocols that ask the model alone."""
 
 _ACCURACIES = ("acc1", "acc5", "mean_per_class_recall")
 _PROBED = ("acc1", "mean_per_class_recall", "auc", "map11")

@@ -14,6 +14,8 @@ from competition.rules.protocols import (
     LESS_IS_BETTER,
     MEASURES,
     METRICS,
+    OF_ANSWERS,
+    OF_ENTRY_IMAGES,
     SETTINGS,
     UNAVAILABLE_METRICS,
     Protocol,
@@ -93,6 +95,11 @@ class Task(Rule):
     def executable(self) -> bool:
         """Whether this version can score it."""
         return self.protocol in EXECUTABLE and self.metric not in UNAVAILABLE_METRICS
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it is about the images that an entry consists of."""
+        return self.protocol in OF_ENTRY_IMAGES and self.metric not in OF_ANSWERS
 
     @property
     def less_is_better(self) -> bool:

@@ -63,3 +63,5 @@ def _of_suite(suite: Suite) -> Iterator[str]:
     missing = sorted({task.protocol.value for task in suite.tasks} - {protocol.value for protocol in EXECUTABLE})
     if missing:
         yield f"Suite {suite.reference} has tasks of protocols that are not available: {', '.join(missing)}."
+    if any(task.needs_images for task in suite.tasks):
+        yield f"Suite {suite.reference} has tasks about an entry's images, and the scorer has its model alone."

@@ -11,7 +11,7 @@ from competition.errors import UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Protocol, Suite, built_in, find_competition, find_suite, unsupported
+from competition.rules import Competition, Protocol, Suite, Task, built_in, find_competition, find_suite, unsupported
 from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
@@ -36,6 +36,13 @@ def command(
         Path | None,
         typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
     ] = None,
+    entry_data: Annotated[
+        Path | None,
+        typer.Option(
+            "--entry-data",
+            help="Folder of the entry's images, for tasks about them: shards, or a folder for each class.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the official evaluation of a run, or of predictions.
@@ -54,14 +61,8 @@ def command(
     training = read_training_report(run)
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
-        report = evaluate_run(run, rules, evaluation_root, progress)
-    waiting = [task for task in rules.suite.tasks if not task.executable]
-    if waiting:
-        names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
-        console.note(f"Unscored, since this version cannot run them: {names}.")
-    predicted = [task.id for task in rules.suite.tasks if task.protocol is Protocol.PREDICTIONS and task.executable]
-    if predicted:
-        console.note(f"Unscored, since they ask for predictions and not for a model: {', '.join(predicted)}.")
+        report = evaluate_run(run, rules, evaluation_root, progress, entry_data=entry_data)
+    _note_unscored(console, rules.suite, with_images=entry_data is not None)
     show(console, report)
     _show_aggregates(console, report, rules.suite)
     if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
@@ -92,6 +93,26 @@ def _evaluate_predictions(
     command = suggestion_of_predictions(rules, predictions, suite if _is_file(suite) else None)
     if command is not None and not missing and not unsupported(rules):
         console.next_step(command)
+
+
+def _note_unscored(console: Console, suite: Suite, *, with_images: bool) -> None:
+    """Name the tasks that were not run, and what they wait for."""
+
+    def named(tasks: list[Task]) -> str:
+        return ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in tasks)
+
+    waiting = [task for task in suite.tasks if not task.executable]
+    if waiting:
+        console.note(f"Unscored, since this version cannot run them: {named(waiting)}.")
+    predicted = [task for task in suite.tasks if task.executable and task.protocol is Protocol.PREDICTIONS]
+    if predicted:
+        console.note(f"Unscored, since they ask for predictions and not for a model: {named(predicted)}.")
+    about_images = [task for task in suite.tasks if task.executable and task.needs_images]
+    if about_images and not with_images:
+        console.note(
+            f"Unscored, since they are about the entry's images: {named(about_images)}. "
+            "Give the folder of these: --entry-data DIR."
+        )
 
 
 def show(console: Console, report: EvaluationReport) -> None:

@@ -6,7 +6,7 @@ the published CLER it does not say, so both have a name of their own here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -121,7 +121,42 @@ def recognise(
         ModelOutputError: features that are zero or not finite.
     """
     texts = None if text is None else Features.of(text, "the set of text features")
-    for other in (test.features, texts):
+    classes = texts.rows if texts is not None else int(train.labels.max()) + 1
+    class_labels(test.labels, test.features, classes)
+    right: dict[Recogniser, list[NDArray[np.bool_]]] = {}
+    for rows, found in scores_of(train, test.features, classes, texts, neighbours=neighbours):
+        for name, scores in found.items():
+            right.setdefault(name, []).append(metrics.ranks(scores, test.labels[rows]) == 0)
+    return {
+        name: _recognition(np.concatenate(right[name]), test.labels, classes) for name in Recogniser if name in right
+    }
+
+
+def scores_of(
+    train: LabelledFeatures,
+    images: Features,
+    classes: int,
+    text: NDArray[Any] | Features | None = None,
+    *,
+    neighbours: int = NEIGHBOURS,
+) -> Iterator[tuple[slice, Mapping[Recogniser, Floats]]]:
+    """For some images after the others: which, and the scores (images, classes) that each recogniser gives them.
+
+    Scores of *text*, *centres* and *centres-text* are logits: comparable between images after a softmax, which
+    GenBench takes. The others are shares.
+
+    Args:
+        train: images of every class.
+        images: that are recognised.
+        classes: how many there are.
+        text: see ``recognise``.
+        neighbours: K.
+
+    Raises:
+        EvaluationError, ModelOutputError: as ``recognise``.
+    """
+    texts = None if text is None else Features.of(text, "the set of text features")
+    for other in (images, texts):
         if other is not None:
             require_same_dimensions(train.features, other)
     if not 1 <= neighbours <= train.features.rows:
@@ -129,17 +164,9 @@ def recognise(
             f"{neighbours:,} nearest of {train.features.rows:,} training images cannot be found.",
             hint="Ask for at least one neighbour, and at most as many as there are training images.",
         )
-    classes = texts.rows if texts is not None else int(train.labels.max()) + 1
-    class_labels(test.labels, test.features, classes)
     scorer = _Scorer.of(train, class_centres(train, classes), texts, neighbours)
-    right: dict[Recogniser, list[NDArray[np.bool_]]] = {}
-    for start, block in test.features.directions().blocks(rows_of_width(classes)):
-        truth = test.labels[start : start + len(block)]
-        for name, scores in scorer.scores(block).items():
-            right.setdefault(name, []).append(metrics.ranks(scores, truth) == 0)
-    return {
-        name: _recognition(np.concatenate(right[name]), test.labels, classes) for name in Recogniser if name in right
-    }
+    for start, block in images.directions().blocks(rows_of_width(classes)):
+        yield slice(start, start + len(block)), scorer.scores(block)
 
 
 @dataclass(frozen=True, slots=True)

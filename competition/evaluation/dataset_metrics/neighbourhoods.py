@@ -39,6 +39,23 @@ class Neighbourhoods:
 
 
 @dataclass(frozen=True, slots=True)
+class Memberships:
+    """What ``Neighbourhoods`` are the means of, row by row.
+
+    Args:
+        precise: bool (other rows,), in a ball of the reference.
+        recalled: bool (reference rows,), in a ball of the others.
+        balls: int64 (other rows,), balls of the reference around it; their share of k is its density.
+        covered: bool (reference rows,), another row is in its ball.
+    """
+
+    precise: NDArray[np.bool_]
+    recalled: NDArray[np.bool_]
+    balls: NDArray[np.int64]
+    covered: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class _Centred:
     """Rows relative to a point between both sets, where subtracting squares loses least."""
 
@@ -58,6 +75,22 @@ def neighbourhoods(
 ) -> Neighbourhoods:
     """All four of (rows, dimensions) each; exchanging the sets exchanges precision and recall.
 
+    Arguments and errors are those of ``memberships``.
+    """
+    found = memberships(reference, others, neighbours)
+    return Neighbourhoods(
+        float(found.precise.mean()),
+        float(found.recalled.mean()),
+        int(found.balls.sum()) / (neighbours * len(found.balls)),
+        float(found.covered.mean()),
+    )
+
+
+def memberships(
+    reference: NDArray[Any] | Features, others: NDArray[Any] | Features, neighbours: int = NEIGHBOURS
+) -> Memberships:
+    """Which rows are in which set's balls.
+
     Args:
         reference: for instance real images.
         others: in question, for instance generated ones.
@@ -74,7 +107,7 @@ def neighbourhoods(
     first, second = _Centred(one, centre), _Centred(other, centre)
     edge = EDGE * max(first.largest_square(), second.largest_square())
     reach_first, reach_second = _reach(first, neighbours) - edge, _reach(second, neighbours) - edge
-    precise, dense = np.zeros(other.rows, dtype=np.bool_), 0
+    precise, balls = np.zeros(other.rows, dtype=np.bool_), np.zeros(other.rows, dtype=np.int64)
     recalled, covered = np.zeros(one.rows, dtype=np.bool_), np.zeros(one.rows, dtype=np.bool_)
     for start, block in second.blocks():
         mine = slice(start, start + len(block))
@@ -82,13 +115,11 @@ def neighbourhoods(
             theirs = slice(at, at + len(beside))
             squares = _squared_distances(block, beside)
             inside = squares < reach_first[theirs]
-            dense += int(np.count_nonzero(inside))
+            balls[mine] += np.count_nonzero(inside, axis=1)
             precise[mine] |= inside.any(axis=1)
             covered[theirs] |= inside.any(axis=0)
             recalled[theirs] |= (squares < reach_second[mine, None]).any(axis=0)
-    return Neighbourhoods(
-        float(precise.mean()), float(recalled.mean()), dense / (neighbours * other.rows), float(covered.mean())
-    )
+    return Memberships(precise, recalled, balls, covered)
 
 
 def _mean(features: Features) -> Floats:

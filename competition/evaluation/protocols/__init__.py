@@ -9,13 +9,16 @@ from collections.abc import Mapping
 
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols import (
+    datasets,
     faces,
     grouped,
     heads,
     neighbours,
     predicted,
     probes,
+    recognition,
     shifted,
+    statistics,
     tuned,
     zero_shot,
 )
@@ -33,6 +36,9 @@ EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **neighbours.EVALUATIONS,
     **probes.EVALUATIONS,
     **predicted.EVALUATIONS,
+    **recognition.EVALUATIONS,
+    **datasets.EVALUATIONS,
+    **statistics.EVALUATIONS,
     **tuned.EVALUATIONS,
 }
 """Every protocol that runs, which is every one of ``rules.protocols`` that is not in ``NOT_EXECUTABLE``."""

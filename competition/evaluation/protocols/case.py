@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from competition.errors import EvaluationError
 from competition.evaluation.encoders import ClipEncoder
+from competition.evaluation.entry_images import EntryImages
+from competition.evaluation.fixed_models import FixedModels
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.rules.suites import Task
@@ -21,13 +23,15 @@ class Subject:
 
     Args:
         encoder: the entry's model.
-        images: folder of the images that the entry consists of, as shards or a folder for each class.
+        images: that the entry consists of, where they are at hand.
         predictions: file of answers that were made elsewhere.
+        fixed: published models, for protocols that compare images in their features.
     """
 
     encoder: Encoder | None = None
-    images: Path | None = None
+    images: EntryImages | None = None
     predictions: Path | None = None
+    fixed: FixedModels = field(default_factory=FixedModels)
 
 
 @dataclass(frozen=True, slots=True)

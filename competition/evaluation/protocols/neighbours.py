@@ -1,27 +1,55 @@
-"""The entry's model judged by nearest neighbours of its features."""
+"""Nearest neighbours: SimCore's judge the entry's model, SELECT's the entry's images.
+
+SELECT's features are those of DINO's ResNet-50, which never saw the entry: its images vote, nothing is trained on them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from competition.evaluation import knn
+from competition.evaluation.converted_models import DINO_RN50
+from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject, model_of
+from competition.evaluation.protocols.entry import entry_features, images_of
 from competition.evaluation.protocols.reading import features
+from competition.evaluation.set_classes import labels_among, set_classes
+from competition.evaluation.support_sampling import balanced_support, rows_of_classes
 from competition.rules.protocols import Protocol
+
+SUPPORT_PER_CLASS = 5
+"""Where the task does not say: SELECT's "5spc"."""
 
 
 def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = model_of(subject, case.task)
     support, classes = features(encoder, case, "train")
     queries, _ = features(encoder, case, "test")
-    by_k = knn.evaluate(support, queries, classes, knn.SIMCORE)
+    return _outcome(knn.evaluate(support, queries, classes, knn.SIMCORE), len(queries))
+
+
+def _select(subject: Subject, case: Case) -> ProtocolOutcome:
+    task, images, encoder = case.task, images_of(subject, case.task), subject.fixed.encoder(DINO_RN50)
+    labels = labels_among(images, set_classes(case.folder))
+    queries, classes = features(encoder, case, "test")
+    per_class = int(task.settings.get("support_per_class", SUPPORT_PER_CLASS))
+    rows = rows_of_classes(labels, per_class)
+    pool = LabelledFeatures(entry_features(encoder, images, case, rows), labels[rows])
+    support = balanced_support(pool, classes, classes * per_class).support
+    asked = int(task.metric.partition("@")[2])
+    # Of a small support set the numbers of neighbours that it has; what the task is scored by is never left out.
+    counts = tuple(k for k in knn.SELECT.neighbours if k == asked or k <= len(support))
+    return _outcome(knn.evaluate(support, queries, classes, knn.KnnSettings(counts)), len(queries))
+
+
+def _outcome(by_k: Mapping[int, ProtocolOutcome], samples: int) -> ProtocolOutcome:
     return ProtocolOutcome(
-        len(queries),
+        samples,
         {f"{name}@{k}": value for k, found in by_k.items() for name, value in found.metrics.items()},
         {f"{name}@{k}": parts for k, found in by_k.items() for name, parts in found.components.items()},
         frozenset(f"{name}@{k}" for k, found in by_k.items() for name in found.proportions),
     )
 
 
-EVALUATIONS: Mapping[Protocol, Evaluation] = {Protocol.KNN_SIMCORE: _simcore}
+EVALUATIONS: Mapping[Protocol, Evaluation] = {Protocol.KNN_SIMCORE: _simcore, Protocol.KNN_SELECT: _select}

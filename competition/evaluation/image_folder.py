@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from competition.data.atomic import storage_errors
 from competition.data.shards import Sample
 from competition.errors import EvaluationError
+from competition.evaluation.decoding import Unreadable, UnreadableImagesError, check_tolerated
 from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
 from competition.evaluation.sets import ClassificationSet
 
@@ -100,7 +101,7 @@ def read_image_folder(listing: ImageFolder) -> Iterator[Sample]:
 
 
 def load_image_folder(
-    folder: Path, prepare: Preparation, part: str = "test", *, prompts: bool = True
+    folder: Path, prepare: Preparation, part: str = "test", *, prompts: bool = True, tolerance: float = 0.0
 ) -> ClassificationSet:
     """Read a classification set of this layout; see ``sets.load_classification`` for that of shards.
 
@@ -109,6 +110,7 @@ def load_image_folder(
         prepare: decoded images are brought to its size.
         part: which part.
         prompts: the protocol needs prompt templates; where it trains a head instead, there are none in the result.
+        tolerance: share of the images that may be undecodable, and are left out then.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
@@ -119,15 +121,21 @@ def load_image_folder(
         if "{c}" not in template:
             raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.")
     pixels = np.empty((len(listing.images), prepare.size, prepare.size, 3), dtype=np.uint8)
+    unreadable: list[Unreadable] = []
     for position, sample in enumerate(read_image_folder(listing)):
         data = next(data for name, data in sample.members.items() if name != "cls")
         try:
-            pixels[position] = prepare(decode_rgb(data))
+            pixels[position - len(unreadable)] = prepare(decode_rgb(data))
         except ImageDecodingError as error:
-            raise EvaluationError(
-                f"Image {sample.key!r} of the evaluation set {folder.name} cannot be used: {error}."
-            ) from error
-    return ClassificationSet(pixels, listing.labels, listing.class_names, templates)
+            unreadable.append(Unreadable(position, sample.key, str(error)))
+    try:
+        check_tolerated(unreadable, len(pixels), tolerance)
+    except UnreadableImagesError as error:
+        raise EvaluationError(f"The evaluation set {folder.name} is damaged: {error}") from error
+    positions = tuple(image.position for image in unreadable)
+    readable = pixels[: len(pixels) - len(unreadable)]
+    labels = np.delete(listing.labels, positions)
+    return ClassificationSet(readable, labels, listing.class_names, templates, unreadable=positions)
 
 
 def _is_class(path: Path) -> bool:

@@ -48,6 +48,8 @@ class ClassificationSet:
     """Prepared images uint8 [N, S, S, 3], labels int64 [N], and what the text classifier is made of.
 
     ``key`` is the identity of the pixels, under which an encoder remembers their features; empty without a cache.
+    ``unreadable`` are the positions of samples that the set has and that are not among the N: their images cannot be
+    decoded.
     """
 
     images: Pixels
@@ -55,19 +57,27 @@ class ClassificationSet:
     class_names: tuple[str, ...]
     templates: tuple[str, ...]
     key: str = ""
+    unreadable: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Prepared images uint8 [N, S, S, 3] and one or more captions of each; ``key`` as of ``ClassificationSet``."""
+    """Prepared images uint8 [N, S, S, 3] and one or more captions of each; the rest as of ``ClassificationSet``."""
 
     images: Pixels
     captions: tuple[tuple[str, ...], ...]
     key: str = ""
+    unreadable: tuple[int, ...] = ()
 
 
 def load_classification(
-    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test", *, prompts: bool = True
+    folder: Path,
+    prepare: Preparation,
+    cache: Path | None = None,
+    split: Split = "test",
+    *,
+    prompts: bool = True,
+    tolerance: float = 0.0,
 ) -> ClassificationSet:
     """Read a classification set.
 
@@ -77,6 +87,7 @@ def load_classification(
         cache: folder of decoded sets; none are read or written when absent.
         split: the part of the set; only those that are trained on have others than ``test``.
         prompts: the protocol needs prompt templates; otherwise none are read, and the set may have none.
+        tolerance: share of the images that may be undecodable, and are left out then.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
@@ -91,11 +102,14 @@ def load_classification(
     source = _Source(folder, cache, split)
     noted = source.annotations("cls")
     labels = [_label(folder, key, text, len(class_names)) for key, text in zip(noted.keys, noted.texts, strict=True)]
-    images, key = source.images(len(labels), prepare)
-    return ClassificationSet(images, np.asarray(labels, dtype=np.int64), class_names, templates, key)
+    images, key, unreadable = source.images(len(labels), prepare, tolerance)
+    readable = np.delete(np.asarray(labels, dtype=np.int64), unreadable)
+    return ClassificationSet(images, readable, class_names, templates, key, unreadable)
 
 
-def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:
+def load_retrieval(
+    folder: Path, prepare: Preparation, cache: Path | None = None, *, tolerance: float = 0.0
+) -> RetrievalSet:
     """Read a retrieval set; arguments and errors as those of ``load_classification``."""
     kind = _text(folder / "dataset_type.txt", "type").strip().lower()
     if kind != "retrieval":
@@ -103,8 +117,10 @@ def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None
     source = _Source(folder, cache)
     noted = source.annotations("txt")
     captions = tuple(_captions(folder, key, text) for key, text in zip(noted.keys, noted.texts, strict=True))
-    images, key = source.images(len(captions), prepare)
-    return RetrievalSet(images, captions, key)
+    images, key, unreadable = source.images(len(captions), prepare, tolerance)
+    left_out = frozenset(unreadable)
+    readable = tuple(texts for position, texts in enumerate(captions) if position not in left_out)
+    return RetrievalSet(images, readable, key, unreadable)
 
 
 def load_columns(folder: Path, names: Sequence[str], cache: Path | None = None) -> dict[str, NDArray[np.int64]]:
@@ -151,15 +167,16 @@ class _Source:
         self._cache.keep_annotations(self._digest, extension, found)
         return found
 
-    def images(self, count: int, prepare: Preparation) -> tuple[Pixels, str]:
-        """Prepared images in the order of the set, and their identity (empty without a cache)."""
+    def images(self, count: int, prepare: Preparation, tolerance: float) -> tuple[Pixels, str, tuple[int, ...]]:
+        """Prepared images in the order of the set, their identity (empty without a cache), and who is missing."""
         try:
-            pixels = self._cache.pixels(self._digest, self._shards, count, prepare)
+            pixels, unreadable = self._cache.pixels(self._digest, self._shards, count, prepare, tolerance)
         except UnreadableImagesError as error:
-            raise _unreadable(self._folder, error.key, error.reason, error.count) from error
+            raise EvaluationError(f"The evaluation set {self._folder.name} is damaged: {error}", hint=_HINT) from error
         except DataFormatError as error:
             raise _damaged(self._folder, error.message) from error
-        return pixels, pixels_key(self._digest, prepare) if self._digest else ""
+        key = pixels_key(self._digest, prepare) if self._digest else ""
+        return pixels, key, tuple(image.position for image in unreadable)
 
 
 def _shards(folder: Path, split: Split) -> list[Path]:
@@ -207,11 +224,8 @@ def _captions(folder: Path, key: str, text: str) -> tuple[str, ...]:
     return captions
 
 
-def _unreadable(folder: Path, key: str, reason: str, count: int = 1) -> EvaluationError:
-    others = f" {count - 1} more cannot be used either." if count > 1 else ""
-    return EvaluationError(
-        f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.{others}", hint=_HINT
-    )
+def _unreadable(folder: Path, key: str, reason: str) -> EvaluationError:
+    return EvaluationError(f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.", hint=_HINT)
 
 
 def _damaged(folder: Path, reason: str) -> EvaluationError:

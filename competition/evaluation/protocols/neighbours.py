@@ -21,6 +21,7 @@ def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
         {f"{name}@{k}": value for k, found in by_k.items() for name, value in found.metrics.items()},
         {f"{name}@{k}": parts for k, found in by_k.items() for name, parts in found.components.items()},
         frozenset(f"{name}@{k}" for k, found in by_k.items() for name in found.proportions),
+        by_k[int(case.task.metric.rpartition("@")[2])].classes,
     )
 
 

@@ -121,7 +121,7 @@ class EvaluationReport(Record):
     """
 
     schema_version: Literal[1] = 1
-    competition: Identifier
+    competition: Identifier | None = Field(default=None, description="whose run it is; a suite may be no competition's")
     suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
     suite_digest: Sha256
     recipe: Identifier | None = None
@@ -141,8 +141,10 @@ class EvaluationReport(Record):
         kinds = (any(run), self.reference_model is not None, self.predictions_sha256 is not None)
         if sum(kinds) != 1:
             raise ValueError("a report is of a run, of a reference model or of predictions: of exactly one of them")
-        if any(run) and not (all(run) and self.model_sha256):
-            raise ValueError("a report of a run names its recipe, the recipe's digest and that of the weights")
+        if any(run) and not (all(run) and self.model_sha256 and self.competition):
+            raise ValueError(
+                "a report of a run names its competition, its recipe, and the digests of recipe and weights"
+            )
         if self.predictions_sha256 is not None and self.model_sha256 is not None:
             raise ValueError("a report of predictions names no weights")
         return self

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from competition.canonical import digest
 from competition.data.atomic import make_folder, storage_errors, write_bytes
-from competition.data.digests import file_sha256
 from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Recipe, all_recipes
+from competition.rules import Competition, Recipe, Suite, all_recipes
+
+if TYPE_CHECKING:
+    from competition.evaluation.entrants import Entrant
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
+_TRAINING_REPORT = "training_report.json"
 
 
 def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progress: ProgressHook) -> EvaluationReport:
@@ -31,14 +36,46 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
     model = run_dir / "model.safetensors"
     if not model.is_file():
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
-    parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
-    done = _finished_tasks(parts, rules)
-    runs = [task.id for task in rules.suite.tasks if task.executable]
+    from competition.evaluation.entrants import TrainedModel
+
+    entrant = TrainedModel(recipe_of(training, rules), model)
+    return _evaluate(entrant, run_dir, rules.suite, rules.id, evaluation_root, progress)
+
+
+def evaluate_reference(
+    name: str, weights: Path | None, folder: Path, suite: Suite, evaluation_root: Path, progress: ProgressHook
+) -> EvaluationReport:
+    """Evaluate a published model under a suite, and write its report into a folder that is made for it.
+
+    Args:
+        name: ``timm:NAME`` or ``open_clip:NAME/TAG``.
+        weights: a safetensors file instead of the published weights.
+        folder: may hold an earlier report of a reference model, which is replaced, and no run.
+        suite: what is evaluated.
+        evaluation_root: folder of the evaluation sets.
+        progress: told how far it is.
+
+    Raises ``UsageError`` when the folder is a run's, or there is no such model, or no task can be run;
+    ``EvaluationError`` when its weights cannot be had or it cannot be evaluated.
+    """
+    if (folder / _TRAINING_REPORT).exists():
+        raise UsageError(f"{folder} is the folder of a run.", hint="Choose another --output-dir.")
+    from competition.evaluation.entrants import ReferenceModel
+
+    return _evaluate(ReferenceModel(name, weights), folder, suite, None, evaluation_root, progress)
+
+
+def _evaluate(
+    entrant: Entrant, folder: Path, suite: Suite, competition: str | None, root: Path, progress: ProgressHook
+) -> EvaluationReport:
+    runs = [task.id for task in suite.tasks if task.executable]
     if not runs:
         raise UsageError(
-            f"This version of DataCup runs none of the protocols of suite {rules.suite.reference}.",
-            hint=f"`datacup suites show {rules.suite.reference}` lists them.",
+            f"This version of DataCup runs none of the protocols of suite {suite.reference}.",
+            hint=f"`datacup suites show {suite.reference}` lists them.",
         )
+    parts = folder / _PARTS / digest(entrant.named())[:16] / suite.digest[:16]
+    done = _finished_tasks(parts, suite)
     total = len(runs)
     progress(Progress("evaluating", len(done), total, resumed=len(done)))
 
@@ -47,20 +84,19 @@ def evaluate_run(run_dir: Path, rules: Competition, evaluation_root: Path, progr
         done.append(result)
         progress(Progress("evaluating", len(done), total, task=f"{result.task} {result.value:.3f}"))
 
-    from competition.evaluation.run import evaluate_suite
+    from competition.evaluation.run import evaluate
 
     make_folder(parts)
-    recipe = recipe_of(training, rules)
-    report = evaluate_suite(model, rules, recipe, evaluation_root, only=runs, done=tuple(done), on_result=keep)
-    write_bytes(run_dir / REPORT_FILE, report.model_dump_json(indent=2).encode())
+    report = evaluate(entrant, suite, root, competition=competition, only=runs, done=tuple(done), on_result=keep)
+    write_bytes(folder / REPORT_FILE, report.model_dump_json(indent=2).encode())
     with storage_errors("removing", parts):
-        shutil.rmtree(run_dir / _PARTS)
+        shutil.rmtree(folder / _PARTS)
     return report
 
 
 def read_training_report(run_dir: Path) -> TrainingReport:
     """The report of a finished run (raises ``UsageError`` when there is none)."""
-    path = run_dir / "training_report.json"
+    path = run_dir / _TRAINING_REPORT
     try:
         return TrainingReport.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
@@ -87,9 +123,9 @@ def recipe_of(training: TrainingReport, rules: Competition) -> Recipe:
     )
 
 
-def _finished_tasks(parts: Path, rules: Competition) -> list[TaskResult]:
+def _finished_tasks(parts: Path, suite: Suite) -> list[TaskResult]:
     """Results that an interrupted evaluation of the same weights and suite left behind."""
-    known = {task.id for task in rules.suite.tasks}
+    known = {task.id for task in suite.tasks}
     results = []
     for path in sorted(parts.glob("*.json")):
         try:

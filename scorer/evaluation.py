@@ -45,7 +45,8 @@ def evaluate_entry(raw: str, send: Send) -> None:
     recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
     suite = competition.suite
     ensure_sets(suite.id, request.evaluation)
-    subject = Subject(load_encoder(recipe, Mirror(request.mirror).verified(request.model_sha256)))
+    weights = Mirror(request.mirror).verified(request.model_sha256)
+    subject = Subject(load_encoder(recipe, weights, precision=suite.precision))
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:

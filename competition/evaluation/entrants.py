@@ -58,5 +58,5 @@ class ReferenceModel:
 
     def named(self) -> dict[str, str]:
         """The name, and the digest of the weights."""
-        weights = self.weights or reference_weights(self.name)
+        weights = reference_weights(self.name, self.weights)
         return {"reference_model": self.name, "model_sha256": file_sha256(weights)}

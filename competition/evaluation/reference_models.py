@@ -53,24 +53,35 @@ def load_reference(
             in a way that is not known here.
     """
     where = device or default_device()
-    if weights is not None and (weights.suffix != ".safetensors" or not weights.is_file()):
-        raise UsageError(f"There is no safetensors file {weights}.", hint="A pickle is never loaded.")
+    if weights is not None:
+        _check_file(weights)
     model, tag = _parts(name)
     if tag is not None:
         return _load_open_clip(model, tag, where, precision, weights)
     return _load_timm(model, where, precision, weights)
 
 
-def reference_weights(name: str) -> Path:
-    """The file of the published weights of a reference model, downloaded where it is not at hand.
+def reference_weights(name: str, weights: Path | None = None) -> Path:
+    """The file of a reference model's weights: the one that is given, or the published, downloaded if need be.
 
     Raises:
         UsageError, EvaluationError: as ``load_reference``.
     """
     model, tag = _parts(name)
+    if weights is not None:
+        _check_file(weights)
+        return weights
     if tag is not None:
         return open_clip_weights(model, tag, open_clip_tag(model, tag))
     return _timm_weights(model, _timm_configuration(model))
+
+
+def _check_file(weights: Path) -> None:
+    if weights.suffix != ".safetensors" or not weights.is_file():
+        raise UsageError(
+            f"There is no safetensors file {weights}.",
+            hint="Weights are read from a .safetensors file alone: a pickle is never loaded.",
+        )
 
 
 def _parts(name: str) -> tuple[str, str | None]:

@@ -110,19 +110,24 @@ def evaluate(  # noqa: PLR0913 - what is evaluated under which rules, and where 
             subject = entrant.load(used[0], suite.precision)
             for task in tasks:
                 keep(evaluate_task(subject, task, suite, root))
-    return EvaluationReport.model_validate(
-        {
-            "competition": competition,
-            "suite": suite.reference,
-            "suite_digest": suite.digest,
-            **named,
-            "precision": suite.precision,
-            "device": device_name(where[0]),
-            "results": tuple(results[task.id] for task in suite.tasks if task.id in results),
-            "code_version": __version__,
-            "finished_at": datetime.now(UTC),
-        }
-    )
+    return _report(suite, competition, named, where[0], results)
+
+
+def _report(
+    suite: Suite, competition: str | None, named: dict[str, str], device: torch.device, results: dict[str, TaskResult]
+) -> EvaluationReport:
+    fields = {
+        "competition": competition,
+        "suite": suite.reference,
+        "suite_digest": suite.digest,
+        **named,
+        "precision": suite.precision,
+        "device": device_name(device),
+        "results": tuple(results[task.id] for task in suite.tasks if task.id in results),
+        "code_version": __version__,
+        "finished_at": datetime.now(UTC),
+    }
+    return EvaluationReport.model_validate(fields)
 
 
 def _chosen(suite: Suite, only: Collection[str] | None) -> list[Task]:

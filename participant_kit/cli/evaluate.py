@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,21 @@ from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion
 from participant_kit.settings import KitSettings
 
+_PUBLISHED = ("timm:", "open_clip:")
+
 
 def command(
     run_dir: Annotated[
         Path | None, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name>.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The run's folder, or its name under ./runs.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="The run's folder, or its name under ./runs; or a published model to compare with: timm:NAME or "
+            "open_clip:NAME/TAG.",
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
@@ -32,13 +42,32 @@ def command(
         Path | None,
         typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", help="Where the published model's report goes; default: under ./runs."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation of a finished run.
+    """Run the official evaluation of a finished run, or of a published model.
 
     Finished tasks are kept: a killed evaluation goes on with the next task.
     """
     console = Console(as_json=as_json)
+    if model is not None and model.startswith(_PUBLISHED):
+        if run_dir is not None or suite is None:
+            raise UsageError(
+                "A published model is evaluated by --model and --suite.", hint="For example: --suite datacomp-38"
+            )
+        _evaluate_published(console, _Published(model, weights, output_dir), suite, data_dir)
+        return
+    if weights is not None or output_dir is not None:
+        raise UsageError(
+            "--weights and --output-dir go with a published model.", hint="For example: --model timm:resnet50.a1_in1k"
+        )
     run = _run_folder(run_dir, model)
 
     from participant_kit.evaluation import evaluate_run, read_training_report
@@ -47,18 +76,43 @@ def command(
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, data_dir or KitSettings().evaluation_root, progress)
-    waiting = [task for task in rules.suite.tasks if not task.executable]
-    if waiting:
-        names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
-        console.note(f"Unscored, since this version cannot run them: {names}.")
-    show(console, report)
-    _show_aggregates(console, report, rules.suite)
+    _show_all(console, report, rules.suite)
     if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
         console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
 
+@dataclass(frozen=True)
+class _Published:
+    """A published model, a file to take its weights from, and where its report goes."""
+
+    name: str
+    weights: Path | None
+    folder: Path | None
+
+
+def _evaluate_published(console: Console, chosen: _Published, suite: str, data_dir: Path | None) -> None:
+    from participant_kit.evaluation import REPORT_FILE, evaluate_reference
+
+    rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
+    folder = chosen.folder or Path("runs") / chosen.name.replace(":", "-").replace("/", "-")
+    root = data_dir or KitSettings().evaluation_root
+    with console.progress("Evaluating") as progress:
+        report = evaluate_reference(chosen.name, chosen.weights, folder, rules, root, progress)
+    _show_all(console, report, rules)
+    console.note(f"The report is {folder / REPORT_FILE}.")
+
+
+def _show_all(console: Console, report: EvaluationReport, suite: Suite) -> None:
+    waiting = [task for task in suite.tasks if not task.executable]
+    if waiting:
+        names = ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in waiting)
+        console.note(f"Unscored, since this version cannot run them: {names}.")
+    show(console, report)
+    _show_aggregates(console, report, suite)
+
+
 def show(console: Console, report: EvaluationReport) -> None:
-    """Print an evaluation as a table (or JSON, without the single outcomes)."""
+    """Print an evaluation as a table (or JSON, without the single outcomes); images left out are said beside it."""
     rows = [
         [
             result.task,
@@ -66,11 +120,16 @@ def show(console: Console, report: EvaluationReport) -> None:
             format_score(Score(value=result.value, interval=result.interval)),
             str(result.samples),
             f"{result.seconds:.2f}",
+            "-" if result.images_per_second is None else f"{result.images_per_second:.0f}",
         ]
         for result in report.results
     ]
     payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
-    console.table(payload, report.suite, ["task", "metric", "value [95 % interval]", "images", "seconds"], rows)
+    columns = ["task", "metric", "value [95 % interval]", "images", "seconds", "images/s"]
+    for result in report.results:
+        if result.unreadable:
+            console.note(f"{result.task}: {result.unreadable} images cannot be decoded, and were left out.")
+    console.table(payload, report.suite, columns, rows)
 
 
 def _show_aggregates(console: Console, report: EvaluationReport, suite: Suite) -> None:

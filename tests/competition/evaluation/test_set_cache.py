@@ -201,7 +201,9 @@ def test_unreadable_images_are_counted_and_nothing_is_kept(tmp_path: Path) -> No
     folder, cache = make_set(tmp_path / "set"), tmp_path / "cache"
     samples = [Sample(f"t{i}", {"png": encoded((9, 9)) if i % 3 else b"no image", "cls": b"0"}) for i in range(40)]
     write_samples(folder / "test" / "1.tar", samples)
-    with pytest.raises(EvaluationError, match=r"14 of [0-9]+ images cannot be used, first 't0': the image cannot be decoded"):
+    with pytest.raises(
+        EvaluationError, match=r"14 of [0-9]+ images cannot be used, first 't0': the image cannot be decoded"
+    ):
         load_classification(folder, Preparation(8), cache)
     assert not list(cache.glob("*.npy"))
     assert not list(cache.glob(".*"))  # nor a partial file

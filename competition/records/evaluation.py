@@ -89,13 +89,17 @@ class TaskResult(Record):
     metrics: dict[str, float | None] = Field(description="every metric of the protocol; None = not defined here")
     samples: int = Field(ge=1, description="test images that were scored")
     unreadable: int = Field(
-        default=0, ge=0, description="test images that cannot be decoded: left out, and within the task's tolerance"
+        default=0,
+        ge=0,
+        le=MAX_OUTCOMES,
+        description="test images that cannot be decoded: left out, and within the task's tolerance",
     )
     seconds: float = Field(ge=0)
     images_per_second: float | None = Field(default=None, ge=0, description="scored test images by the task's seconds")
     peak_memory_bytes: int | None = Field(
         default=None,
         ge=0,
+        le=2**60,
         description="on a GPU, the most that torch had allocated there while the task ran; on the CPU, the largest "
         "resident size that the process ever had, with all tasks before this one; the report's device says which",
     )

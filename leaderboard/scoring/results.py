@@ -48,6 +48,8 @@ def check(result: TaskResult, suite: Suite) -> None:
         raise ValidationFailedError("result.interval: the value lies outside of it.")
     if result.samples > MAX_OUTCOMES or sum(part.count for part in result.outcomes) > _MAX_QUERIES:
         raise ValidationFailedError("result.outcomes: more queries than a task may have.")
+    if result.unreadable > tasks[result.task].unreadable_tolerance * (result.samples + result.unreadable):
+        raise ValidationFailedError(f"result.unreadable: task {result.task!r} tolerates fewer images.")
 
 
 def replicates_of(result: TaskResult, suite_digest: str) -> NDArray[np.float64]:

@@ -113,7 +113,7 @@ def test_speed_and_memory_are_measured(tmp_path: Path) -> None:
 
 def test_precision_is_no_part_of_a_suite_that_says_nothing() -> None:
     plain, said = suite_of(make_task()), suite_of(make_task(), precision="fp32")
-    assert "precision" not in canonical_json(plain.model_dump(mode="json"))
+    assert b"precision" not in canonical_json(plain.model_dump(mode="json"))
     assert plain.digest == said.digest != suite_of(make_task(), precision="bf16").digest
     assert {suite.precision for suite in all_suites().values()} == {"fp32"}
 
@@ -165,7 +165,7 @@ def test_image_models_run_in_it_too(tmp_path: Path) -> None:
 
 
 def locked(root: Path, revision: str | None = COMMIT) -> None:
-    origin = Origin.HUB if revision else Origin.PREPARED
+    origin = Origin.HUB if revision else Origin.ELSEWHERE
     write_lock(root, record_set(root / "s", "s", origin, source="a/b", revision=revision))
 
 

@@ -23,24 +23,28 @@ from numpy.typing import NDArray
 from competition.data.atomic import storage_errors
 from competition.data.shards import Sample
 from competition.errors import EvaluationError
-from competition.evaluation.decoding import Unreadable, UnreadableImagesError, check_tolerated
-from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
+from competition.evaluation.decoding import MAX_IMAGE_BYTES
+from competition.evaluation.image_files import ImageFiles
+from competition.evaluation.images import IMAGE_EXTENSIONS, Preparation
+from competition.evaluation.set_texts import lines, templates
 from competition.evaluation.sets import ClassificationSet
 
 PARTS = ("train", "val", "test")
-MAX_IMAGE_BYTES = 200 * 10**6
 _OTHER_IMAGES = ("bmp", "gif", "pgm", "ppm", "tif", "tiff", "jp2", "avif", "heic")
-_MAX_TEXT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Images of a part in the order of their classes, then of their paths; labels int64 [N] in [0, classes)."""
+    """Images of a part in the order of their classes, then of their paths; labels int64 [N] in [0, classes).
+
+    ``folders`` are the classes' folders in the order of their labels.
+    """
 
     folder: Path
     images: tuple[Path, ...]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
+    folders: tuple[str, ...]
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -68,19 +72,19 @@ def list_image_folder(folder: Path, part: str = "test", *, other_formats: bool =
             raise EvaluationError(
                 f"The evaluation set {folder} has no part {part!r}.", hint="Is this the folder of the whole set?"
             )
-        found = {path.name for root in parts or [folder] for path in root.iterdir() if _is_class(path)}
+        found = {path.name for root in parts or [folder] for path in root.iterdir() if is_class(path)}
     if len(found) < 2:
         raise EvaluationError(f"The evaluation set {folder} has {len(found)} folders of classes.", hint="It needs two.")
     folders, names = _classes(folder, found)
     images: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(folders):
-        of_class = _images(base / name, other_formats)
+        of_class = images_of_class(base / name, other_formats)
         images += of_class
         labels += [label] * len(of_class)
     if not images:
         raise EvaluationError(f"The part {part!r} of the evaluation set {folder} holds no image.")
-    return ImageFolder(folder, tuple(images), np.asarray(labels, dtype=np.int64), names)
+    return ImageFolder(folder, tuple(images), np.asarray(labels, dtype=np.int64), names, tuple(folders))
 
 
 def read_image_folder(listing: ImageFolder) -> Iterator[Sample]:
@@ -101,7 +105,13 @@ def read_image_folder(listing: ImageFolder) -> Iterator[Sample]:
 
 
 def load_image_folder(
-    folder: Path, prepare: Preparation, part: str = "test", *, prompts: bool = True, tolerance: float = 0.0
+    folder: Path,
+    prepare: Preparation,
+    part: str = "test",
+    *,
+    prompts: bool = True,
+    cache: Path | None = None,
+    tolerance: float = 0.0,
 ) -> ClassificationSet:
     """Read a classification set of this layout; see ``sets.load_classification`` for that of shards.
 
@@ -110,35 +120,21 @@ def load_image_folder(
         prepare: decoded images are brought to its size.
         part: which part.
         prompts: the protocol needs prompt templates; where it trains a head instead, there are none in the result.
+        cache: folder of decoded sets; none are read or written when absent.
         tolerance: share of the images that may be undecodable, and are left out then.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
     listing = list_image_folder(folder, part)
-    templates = _lines(folder / "zeroshot_classification_templates.txt") if prompts else ()
-    for template in templates:
-        if "{c}" not in template:
-            raise EvaluationError(f"A prompt template of {folder} has no slot {{c}}: {template!r}.")
-    pixels = np.empty((len(listing.images), prepare.size, prepare.size, 3), dtype=np.uint8)
-    unreadable: list[Unreadable] = []
-    for position, sample in enumerate(read_image_folder(listing)):
-        data = next(data for name, data in sample.members.items() if name != "cls")
-        try:
-            pixels[position - len(unreadable)] = prepare(decode_rgb(data))
-        except ImageDecodingError as error:
-            unreadable.append(Unreadable(position, sample.key, str(error)))
-    try:
-        check_tolerated(unreadable, len(pixels), tolerance)
-    except UnreadableImagesError as error:
-        raise EvaluationError(f"The evaluation set {folder.name} is damaged: {error}") from error
-    positions = tuple(image.position for image in unreadable)
-    readable = pixels[: len(pixels) - len(unreadable)]
-    labels = np.delete(listing.labels, positions)
-    return ClassificationSet(readable, labels, listing.class_names, templates, unreadable=positions)
+    prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
+    images, key, missing = ImageFiles(folder, listing.images).pixels(prepare, cache, tolerance)
+    labels = np.delete(listing.labels, missing)
+    return ClassificationSet(images, labels, listing.class_names, prompt_templates, key, listing.folders, missing)
 
 
-def _is_class(path: Path) -> bool:
+def is_class(path: Path) -> bool:
+    """Whether a path is the folder of a class."""
     return path.is_dir() and not path.name.startswith(".")
 
 
@@ -149,7 +145,7 @@ def _classes(folder: Path, found: set[str]) -> tuple[list[str], tuple[str, ...]]
     path = folder / "classnames.txt"
     if not path.exists():
         return ordered, tuple(ordered)
-    names = _lines(path)
+    names = lines(path, "class names")
     if found <= set(names) and len(set(names)) == len(names):
         return list(names), names
     if len(names) == len(ordered):
@@ -160,8 +156,13 @@ def _classes(folder: Path, found: set[str]) -> tuple[list[str], tuple[str, ...]]
     )
 
 
-def _images(folder: Path, other_formats: bool) -> list[Path]:
-    """Images below the folder of a class; a class may have none in one of the parts, but no empty folder."""
+def images_of_class(folder: Path, other_formats: bool = False) -> list[Path]:
+    """Images below the folder of a class; none where there is no such folder, but no folder is empty.
+
+    Raises:
+        EvaluationError: the folder holds no image, or one in a format that evaluations do not read.
+        StorageError: it cannot be read.
+    """
     if not folder.is_dir():
         return []
     images: list[Path] = []
@@ -180,15 +181,3 @@ def _images(folder: Path, other_formats: bool) -> list[Path]:
     if not images:
         raise EvaluationError(f"The folder {folder} holds no image of its class.", hint="Remove it, or fill it.")
     return images
-
-
-def _lines(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_TEXT_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"The text of an evaluation set cannot be read from {path}.") from error
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not lines:
-        raise EvaluationError(f"{path} is empty.")
-    return lines

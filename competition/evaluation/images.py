@@ -60,17 +60,25 @@ class Preparation:
         resize: length to which the shorter side is brought; ``size`` when absent, and never less.
         interpolation: ``bilinear``, ``bicubic`` or ``lanczos``, as PIL has them.
         squash: both sides are brought to ``resize``, whatever the image's shape.
+        border: pixels that are first taken off on each side.
 
     Raises:
         EvaluationError: the interpolation is unknown, or ``resize`` is less than ``size``.
     """
 
     def __init__(
-        self, size: int, *, resize: int | None = None, interpolation: str = "bicubic", squash: bool = False
+        self,
+        size: int,
+        *,
+        resize: int | None = None,
+        interpolation: str = "bicubic",
+        squash: bool = False,
+        border: int = 0,
     ) -> None:
         self.size = size
         self._short = size if resize is None else resize
         self._squash = squash
+        self._border = border
         self._interpolation = interpolation
         if interpolation not in _FILTERS:
             raise EvaluationError(
@@ -82,21 +90,37 @@ class Preparation:
     @property
     def identity(self) -> dict[str, object]:
         """What the result depends on beside the image."""
+        border = {"border": self._border} if self._border else {}
         return {
             "transform": "resize-both-centre-crop" if self._squash else "resize-shorter-centre-crop",
             "size": self.size,
             "resize": self._short,
             "interpolation": self._interpolation,
             "pillow": pillow_version,
+            **border,
         }
 
+    def uncut(self, border: int = 0) -> Preparation:
+        """The same without a margin: the shorter side is brought to ``size`` itself, after ``border`` is taken off."""
+        return Preparation(self.size, interpolation=self._interpolation, squash=self._squash, border=border)
+
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Pixels uint8 [size, size, 3] of an RGB image."""
+        """Pixels uint8 [size, size, 3] of an RGB image (raises ``ImageDecodingError``: nothing is left of it)."""
+        if self._border:
+            image = self._without_border(image)
         resized = image.resize(self._resized(*image.size), _FILTERS[self._interpolation])
         left, top = (round((side - self.size) / 2.0) for side in resized.size)  # halves to the even number
         if resized.size != (self.size, self.size):
             resized = resized.crop((left, top, left + self.size, top + self.size))
         return np.asarray(resized)
+
+    def _without_border(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if min(width, height) <= 2 * self._border:
+            raise ImageDecodingError(
+                f"the image has {width} x {height} pixels, nothing but the border of {self._border}"
+            )
+        return image.crop((self._border, self._border, width - self._border, height - self._border))
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         if self._squash:

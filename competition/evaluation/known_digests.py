@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from competition.data.digests import file_sha256
 from competition.errors import StorageError
 
 _INDEX_NAME = "digests.json"
+_LISTS_NAME = "lists.json"
+_MOST_LISTS = 4096
 _SETTLED_NANOSECONDS = 2_000_000_000
 _VERSION = 1
 
@@ -75,6 +79,70 @@ class KnownDigests:
             write_bytes(self._index, json.dumps({"version": _VERSION, "files": present}).encode(), synced=False)
         except StorageError:
             return  # the next evaluation reads the files again
+
+
+class KnownListDigests:
+    """One digest of many small files, remembered as one entry however many they are; believed as ``KnownDigests`` does.
+
+    Args:
+        folder: of the index; nothing is remembered when absent.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._index = folder / _LISTS_NAME if folder is not None else None
+
+    def of(self, folder: Path, paths: Sequence[Path], workers: int) -> str:
+        """Digest of the files' names below ``folder`` and of their bytes, in the order of ``paths``.
+
+        All are read, ``workers`` at a time, if one of them is not as it was when they were last read.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        now = time.time_ns()
+        states = [_state(path) for path in paths]
+        seen = _sha256([str(folder.resolve()), names, states])
+        known = self._read()
+        if seen in known:
+            return known[seen]
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            contents = list(pool.map(file_sha256, paths))
+        found = _sha256([names, contents])
+        newest = max((max(state[2:4]) for state in states), default=0)
+        if (
+            self._index is not None
+            and newest + _SETTLED_NANOSECONDS < now
+            and states == [_state(path) for path in paths]
+        ):
+            self._write({**self._read(), seen: found})
+        return found
+
+    def _read(self) -> dict[str, str]:
+        """Digests of contents by digests of what the files were like."""
+        if self._index is None:
+            return {}
+        try:
+            content = json.loads(self._index.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        entries = content.get("lists") if isinstance(content, dict) and content.get("version") == _VERSION else None
+        if not isinstance(entries, dict):
+            return {}
+        return {name: entry for name, entry in entries.items() if isinstance(entry, str)}
+
+    def _write(self, entries: dict[str, str]) -> None:
+        assert self._index is not None
+        kept = dict(list(entries.items())[-_MOST_LISTS:])
+        try:
+            write_bytes(self._index, json.dumps({"version": _VERSION, "lists": kept}).encode(), synced=False)
+        except StorageError:
+            return  # the next evaluation reads the files again
+
+
+def _sha256(content: list[Any]) -> str:
+    """Of JSON; times in nanoseconds are beyond the integers that canonical JSON has."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _state(path: Path) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,9 +18,9 @@ import numpy as np
 from competition.canonical import digest
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
 from competition.errors import DataFormatError, StorageError
-from competition.evaluation.decoding import Pixels, Unreadable, check_tolerated, decoded_blocks, processors
+from competition.evaluation.decoding import Decoded, Pixels, Unreadable, check_tolerated, processors
 from competition.evaluation.images import Preparation
-from competition.evaluation.known_digests import KnownDigests
+from competition.evaluation.known_digests import KnownDigests, KnownListDigests
 
 CACHE_FOLDER = ".decoded"
 
@@ -71,8 +71,17 @@ class SetCache:
             content = json.dumps({"keys": annotations.keys, "texts": annotations.texts})
             write_bytes(self._annotations_file(set_digest, kind), content.encode(), synced=False)
 
+    def files_digest(self, folder: Path, files: Sequence[Path]) -> str:
+        """Identity of image files below a folder, names and bytes in their order; read again only if one changed.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        self._writable()
+        return KnownListDigests(self._folder).of(folder, files, processors())
+
     def pixels(
-        self, set_digest: str, shards: list[Path], count: int, prepare: Preparation, tolerance: float = 0.0
+        self, set_digest: str, decoded: Decoded, count: int, prepare: Preparation, tolerance: float = 0.0
     ) -> tuple[Pixels, list[Unreadable]]:
         """Prepared images uint8 [N, S, S, 3], mapped from the disk; decoded and kept when they are not there.
 
@@ -80,8 +89,8 @@ class SetCache:
         decoded are in neither, and come beside.
 
         Args:
-            set_digest: of the shards; see ``pixels_key``.
-            shards: tars.
+            set_digest: of the shards or of the files; see ``pixels_key``.
+            decoded: the prepared images; not read where all are there.
             count: of images, with those that cannot be decoded.
             prepare: the transform.
             tolerance: share of the images that may be so.
@@ -97,8 +106,7 @@ class SetCache:
         if images is not None:
             check_tolerated(left_out, count, tolerance)
             return images.transpose(0, 2, 3, 1), left_out
-        left_out = []
-        blocks = _counted(decoded_blocks(shards, prepare, processors(), left_out), count, left_out, tolerance)
+        left_out, blocks = decoded.unreadable, _counted(decoded, count, tolerance)
         if path is None or self._writable() is None:
             return _in_memory(blocks, count, image).transpose(0, 2, 3, 1), left_out
         _write(path, blocks, image)
@@ -128,17 +136,17 @@ def pixels_key(set_digest: str, prepare: Preparation) -> str:
     return digest({"set": set_digest, **prepare.identity})
 
 
-def _counted(blocks: Iterable[Pixels], count: int, unreadable: list[Unreadable], tolerance: float) -> Iterator[Pixels]:
+def _counted(decoded: Decoded, count: int, tolerance: float) -> Iterator[Pixels]:
     """The blocks, which hold as many images as the set had when its samples were counted, but for few."""
     seen = 0
-    for block in blocks:
+    for block in decoded.blocks:
         seen += len(block)
-        if seen + len(unreadable) > count:
+        if seen + len(decoded.unreadable) > count:
             break
         yield block
-    if seen + len(unreadable) != count:
-        raise DataFormatError("its shards changed while they were read.")
-    check_tolerated(unreadable, count, tolerance)
+    if seen + len(decoded.unreadable) != count:
+        raise DataFormatError("its files changed while they were read.")
+    check_tolerated(decoded.unreadable, count, tolerance)
 
 
 def _unreadable_file(pixels: Path) -> Path:

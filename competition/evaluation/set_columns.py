@@ -12,6 +12,7 @@ import numpy as np
 
 MOST_COLUMNS = 64
 _MOST_BYTES = 4096
+_LARGEST = 2.0**53
 
 
 class ColumnsError(Exception):
@@ -30,4 +31,6 @@ def row(data: bytes) -> tuple[int, ...]:
         raise ColumnsError("its npy is no row of numbers")
     if values.dtype.kind not in "iufb" or not np.array_equal(values, np.trunc(values)):
         raise ColumnsError("its npy holds something else than whole numbers")
+    if values.size and float(np.abs(values.astype(np.float64)).max()) > _LARGEST:  # infinity too
+        raise ColumnsError("its npy holds a number that is too large")
     return tuple(int(value) for value in np.atleast_1d(values))

@@ -61,11 +61,6 @@ class Protocol(StrEnum):
 
 NOT_EXECUTABLE = frozenset(
     {
-        Protocol.WINOGAVIL,
-        Protocol.FAIRNESS_FACES,
-        Protocol.CLASSIFICATION_OF_SUBSET,
-        Protocol.CLASSIFICATION_OBJECTNET,
-        Protocol.CLASSIFICATION_CORRUPTED,
         Protocol.LINEAR_PROBE_ELEVATER,
         Protocol.LINEAR_PROBE_SIMCORE,
         Protocol.FINE_TUNE,
@@ -92,7 +87,7 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
         f"{way}_recall@{k}" for way in ("mean", "image_retrieval", "text_retrieval") for k in (1, 5, 10)
     ),
     Protocol.WINOGAVIL: (
-        "jaccard_score",
+        "avg_jaccard_score",
         *(f"jaccard_score_{candidates}" for candidates in ("5", "6", "10", "12", "5-6", "10-12")),
     ),
     Protocol.WILDS_IWILDCAM: ("F1-macro_all", "recall-macro_all", "acc_avg"),

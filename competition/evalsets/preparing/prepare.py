@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -65,6 +65,8 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
     recipe = find_recipe_of_set(name)
     if (root / name).exists():
         raise UsageError(f"The evaluation set {root / name} is there already.", hint="Move it away to make it again.")
+    if recipe.format is Format.WINOGAVIL:
+        return _winogavil(recipe, root, options, progress)
     templates = _templates(options.templates)
     kind = options.format or recipe.format
     source = _read(recipe, kind, options)
@@ -73,10 +75,9 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
     else:
         dropped = {}
     _check(recipe, source)
-    make_folder(root)
-    with storage_errors("preparing", root / name), tempfile.TemporaryDirectory(dir=root, prefix=".prepare-") as scratch:
-        made = Path(scratch) / name
-        images: dict[str, int] = {}
+    images: dict[str, int] = {}
+
+    def write(made: Path) -> None:
         for part, found in source.parts.items():
             images[part], without = _write_part(made / part, found, recipe, progress)
             dropped[part] = dropped.get(part, 0) + without
@@ -85,14 +86,45 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
         write_bytes(made / "classnames.txt", ("\n".join(source.class_names) + "\n").encode())
         if templates is not None:
             write_bytes(made / "zeroshot_classification_templates.txt", templates)
-        lock = record_set(made, name, Origin.ELSEWHERE, source=_words(recipe, kind))
+
+    lock = _made(name, root, _words(recipe, kind), write)
+    return PrepareReport(images, {part: number for part, number in dropped.items() if number}, lock)
+
+
+def _winogavil(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: ProgressHook | None) -> PrepareReport:
+    """A set of instances that share pictures: its stated size is of instances, not of images."""
+    from competition.evalsets.preparing.winogavil import read_winogavil, write_winogavil
+
+    if options.format not in {None, recipe.format} or options.download or options.templates is not None:
+        raise UsageError(
+            f"{recipe.name} is prepared from what is published alone.",
+            hint="Leave --format, --download and --templates out.",
+        )
+    source = read_winogavil(options.source)
+    if not options.any_size:
+        _check_sizes(recipe, {"test": len(source.instances)}, "instances")
+    images: dict[str, int] = {}
+
+    def write(made: Path) -> None:
+        images["test"] = write_winogavil(made, source, progress)
+
+    return PrepareReport(images, {}, _made(recipe.name, root, recipe.format.value, write))
+
+
+def _made(name: str, root: Path, source: str, write: Callable[[Path], None]) -> SetLock:
+    """Let ``write`` make the set in a folder beside, record it, and move it into place with its lock, or leave none."""
+    make_folder(root)
+    with storage_errors("preparing", root / name), tempfile.TemporaryDirectory(dir=root, prefix=".prepare-") as scratch:
+        made = Path(scratch) / name
+        write(made)
+        lock = record_set(made, name, Origin.ELSEWHERE, source=source)
         write_lock(root, lock)
         try:
             made.rename(root / name)
         except OSError:
             lock_path(root, name).unlink(missing_ok=True)
             raise
-    return PrepareReport(images, {part: number for part, number in dropped.items() if number}, lock)
+    return lock
 
 
 def _read(recipe: SetRecipe, kind: Format, options: PrepareOptions) -> Source:
@@ -162,11 +194,11 @@ def _check(recipe: SetRecipe, source: Source) -> None:
                 raise DataFormatError(f"Image {position} of {recipe.name}, {part}, has class {label} of {classes}.")
 
 
-def _check_sizes(recipe: SetRecipe, images: Mapping[str, int]) -> None:
+def _check_sizes(recipe: SetRecipe, images: Mapping[str, int], what: str = "images") -> None:
     for part, size in stated_sizes(recipe).items():
         if part in images and images[part] != size:
             raise DataFormatError(
-                f"The part {part} of {recipe.name} has {images[part]:,} images instead of {size:,}.",
+                f"The part {part} of {recipe.name} has {images[part]:,} {what} instead of {size:,}.",
                 hint="Is it the right source, and whole? --any-size takes it all the same.",
             )
 

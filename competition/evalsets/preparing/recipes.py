@@ -1,4 +1,4 @@
-"""Which set is made of what: SELECT's 11 transfer tasks, SimCore's 11 targets, GenBench's 22 sets.
+"""Which set is made of what: SELECT's 11 transfer tasks, SimCore's 11 targets, GenBench's 22 sets, WinoGAViL.
 
 Parts, splits and sizes are those that the systems' programs and papers state (SELECT, arXiv 2410.05057; SimCore, arXiv
 2303.11101; GenBench, whose sets but two are ELEVATER's, arXiv 2204.08790). A size that none states is not checked.
@@ -27,6 +27,7 @@ class Format(StrEnum):
     STANFORD_40 = "stanford-40"
     MIT_67 = "mit-67"
     FOOD_11 = "food-11"
+    WINOGAVIL = "winogavil"
 
 
 ANY_SET = (Format.IMAGE_FOLDER, Format.HUGGING_FACE, Format.ELEVATER)
@@ -186,4 +187,9 @@ _GENBENCH = (
     SetRecipe("genbench-imagenet-1k", Format.IMAGE_FOLDER, splits={"test": ("test",)}, classes=1000),
 )
 
-RECIPES: tuple[SetRecipe, ...] = (*_SELECT, *_SIMCORE, *_GENBENCH)
+RECIPES: tuple[SetRecipe, ...] = (
+    *_SELECT,
+    *_SIMCORE,
+    *_GENBENCH,
+    SetRecipe("winogavil", Format.WINOGAVIL, splits={"test": ("test",)}),
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.protocols import grouped, heads, neighbours, probes, zero_shot
+from competition.evaluation.protocols import faces, grouped, heads, neighbours, probes, shifted, zero_shot
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
 from competition.rules.protocols import Protocol
 
@@ -17,7 +17,9 @@ __all__ = ["EVALUATIONS", "Case", "Subject", "run_protocol"]
 EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **zero_shot.EVALUATIONS,
     **grouped.EVALUATIONS,
+    **faces.EVALUATIONS,
     **heads.EVALUATIONS,
+    **shifted.EVALUATIONS,
     **neighbours.EVALUATIONS,
     **probes.EVALUATIONS,
 }

@@ -15,11 +15,20 @@ from competition.rules.suites import Task
 
 
 def headed_of(subject: Subject, task: Task) -> ImageEncoder:
-    """The entry's model, which answers classes by itself (raises ``EvaluationError`` where it is a CLIP model)."""
+    """The entry's model, which answers classes by itself.
+
+    Raises:
+        EvaluationError: it is a CLIP model, or one without a classifier.
+    """
     encoder = model_of(subject, task)
     if not isinstance(encoder, ImageEncoder):
         raise EvaluationError(
             "A CLIP model has no classes of its own.", hint="Evaluate it by zero-shot classification."
+        )
+    if not encoder.classes:
+        raise EvaluationError(
+            "The model has no classifier, so it answers no class by itself.",
+            hint="Evaluate it by a probe or by its nearest neighbours.",
         )
     return encoder
 

@@ -28,7 +28,7 @@ def labelled(encoder: Encoder, case: Case, split: Split = "test", *, prompts: bo
     tolerance = case.task.unreadable_tolerance if split == "test" else 0.0
     prepare = encoder.preparation
     if is_image_folder(case.folder):
-        data = load_image_folder(case.folder, prepare, split, prompts=prompts, tolerance=tolerance)
+        data = load_image_folder(case.folder, prepare, split, prompts=prompts, cache=case.cache, tolerance=tolerance)
     else:
         data = load_classification(case.folder, prepare, case.cache, split, prompts=prompts, tolerance=tolerance)
     if split == "test":

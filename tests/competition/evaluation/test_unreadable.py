@@ -12,14 +12,17 @@ import pytest
 from competition.data.shards import Sample, read_samples, write_samples
 from competition.errors import EvaluationError
 from competition.evaluation.decoding import Unreadable, UnreadableImagesError, check_tolerated
-from competition.evaluation.protocols import Subject
+from competition.evaluation.protocols import Case, Subject, run_protocol
 from competition.evaluation.protocols.grouped import COLUMNS
 from competition.evaluation.sets import CACHE_FOLDER
 from competition.evaluation.task import evaluate_task
 from competition.records.evaluation import TaskResult
 from competition.rules import Aggregate, Protocol, Suite, Task
 from competition.rules.protocols import METRICS
+from tests.competition.evaluation import test_face_set, tiny_models
+from tests.competition.evaluation.test_face_set import write_set as write_faces
 from tests.competition.evaluation.test_protocols import clip, image_model, write_set
+from tests.competition.evaluation.test_shifted_sets import write_objectnet
 
 BROKEN = ("0000", "0037")
 COUNT = 60
@@ -148,6 +151,37 @@ def test_images_in_folders(tmp_path: Path) -> None:
     assert (found.unreadable, found.metrics, found.classes) == (2, expected.metrics, expected.classes)
     with pytest.raises(EvaluationError, match=r"2 of 60 images cannot be used, first 'test/level 0/0000.png': "):
         evaluated(task(Protocol.CLASSIFICATION, 0.0, "f"), tmp_path)
+
+
+def test_objectnet(tmp_path: Path) -> None:
+    for name in ("s", "less"):
+        write_objectnet(tmp_path / name)
+    (tmp_path / "s" / "images" / "pen" / "2.png").write_bytes(b"no image")
+    (tmp_path / "less" / "images" / "pen" / "2.png").unlink()
+    encoder = tiny_models.image_model(7)
+    broken = Case(task(Protocol.CLASSIFICATION_OBJECTNET, 0.1), tmp_path / "s", tmp_path / "cache")
+    whole = Case(task(Protocol.CLASSIFICATION_OBJECTNET, 0.0), tmp_path / "less")
+    found, expected = (run_protocol(Subject(encoder), case) for case in (broken, whole))
+    tiny_models.assert_same(found, expected)
+    assert (broken.notes.unreadable, found.samples) == (1, 14)
+    assert broken.notes.class_names == ("bench", "chair", "pen")
+    assert found.classes is not None
+    assert found.classes.samples.tolist() == [5, 5, 4]
+    assert int(found.classes.right.sum()) == round((found.metrics["acc1"] or 0) * 14)
+
+
+def test_faces(tmp_path: Path) -> None:
+    rows = [test_face_set.npy(row) for row in test_face_set.table()]
+    write_faces(tmp_path / "s")
+    samples = list(read_samples(tmp_path / "s" / "test" / "0.tar", None))
+    samples[7] = Sample(samples[7].key, {"png": b"no image", "npy": rows[7]})
+    write_samples(tmp_path / "s" / "test" / "0.tar", samples)
+    shutil.copytree(tmp_path / "s", tmp_path / "less")
+    write_samples(tmp_path / "less" / "test" / "0.tar", samples[:7] + samples[8:])
+    found = evaluated(task(Protocol.FAIRNESS_FACES, 0.05), tmp_path)
+    expected = evaluated(task(Protocol.FAIRNESS_FACES, 0.0, "less"), tmp_path)
+    assert (found.unreadable, found.samples) == (1, len(rows) - 1)
+    assert (found.metrics, found.outcomes) == (expected.metrics, expected.outcomes)
 
 
 def test_no_image_that_is_trained_on_may_be_missing(tmp_path: Path) -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from competition.canonical import digest
 from competition.data.atomic import make_folder, storage_errors, write_bytes
-from competition.data.digests import file_sha256
 from competition.errors import DataFormatError, EvaluationError, UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Protocol, Recipe, all_recipes
+from competition.rules import Competition, Recipe, Suite, all_recipes
+from participant_kit.evaluation_plan import plan
+
+if TYPE_CHECKING:
+    from competition.evaluation.entrants import Entrant
 
 REPORT_FILE = "evaluation_report.json"
 _PARTS = "evaluation"
+_TRAINING_REPORT = "training_report.json"
 
 
 def evaluate_run(
@@ -25,18 +33,17 @@ def evaluate_run(
     evaluation_root: Path,
     progress: ProgressHook,
     *,
+    only: Collection[str] | None = None,
     entry_data: Path | None = None,
 ) -> EvaluationReport:
     """Evaluate a finished run under the suite of ``rules``, and write its report.
-
-    Tasks that this version cannot score stay unscored, and so do those about the entry's images where they are not
-    given.
 
     Args:
         run_dir: of the run.
         rules: whose suite is run.
         evaluation_root: folder of the evaluation sets.
         progress: told about every task.
+        only: ids of the tasks to run; when absent, all that ``evaluation_plan.plan`` finds possible.
         entry_data: folder of the entry's images, as ``open_entry_images`` reads it.
 
     Raises:
@@ -47,17 +54,67 @@ def evaluate_run(
     model = run_dir / "model.safetensors"
     if not model.is_file():
         raise UsageError(f"There are no weights in {run_dir}.", hint="Train with `datacup train`, and let it finish.")
-    runs = _tasks_to_run(rules, with_images=entry_data is not None)
-    parts = run_dir / _PARTS / file_sha256(model)[:16] / rules.suite.digest[:16]
+    if only is None:
+        only = plan(rules.suite, evaluation_root, with_images=entry_data is not None).runs
+    from competition.evaluation.entrants import TrainedModel
+
     images = None
     if entry_data is not None:
         from competition.evaluation.entry_images import open_entry_images
         from competition.evaluation.sets import CACHE_FOLDER
 
         images = open_entry_images(entry_data, evaluation_root / CACHE_FOLDER)
-        parts /= images.digest[:16]
-    done = _finished_tasks(parts, rules)
-    total = len(runs)
+    entrant = TrainedModel(recipe_of(training, rules), model, images)
+    return _evaluate(entrant, run_dir, rules.suite, _Asked(rules.id, evaluation_root, only), progress)
+
+
+def evaluate_reference(
+    name: str,
+    weights: Path | None,
+    folder: Path,
+    suite: Suite,
+    evaluation_root: Path,
+    progress: ProgressHook,
+    *,
+    only: Collection[str] | None = None,
+) -> EvaluationReport:
+    """Evaluate a published model under a suite, and write its report into a folder that is made for it.
+
+    Args:
+        name: ``timm:NAME`` or ``open_clip:NAME/TAG``.
+        weights: a safetensors file instead of the published weights.
+        folder: may hold an earlier report of a reference model, which is replaced, and no run.
+        suite: what is evaluated.
+        evaluation_root: folder of the evaluation sets.
+        progress: told how far it is.
+        only: see ``evaluate_run``.
+
+    Raises:
+        UsageError: the folder is a run's, or there is no such model, or no task can be run.
+        EvaluationError: its weights cannot be had, or it cannot be evaluated.
+    """
+    if (folder / _TRAINING_REPORT).exists():
+        raise UsageError(f"{folder} is the folder of a run.", hint="Choose another --output-dir.")
+    if only is None:
+        only = plan(suite, evaluation_root).runs
+    from competition.evaluation.entrants import ReferenceModel
+
+    return _evaluate(ReferenceModel(name, weights), folder, suite, _Asked(None, evaluation_root, only), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """For which competition, with the sets of which folder, and which tasks."""
+
+    competition: str | None
+    root: Path
+    only: Collection[str]
+
+
+def _evaluate(entrant: Entrant, folder: Path, suite: Suite, asked: _Asked, progress: ProgressHook) -> EvaluationReport:
+    parts = folder / _PARTS / digest(entrant.named())[:16] / suite.digest[:16]
+    done = [result for result in _finished_tasks(parts, suite) if result.task in asked.only]
+    total = len(asked.only)
     progress(Progress("evaluating", len(done), total, resumed=len(done)))
 
     def keep(result: TaskResult) -> None:
@@ -65,45 +122,27 @@ def evaluate_run(
         done.append(result)
         progress(Progress("evaluating", len(done), total, task=f"{result.task} {result.value:.3f}"))
 
-    from competition.evaluation.run import evaluate_suite
+    from competition.evaluation.run import evaluate
 
     make_folder(parts)
-    recipe = recipe_of(training, rules)
-    report = evaluate_suite(
-        model, rules, recipe, evaluation_root, only=runs, images=images, done=tuple(done), on_result=keep
+    report = evaluate(
+        entrant,
+        suite,
+        asked.root,
+        competition=asked.competition,
+        only=asked.only,
+        done=tuple(done),
+        on_result=keep,
     )
-    write_bytes(run_dir / REPORT_FILE, report.model_dump_json(indent=2).encode())
+    write_bytes(folder / REPORT_FILE, report.model_dump_json(indent=2).encode())
     with storage_errors("removing", parts):
-        shutil.rmtree(run_dir / _PARTS)
+        shutil.rmtree(folder / _PARTS)
     return report
-
-
-def _tasks_to_run(rules: Competition, *, with_images: bool) -> list[str]:
-    """Ids of the suite's tasks that can be scored (raises ``UsageError`` where there is none)."""
-    of_models = [task for task in rules.suite.tasks if task.protocol is not Protocol.PREDICTIONS]
-    if not of_models:
-        raise UsageError(
-            f"Suite {rules.suite.reference} asks for predictions, and not for a model.",
-            hint=f"`datacup evaluate --predictions FILE.npz --suite {rules.suite.reference}` scores them.",
-        )
-    executable = [task for task in of_models if task.executable]
-    runs = [task.id for task in executable if with_images or not task.needs_images]
-    if executable and not runs:
-        raise UsageError(
-            f"All tasks of suite {rules.suite.reference} that can be run are about the entry's images.",
-            hint="Give their folder: --entry-data DIR",
-        )
-    if not runs:
-        raise UsageError(
-            f"This version of DataCup runs none of the protocols of suite {rules.suite.reference}.",
-            hint=f"`datacup suites show {rules.suite.reference}` lists them.",
-        )
-    return runs
 
 
 def read_training_report(run_dir: Path) -> TrainingReport:
     """The report of a finished run (raises ``UsageError`` when there is none)."""
-    path = run_dir / "training_report.json"
+    path = run_dir / _TRAINING_REPORT
     try:
         return TrainingReport.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
@@ -130,9 +169,9 @@ def recipe_of(training: TrainingReport, rules: Competition) -> Recipe:
     )
 
 
-def _finished_tasks(parts: Path, rules: Competition) -> list[TaskResult]:
+def _finished_tasks(parts: Path, suite: Suite) -> list[TaskResult]:
     """Results that an interrupted evaluation of the same weights and suite left behind."""
-    known = {task.id for task in rules.suite.tasks}
+    known = {task.id for task in suite.tasks}
     results = []
     for path in sorted(parts.glob("*.json")):
         try:

@@ -70,4 +70,5 @@ def _subject(request: EvaluateRequest) -> Subject:
     judged = Mirror(request.mirror).verified(request.judged_sha256)
     if find_track(competition, request.track).entry is EntryKind.PREDICTIONS:
         return Subject(predictions=judged)
-    return Subject(load_encoder(competition.clip_recipe_of(find_scale(competition, request.scale)), judged))
+    recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
+    return Subject(load_encoder(recipe, judged, precision=competition.suite.precision))

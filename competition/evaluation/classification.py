@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from competition.evaluation import metrics
 from competition.evaluation.inputs import Integers, checked_labels, checked_scores
-from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.outcome import ClassCounts, ProtocolOutcome
 
 _TOP = 5
 
@@ -61,7 +62,19 @@ def outcome_of_ranks(found: Integers, labels: Integers, classes: int) -> Protoco
     if classes >= _TOP:
         components["acc5"] = ((found < _TOP).astype(np.float64),)
         undefined = {}
-    return outcome(len(labels), components, proportions=frozenset({"acc1", "acc5"}), further=undefined)
+    whole = outcome(len(labels), components, proportions=frozenset({"acc1", "acc5"}), further=undefined)
+    return replace(whole, classes=class_counts(right, labels, classes))
+
+
+def class_counts(right: Floats, labels: Integers, classes: int) -> ClassCounts:
+    """Samples and right first choices by class.
+
+    Args:
+        right: 1 for every sample [N] whose first choice is right, else 0.
+        labels: the right class of every sample [N].
+        classes: how many there are.
+    """
+    return ClassCounts(np.bincount(labels, minlength=classes), np.bincount(labels[right > 0], minlength=classes))
 
 
 def outcome(
@@ -77,12 +90,11 @@ def outcome(
 
 
 def merged(*outcomes: ProtocolOutcome) -> ProtocolOutcome:
-    """Outcomes of several metrics on the same samples as one."""
+    """Outcomes of several metrics on the same samples as one; what it says of classes is what the first one says."""
     values: dict[str, float | None] = {}
     components: Components = {}
     for found in outcomes:
         values |= found.metrics
         components |= found.components
-    return ProtocolOutcome(
-        outcomes[0].samples, values, components, frozenset().union(*(found.proportions for found in outcomes))
-    )
+    proportions = frozenset().union(*(found.proportions for found in outcomes))
+    return ProtocolOutcome(outcomes[0].samples, values, components, proportions, outcomes[0].classes)

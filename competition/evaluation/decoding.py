@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, repeat
@@ -28,18 +30,50 @@ _BLOCK = 32
 _BLOCKS_AHEAD = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An image of a set that cannot be decoded: its position, the key of its sample, and the reason."""
+
+    position: int
+    key: str
+    reason: str
+
+
 class UnreadableImagesError(Exception):
-    """Images of a set cannot be decoded.
+    """More images of a set cannot be decoded than may be.
 
     Args:
-        key: of the first one's sample.
-        reason: why it cannot.
-        count: how many there are.
+        unreadable: all of them.
+        count: images of the set.
+        tolerance: share of them that may be unreadable.
     """
 
-    def __init__(self, key: str, reason: str, count: int) -> None:
-        super().__init__(f"sample {key!r}: {reason}")
-        self.key, self.reason, self.count = key, reason, count
+    def __init__(self, unreadable: Sequence[Unreadable], count: int, tolerance: float) -> None:
+        first = unreadable[0]
+        permitted = f" (up to {math.floor(tolerance * count)} may be so)" if tolerance else ""
+        super().__init__(
+            f"{len(unreadable)} of {count} images cannot be used{permitted}, first {first.key!r}: {first.reason}."
+        )
+
+
+def check_tolerated(unreadable: Sequence[Unreadable], count: int, tolerance: float) -> None:
+    """Raise ``UnreadableImagesError`` when more than a share ``tolerance`` of ``count`` images is unreadable, or all.
+
+    Of few images a share may be less than one: then none may be.
+    """
+    if unreadable and (len(unreadable) > tolerance * count or len(unreadable) == count):
+        raise UnreadableImagesError(unreadable, count, tolerance)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Prepared images uint8 [B, 3, S, S] at a time, in order and to be read once.
+
+    ``unreadable`` are those that the blocks come without: known behind the last block.
+    """
+
+    blocks: Iterator[Pixels]
+    unreadable: list[Unreadable]
 
 
 class _Picture(NamedTuple):
@@ -51,10 +85,10 @@ class _Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class _Block:
-    """Prepared images uint8 [B, 3, S, S], and key and reason of those that are not there."""
+    """Prepared images uint8 [B, 3, S, S]; place in the block, key and reason of those that are not among them."""
 
     pixels: Pixels
-    failures: list[tuple[str, str]]
+    failures: list[tuple[int, str, str]]
 
 
 def processors() -> int:
@@ -62,58 +96,65 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decoded_blocks(
+def decoded_shards(
     shards: Iterable[Path], prepare: Preparation, workers: int, wanted: NDArray[np.bool_] | None = None
-) -> Iterator[Pixels]:
-    """The prepared images of tar shards in order, uint8 [B, 3, S, S] at a time.
+) -> Decoded:
+    """The prepared images of tar shards in order; those that are absent or cannot be decoded are told beside them.
 
     Threads decode them: Pillow lets go of the interpreter while it decompresses and resizes. No more than a few blocks
-    a thread are in memory.
+    a thread are in memory. Reading the blocks raises ``DataFormatError`` or ``StorageError`` where a shard is damaged
+    or cannot be read.
 
     Args:
         shards: tars.
         prepare: the transform.
         workers: threads.
         wanted: bool, of each sample of all shards whether it is decoded; all when absent.
-
-    Raises:
-        UnreadableImagesError: images are absent or cannot be decoded; behind the last block.
-        DataFormatError, StorageError: a shard is damaged or cannot be read.
     """
-    failures: list[tuple[str, str]] = []
     chosen = repeat(True) if wanted is None else chain(wanted.tolist(), repeat(False))
-    with ThreadPoolExecutor(workers) as pool:
-        for shard in shards:
-            with open_tar(shard) as buffer:
-                spans = (span for span in scan_samples(buffer, shard) if next(chosen))
-                pictures = (_picture(buffer, span) for span in spans)
-                for block in _decoded(pool, pictures, prepare, workers * _BLOCKS_AHEAD):
-                    failures += block.failures
-                    yield block.pixels
-    if failures:
-        raise UnreadableImagesError(*failures[0], len(failures))
+
+    def blocks() -> Generator[_Block]:
+        with ThreadPoolExecutor(workers) as pool:
+            for shard in shards:
+                with open_tar(shard) as buffer:
+                    spans = (span for span in scan_samples(buffer, shard) if next(chosen))
+                    pictures = (_picture(buffer, span) for span in spans)
+                    yield from _decoded(pool, pictures, prepare, workers * _BLOCKS_AHEAD)
+
+    return _counted(blocks())
 
 
-def decoded_files(files: Iterable[tuple[str, Path]], prepare: Preparation, workers: int) -> Iterator[Pixels]:
-    """The prepared images of files in order, as ``decoded_blocks`` has those of shards.
+def decoded_files(files: Iterable[tuple[str, Path]], prepare: Preparation, workers: int) -> Decoded:
+    """The prepared images of files in order, as ``decoded_shards`` has those of shards.
 
     Args:
         files: what each is called in messages, and its path.
         prepare: the transform.
         workers: threads.
 
-    Raises:
-        UnreadableImagesError: images cannot be decoded; behind the last block.
-        StorageError: a file cannot be read.
+    Reading the blocks raises ``StorageError`` where a file cannot be read.
     """
-    failures: list[tuple[str, str]] = []
     pictures = (_Picture(name, partial(_read_file, path)) for name, path in files)
-    with ThreadPoolExecutor(workers) as pool:
-        for block in _decoded(pool, pictures, prepare, workers * _BLOCKS_AHEAD):
-            failures += block.failures
-            yield block.pixels
-    if failures:
-        raise UnreadableImagesError(*failures[0], len(failures))
+
+    def blocks() -> Generator[_Block]:
+        with ThreadPoolExecutor(workers) as pool:
+            yield from _decoded(pool, pictures, prepare, workers * _BLOCKS_AHEAD)
+
+    return _counted(blocks())
+
+
+def _counted(blocks: Generator[_Block]) -> Decoded:
+    unreadable: list[Unreadable] = []
+
+    def pixels() -> Iterator[Pixels]:
+        position = 0
+        with closing(blocks):
+            for block in blocks:
+                unreadable.extend(Unreadable(position + place, *said) for place, *said in block.failures)
+                position += len(block.pixels) + len(block.failures)
+                yield block.pixels
+
+    return Decoded(pixels(), unreadable)
 
 
 def _picture(buffer: Buffer, span: SampleSpan) -> _Picture:
@@ -149,13 +190,14 @@ def _decoded(
 
 
 def _decoded_block(pictures: Sequence[_Picture], prepare: Preparation) -> _Block:
-    block = _Block(np.empty((len(pictures), 3, prepare.size, prepare.size), dtype=np.uint8), [])
-    for position, picture in enumerate(pictures):
+    pixels = np.empty((len(pictures), 3, prepare.size, prepare.size), dtype=np.uint8)
+    failures: list[tuple[int, str, str]] = []
+    for place, picture in enumerate(pictures):
         if picture.read is None:
-            block.failures.append((picture.key, "it has no image"))
+            failures.append((place, picture.key, "it has no image"))
             continue
         try:
-            block.pixels[position] = prepare(decode_rgb(picture.read())).transpose(2, 0, 1)
+            pixels[place - len(failures)] = prepare(decode_rgb(picture.read())).transpose(2, 0, 1)
         except ImageDecodingError as error:
-            block.failures.append((picture.key, str(error)))
-    return block
+            failures.append((place, picture.key, str(error)))
+    return _Block(pixels[: len(pictures) - len(failures)], failures)

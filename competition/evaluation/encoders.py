@@ -120,7 +120,7 @@ class ClipEncoder:
         assert preparation is not None
         self._model: Any = model.to(device).eval()
         self._tokenize = tokenize
-        self._device, self._precision, self._mean, self._std = device, precision, mean, std
+        self.device, self._precision, self._mean, self._std = device, precision, mean, std
         self.preparation = preparation
         self.image_size = preparation.size
         self.memory = FeatureMemory()
@@ -129,11 +129,6 @@ class ClipEncoder:
     def model(self) -> Any:
         """The network itself."""
         return self._model
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return self._device
 
     def encode_images(
         self, pixels: NDArray[np.uint8], batch: int | None = None, *, key: str = ""
@@ -194,27 +189,29 @@ class ClipEncoder:
             lengths.append(features.float().norm(dim=-1, keepdim=True).cpu())
             return torch.nn.functional.normalize(features, dim=-1)
 
-        with inference(self._device, self._precision):
-            units = features_of(forward, pixels, self._device, batch)
+        with inference(self.device, self._precision):
+            units = features_of(forward, pixels, self.device, batch)
         return units, torch.cat(lengths).numpy()
 
     def _encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         tokens = self._tokenize(list(texts))
         rows = np.empty((0, 0), dtype=np.float32)
-        with inference(self._device, self._precision):
+        with inference(self.device, self._precision):
             for positions, chunk in text_batches(self._model, tokens):
-                found = encode_text(self._model, chunk.to(self._device)).float().cpu().numpy()
+                found = encode_text(self._model, chunk.to(self.device)).float().cpu().numpy()
                 if not rows.size:
                     rows = np.empty((len(tokens), found.shape[1]), dtype=np.float32)
                 rows[positions.numpy()] = found
         return finite(rows, "text")
 
 
-def load_encoder(recipe: ClipRecipe, path: Path, device: torch.device | None = None) -> ClipEncoder:
+def load_encoder(
+    recipe: ClipRecipe, path: Path, device: torch.device | None = None, precision: Precision = "fp32"
+) -> ClipEncoder:
     """The recipe's model with the weights of a safetensors file (raises ``EvaluationError`` when they do not fit)."""
     model = build_clip(recipe.architecture)
     load_weights(model, path)
-    return ClipEncoder(model, recipe.architecture, device or default_device())
+    return ClipEncoder(model, recipe.architecture, device or default_device(), precision=precision)
 
 
 def _described(tensor: torch.Tensor) -> str:

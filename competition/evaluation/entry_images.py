@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +22,15 @@ from competition.data.atomic import storage_errors
 from competition.data.shards import list_shards, read_payload, scan_samples
 from competition.data.tar import open_tar
 from competition.errors import DataFormatError, EvaluationError, StorageError
-from competition.evaluation.decoding import Pixels, UnreadableImagesError, decoded_blocks, processors
-from competition.evaluation.images import IMAGE_EXTENSIONS, ImageDecodingError, Preparation, decode_rgb
+from competition.evaluation.decoding import (
+    Decoded,
+    Pixels,
+    UnreadableImagesError,
+    decoded_files,
+    decoded_shards,
+    processors,
+)
+from competition.evaluation.images import IMAGE_EXTENSIONS, Preparation
 from competition.evaluation.known_digests import KnownDigests
 from competition.evaluation.set_cache import SetCache, pixels_key
 from competition.records.evaluation import MAX_OUTCOMES
@@ -46,8 +50,8 @@ Integers = NDArray[np.int64]
 class Content(Protocol):
     """Where the images lie."""
 
-    def blocks(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Iterator[Pixels]:
-        """Prepared images uint8 [B, 3, S, S] in order, of those that are wanted (raises ``UnreadableImagesError``)."""
+    def decoded(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Decoded:
+        """The prepared images in order, of those that are wanted."""
 
     def name(self, position: int) -> str:
         """Of an image, for messages."""
@@ -94,12 +98,10 @@ class EntryImages:
             identity = digest({"entry": self.digest, "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()})
         count = int(np.count_nonzero(wanted))
         try:
-            pixels = SetCache(cache).pixels(identity, self.content.blocks(prepare, wanted), count, prepare)
+            pixels, _ = SetCache(cache).pixels(identity, self.content.decoded(prepare, wanted), count, prepare)
         except UnreadableImagesError as error:
-            others = f" {error.count - 1} more cannot be used either." if error.count > 1 else ""
             raise EvaluationError(
-                f"Image {error.key!r} of the entry {self.folder} cannot be used: {error.reason}.{others}",
-                hint="Leave such images out of the entry.",
+                f"The entry {self.folder} cannot be used: {error}", hint="Leave such images out of the entry."
             ) from error
         except DataFormatError as error:
             raise EvaluationError(f"The entry {self.folder} is damaged: {error.message}", hint=_HINT) from error
@@ -205,8 +207,8 @@ def _raise(error: OSError) -> None:
 class _Shards:
     paths: tuple[Path, ...]
 
-    def blocks(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Iterator[Pixels]:
-        return decoded_blocks(self.paths, prepare, processors(), wanted)
+    def decoded(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Decoded:
+        return decoded_shards(self.paths, prepare, processors(), wanted)
 
     def name(self, position: int) -> str:
         before = 0
@@ -227,41 +229,9 @@ class _Files:
     def name(self, position: int) -> str:
         return self.paths[position].relative_to(self.folder).as_posix()
 
-    def blocks(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Iterator[Pixels]:
-        """Threads read and decode; no more than a few blocks a thread are in memory."""
-        failures: list[tuple[str, str]] = []
-        chosen = iter(np.flatnonzero(wanted).tolist())
-        with ThreadPoolExecutor(processors()) as pool:
-            waiting: deque[Future[Pixels]] = deque()
-            try:
-                while block := list(islice(chosen, _BLOCK)):
-                    waiting.append(pool.submit(self._block, block, prepare, failures))
-                    if len(waiting) > processors() * _BLOCKS_AHEAD:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-        if failures:
-            raise UnreadableImagesError(*min(failures), len(failures))
-
-    def _block(self, rows: list[int], prepare: Preparation, failures: list[tuple[str, str]]) -> Pixels:
-        pixels = np.zeros((len(rows), 3, prepare.size, prepare.size), dtype=np.uint8)
-        for place, row in enumerate(rows):
-            try:
-                pixels[place] = prepare(decode_rgb(_image_bytes(self.paths[row]))).transpose(2, 0, 1)
-            except ImageDecodingError as error:
-                failures.append((self.name(row), str(error)))
-        return pixels
-
-
-def _image_bytes(path: Path) -> bytes:
-    with storage_errors("reading", path), path.open("rb") as stream:
-        data = stream.read(MAX_IMAGE_BYTES + 1)
-    if len(data) > MAX_IMAGE_BYTES:
-        raise ImageDecodingError("the file is larger than an image may be")
-    return data
+    def decoded(self, prepare: Preparation, wanted: NDArray[np.bool_]) -> Decoded:
+        chosen = ((self.name(row), self.paths[row]) for row in np.flatnonzero(wanted).tolist())
+        return decoded_files(chosen, prepare, processors())
 
 
 def require_labels(images: EntryImages) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from competition.errors import EvaluationError
 from competition.evaluation.fairness import HEADS, Faces
 from competition.evaluation.images import Preparation
@@ -38,9 +40,10 @@ class FaceSet:
     known: Faces
     prompts: Mapping[str, Prompts]
     key: str = ""
+    unreadable: tuple[int, ...] = ()
 
 
-def load_faces(folder: Path, prepare: Preparation, cache: Path | None = None) -> FaceSet:
+def load_faces(folder: Path, prepare: Preparation, cache: Path | None = None, *, tolerance: float = 0.0) -> FaceSet:
     """Read a set of faces; arguments as those of ``sets.load_classification``.
 
     Raises:
@@ -48,8 +51,9 @@ def load_faces(folder: Path, prepare: Preparation, cache: Path | None = None) ->
     """
     prompts = _prompts(folder)
     columns = load_columns(folder, COLUMNS, cache)
-    images, key = SetSource(folder, cache).images(len(columns["race"]), prepare)
-    return FaceSet(images, Faces(**columns), prompts, key)
+    images, key, missing = SetSource(folder, cache).images(len(columns["race"]), prepare, tolerance)
+    readable = {name: np.delete(values, missing) for name, values in columns.items()}
+    return FaceSet(images, Faces(**readable), prompts, key, missing)
 
 
 def _prompts(folder: Path) -> dict[str, Prompts]:

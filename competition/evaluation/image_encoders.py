@@ -56,7 +56,7 @@ class ImageEncoder:
     ) -> None:
         # Convolutions are up to twice as fast with the channels of a pixel beside each other.
         self._model: Any = model.to(device).to(memory_format=torch.channels_last).eval()
-        self._statistics, self._device, self._precision = statistics, device, precision
+        self._statistics, self.device, self._precision = statistics, device, precision
         self.preparation = preparation
         self.image_size = preparation.size
         self.memory = FeatureMemory()
@@ -78,8 +78,8 @@ class ImageEncoder:
         """
 
         def compute() -> NDArray[np.float32]:
-            with inference(self._device, self._precision):
-                return features_of(self._features, pixels, self._device, batch)
+            with inference(self.device, self._precision):
+                return features_of(self._features, pixels, self.device, batch)
 
         return self.memory.once("images", key, compute)
 
@@ -101,8 +101,8 @@ class ImageEncoder:
             crops = random_crops(chunk.permute(0, 3, 1, 2).float(), self.image_size, generator)
             return self._features(crops.permute(0, 2, 3, 1))
 
-        with inference(self._device, self._precision):
-            return features_of(forward, pixels, self._device, batch)
+        with inference(self.device, self._precision):
+            return features_of(forward, pixels, self.device, batch)
 
     def trainable_copy(self, size: int) -> nn.Module:
         """A copy of the network with pooled features, for images of another size; this one stays as it is.
@@ -132,11 +132,6 @@ class ImageEncoder:
         """What its pixels are normalised with."""
         return self._statistics
 
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return self._device
-
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pooled features of RGB images [N, S, S, 3], numbers from 0 to 255."""
         images = normalise_pixels(pixels, self._statistics.mean, self._statistics.std)
@@ -162,15 +157,18 @@ class ImageEncoder:
             )
         features = self.encode_images(pixels, batch, key=key)
         parts = []
-        with inference(self._device, self._precision):
+        with inference(self.device, self._precision):
             for start in range(0, len(features), _LOGIT_ROWS):
-                block = torch.from_numpy(np.array(features[start : start + _LOGIT_ROWS])).to(self._device)
+                block = torch.from_numpy(np.array(features[start : start + _LOGIT_ROWS])).to(self.device)
                 parts.append(classifier(block).float().cpu().numpy())
         return np.concatenate(parts)
 
 
 def load_image_encoder(
-    recipe: SupervisedRecipe | SelfSupervisedRecipe, path: Path, device: torch.device | None = None
+    recipe: SupervisedRecipe | SelfSupervisedRecipe,
+    path: Path,
+    device: torch.device | None = None,
+    precision: Precision = "fp32",
 ) -> ImageEncoder:
     """The recipe's model with the weights of a safetensors file.
 
@@ -192,13 +190,16 @@ def load_image_encoder(
     load_weights(model, path)
     size = recipe.image_size
     preparation = Preparation(size, resize=math.floor(size / crop), interpolation=interpolation)
-    return ImageEncoder(model, preparation, statistics, device or default_device())
+    return ImageEncoder(model, preparation, statistics, device or default_device(), precision)
 
 
 def load_recipe_model(
-    recipe: ClipRecipe | SupervisedRecipe | SelfSupervisedRecipe, path: Path, device: torch.device | None = None
+    recipe: ClipRecipe | SupervisedRecipe | SelfSupervisedRecipe,
+    path: Path,
+    device: torch.device | None = None,
+    precision: Precision = "fp32",
 ) -> ClipEncoder | ImageEncoder:
     """The model of a recipe of any kind: see ``load_encoder`` and ``load_image_encoder``."""
     if isinstance(recipe, ClipRecipe):
-        return load_encoder(recipe, path, device)
-    return load_image_encoder(recipe, path, device)
+        return load_encoder(recipe, path, device, precision)
+    return load_image_encoder(recipe, path, device, precision)

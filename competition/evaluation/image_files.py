@@ -8,7 +8,14 @@ from pathlib import Path
 
 from competition.data.atomic import storage_error
 from competition.errors import DataFormatError, EvaluationError
-from competition.evaluation.decoding import Pixels, UnreadableImagesError, decoded_files, processors
+from competition.evaluation.decoding import (
+    Decoded,
+    Pixels,
+    UnreadableImagesError,
+    check_tolerated,
+    decoded_files,
+    processors,
+)
 from competition.evaluation.images import Preparation
 from competition.evaluation.set_cache import SetCache, pixels_key
 from competition.evaluation.set_texts import HINT
@@ -31,13 +38,16 @@ class ImageFiles:
         """What they are called in messages: their paths in the folder."""
         return [path.relative_to(self.folder).as_posix() for path in self.paths]
 
-    def pixels(self, prepare: Preparation, cache: Path | None = None) -> tuple[Pixels, str]:
-        """Prepared images uint8 [N, S, S, 3], and their identity (empty without a cache).
+    def pixels(
+        self, prepare: Preparation, cache: Path | None = None, tolerance: float = 0.0
+    ) -> tuple[Pixels, str, tuple[int, ...]]:
+        """Prepared images uint8 [N, S, S, 3], their identity (empty without a cache), and the positions of those that
+        are not among them, since they cannot be decoded.
 
         With a cache they are decoded once for all entries, and mapped from the disk.
 
         Raises:
-            EvaluationError: an image cannot be used.
+            EvaluationError: more than a share ``tolerance`` of the images cannot be used.
             StorageError: a file cannot be read, or the disk is full.
         """
         kept = SetCache(cache)
@@ -48,18 +58,24 @@ class ImageFiles:
             except OSError as error:
                 raise storage_error(error, "reading", Path(error.filename or self.folder)) from error
         try:
-            images = kept.pixels(found, self.blocks(prepare), len(self.paths), prepare)
+            images, missing = kept.pixels(found, self._decoded(prepare), len(self.paths), prepare, tolerance)
+        except UnreadableImagesError as error:
+            raise self._damaged(error) from error
         except DataFormatError as error:
             raise EvaluationError(f"The evaluation set {self.folder.name} is damaged: {error.message}") from error
-        return images, pixels_key(found, prepare) if found else ""
+        return images, pixels_key(found, prepare) if found else "", tuple(image.position for image in missing)
 
     def blocks(self, prepare: Preparation) -> Iterator[Pixels]:
-        """Prepared images uint8 [B, 3, S, S] in order, some at a time; errors as of ``pixels``."""
+        """Prepared images uint8 [B, 3, S, S] in order, some at a time; errors as of ``pixels``, behind the last."""
+        decoded = self._decoded(prepare)
+        yield from decoded.blocks
         try:
-            yield from decoded_files(zip(self.names, self.paths, strict=True), prepare, processors())
+            check_tolerated(decoded.unreadable, len(self.paths), 0.0)
         except UnreadableImagesError as error:
-            others = f" {error.count - 1} more cannot be used either." if error.count > 1 else ""
-            raise EvaluationError(
-                f"Image {error.key!r} of the evaluation set {self.folder.name} cannot be used: {error.reason}.{others}",
-                hint=HINT,
-            ) from error
+            raise self._damaged(error) from error
+
+    def _decoded(self, prepare: Preparation) -> Decoded:
+        return decoded_files(zip(self.names, self.paths, strict=True), prepare, processors())
+
+    def _damaged(self, error: UnreadableImagesError) -> EvaluationError:
+        return EvaluationError(f"The evaluation set {self.folder.name} is damaged: {error}", hint=HINT)

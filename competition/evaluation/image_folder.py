@@ -105,7 +105,13 @@ def read_image_folder(listing: ImageFolder) -> Iterator[Sample]:
 
 
 def load_image_folder(
-    folder: Path, prepare: Preparation, part: str = "test", *, prompts: bool = True, cache: Path | None = None
+    folder: Path,
+    prepare: Preparation,
+    part: str = "test",
+    *,
+    prompts: bool = True,
+    cache: Path | None = None,
+    tolerance: float = 0.0,
 ) -> ClassificationSet:
     """Read a classification set of this layout; see ``sets.load_classification`` for that of shards.
 
@@ -115,14 +121,16 @@ def load_image_folder(
         part: which part.
         prompts: the protocol needs prompt templates; where it trains a head instead, there are none in the result.
         cache: folder of decoded sets; none are read or written when absent.
+        tolerance: share of the images that may be undecodable, and are left out then.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
     """
     listing = list_image_folder(folder, part)
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
-    images, key = ImageFiles(folder, listing.images).pixels(prepare, cache)
-    return ClassificationSet(images, listing.labels, listing.class_names, prompt_templates, key, listing.folders)
+    images, key, missing = ImageFiles(folder, listing.images).pixels(prepare, cache, tolerance)
+    labels = np.delete(listing.labels, missing)
+    return ClassificationSet(images, labels, listing.class_names, prompt_templates, key, listing.folders, missing)
 
 
 def is_class(path: Path) -> bool:

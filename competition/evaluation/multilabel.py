@@ -30,7 +30,13 @@ def is_multilabel(folder: Path) -> bool:
 
 
 def load_multilabel(
-    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test", *, prompts: bool = True
+    folder: Path,
+    prepare: Preparation,
+    cache: Path | None = None,
+    split: Split = "test",
+    *,
+    prompts: bool = True,
+    tolerance: float = 0.0,
 ) -> ClassificationSet:
     """Read such a set; arguments and errors as those of ``load_classification``.
 
@@ -50,5 +56,6 @@ def load_multilabel(
         shown = [] if said.strip() == "-" else said.split() or [""]  # nothing at all is no class, and not none
         for number in shown:
             labels[place, label_of(folder, key, number, len(class_names))] = 1
-    images, identity = source.images(len(labels), prepare)
-    return ClassificationSet(images, labels, class_names, prompt_templates, identity)
+    images, identity, missing = source.images(len(labels), prepare, tolerance)
+    readable = np.delete(labels, missing, axis=0)
+    return ClassificationSet(images, readable, class_names, prompt_templates, identity, unreadable=missing)

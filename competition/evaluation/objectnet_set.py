@@ -34,11 +34,13 @@ class ObjectNet:
         files: of the images.
         labels: int64 [N], positions among those classes.
         mapping: which of those classes each output of the model is, or -1 [C].
+        folders: of those classes, which name them.
     """
 
     files: ImageFiles
     labels: Integers
     mapping: Integers
+    folders: tuple[str, ...]
 
 
 def list_objectnet(folder: Path, outputs: int) -> ObjectNet:
@@ -75,7 +77,8 @@ def list_objectnet(folder: Path, outputs: int) -> ObjectNet:
     shared, mapping = objectnet_mapping(present, label_of_folder, imagenet_of_label, labels_of_outputs)
     found = [images_of_class(images / name) for name in shared]
     labels = np.repeat(np.arange(len(shared), dtype=np.int64), [len(paths) for paths in found])
-    return ObjectNet(ImageFiles(folder, tuple(path for paths in found for path in paths)), labels, mapping)
+    files = ImageFiles(folder, tuple(path for paths in found for path in paths))
+    return ObjectNet(files, labels, mapping, tuple(shared))
 
 
 def _labels_of_outputs(mappings: Path) -> list[str]:

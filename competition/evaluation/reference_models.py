@@ -27,6 +27,7 @@ _OPEN_CLIP, _TIMM = "open_clip:", "timm:"
 _FORM_HINT = "For example open_clip:ViT-B-32/laion2b_s34b_b79k, or timm:resnet50.a1_in1k."
 _CONNECTION_HINT = "Check the connection, or download it once into the Hub's cache on this machine."
 _WEIGHTS_FILE = "model.safetensors"
+_TRANSFORM = ("mean", "std", "interpolation", "resize_mode")
 
 
 def is_reference(name: str) -> bool:
@@ -35,7 +36,7 @@ def is_reference(name: str) -> bool:
 
 
 def load_reference(
-    name: str, device: torch.device | None = None, precision: Precision = "fp32"
+    name: str, device: torch.device | None = None, precision: Precision = "fp32", weights: Path | None = None
 ) -> ClipEncoder | ImageEncoder:
     """A published model with its weights, in evaluation mode and with its own preparation of images.
 
@@ -44,19 +45,52 @@ def load_reference(
             ``timm.list_pretrained`` does.
         device: the first GPU, or the CPU, when absent.
         precision: see ``ClipEncoder``.
+        weights: a safetensors file to take instead of the published weights of that name.
 
     Raises:
-        UsageError: the name is malformed, or there is no such model or tag.
-        EvaluationError: the weights cannot be had, or not as safetensors, or the model prepares images in a way that
-            is not known here.
+        UsageError: the name is malformed, or there is no such model or tag, or no such file.
+        EvaluationError: the weights cannot be had, or not as safetensors, or do not fit, or the model prepares images
+            in a way that is not known here.
     """
     where = device or default_device()
-    if name.startswith(_OPEN_CLIP):
-        model, slash, tag = name.removeprefix(_OPEN_CLIP).partition("/")
-        if model and slash and tag:
-            return _load_open_clip(model, tag, where, precision)
-    elif name.startswith(_TIMM) and name != _TIMM:
-        return _load_timm(name.removeprefix(_TIMM), where, precision)
+    if weights is not None:
+        _check_file(weights)
+    model, tag = _parts(name)
+    if tag is not None:
+        return _load_open_clip(model, tag, where, precision, weights)
+    return _load_timm(model, where, precision, weights)
+
+
+def reference_weights(name: str, weights: Path | None = None) -> Path:
+    """The file of a reference model's weights: the one that is given, or the published, downloaded if need be.
+
+    Raises:
+        UsageError, EvaluationError: as ``load_reference``.
+    """
+    model, tag = _parts(name)
+    if weights is not None:
+        _check_file(weights)
+        return weights
+    if tag is not None:
+        return open_clip_weights(model, tag, open_clip_tag(model, tag))
+    return _timm_weights(model, _timm_configuration(model))
+
+
+def _check_file(weights: Path) -> None:
+    if weights.suffix != ".safetensors" or not weights.is_file():
+        raise UsageError(
+            f"There is no safetensors file {weights}.",
+            hint="Weights are read from a .safetensors file alone: a pickle is never loaded.",
+        )
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """Model and tag of open_clip, or timm's name of a model and nothing."""
+    model, slash, tag = name.removeprefix(_OPEN_CLIP).partition("/")
+    if name.startswith(_OPEN_CLIP) and model and slash and tag:
+        return model, tag
+    if name.startswith(_TIMM) and name != _TIMM:
+        return name.removeprefix(_TIMM), None
     raise UsageError(f"{name!r} names no reference model.", hint=_FORM_HINT)
 
 
@@ -92,20 +126,31 @@ def open_clip_weights(model: str, tag: str, found: dict[str, Any]) -> Path:
     return path
 
 
-def _load_open_clip(name: str, tag: str, device: torch.device, precision: Precision) -> ClipEncoder:
+def _load_open_clip(
+    name: str, tag: str, device: torch.device, precision: Precision, weights: Path | None
+) -> ClipEncoder:
     if open_clip.get_model_config(name) is None:
         raise UsageError(f"open_clip has no model {name!r}.", hint=_FORM_HINT)
     found = open_clip_tag(name, tag)
-    open_clip_weights(name, tag, found)
+    if weights is None:
+        open_clip_weights(name, tag, found)
     try:
         with torch.random.fork_rng(devices=[]):
             # The tag knows which activation it was trained with; the name alone may not.
             quick_gelu = bool(found.get("quick_gelu"))
-            model = open_clip.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu, require_pretrained=True)
+            model = open_clip.create_model(
+                name,
+                pretrained=tag if weights is None else str(weights),
+                force_quick_gelu=quick_gelu,
+                force_preprocess_cfg={key: found[key] for key in _TRANSFORM if found.get(key) is not None},
+                require_pretrained=True,
+            )
         tokenize = open_clip.get_tokenizer(name)
     except Exception as error:  # transformers' tokenizers and towers raise errors of many libraries
         raise EvaluationError(
-            f"open_clip {open_clip.__version__} cannot load {name}/{tag}: {error}.", hint="Choose another model."
+            f"open_clip {open_clip.__version__} cannot load {weights or f'{name}/{tag}'} as {name}: "
+            f"{_first_line(error)}.",
+            hint="Choose another model." if weights is None else "Name the model that the weights are of.",
         ) from error
     wanted = model.visual.preprocess_cfg
     preparation = _preparation(
@@ -123,20 +168,28 @@ def _load_open_clip(name: str, tag: str, device: torch.device, precision: Precis
     )
 
 
-def _load_timm(name: str, device: torch.device, precision: Precision) -> ImageEncoder:
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
+
+
+def _timm_configuration(name: str) -> Any:
     try:
         with torch.random.fork_rng(devices=[]):
-            known: Any = timm.create_model(name, pretrained=False).pretrained_cfg
+            return timm.create_model(name, pretrained=False).pretrained_cfg
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"timm {timm.__version__} has no model {name!r}: {error}.", hint=_FORM_HINT) from error
-    path = _timm_weights(name, known)
+
+
+def _load_timm(name: str, device: torch.device, precision: Precision, weights: Path | None) -> ImageEncoder:
+    known = _timm_configuration(name)
+    path = weights or _timm_weights(name, known)
     with torch.random.fork_rng(devices=[]):
         try:
             # The file is named in place of whatever else timm would choose by itself.
             overlay = {"file": str(path), "source": "", "custom_load": False}
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
         except (RuntimeError, ValueError, KeyError, OSError) as error:
-            raise EvaluationError(f"The weights {path} do not fit timm's {name}: {error}.") from error
+            raise EvaluationError(f"The weights {path} do not fit timm's {name}: {_first_line(error)}.") from error
     wanted: dict[str, Any] = resolve_data_config({}, model=model)  # type: ignore[no-untyped-call]
     preparation = _preparation(
         name,

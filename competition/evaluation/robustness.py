@@ -9,6 +9,7 @@ ObjectNet has classes of its own. ImageNet-C is ImageNet's validation set, corru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -157,7 +158,8 @@ def objectnet(logits: ArrayLike, labels: ArrayLike, mapping: ArrayLike) -> Proto
         "acc1": ((answers == true).astype(np.float64),),
         "acc1_known": ((best.argmax(axis=1) == true).astype(np.float64),),
     }
-    return outcome(len(true), components, proportions=frozenset(components))
+    found = outcome(len(true), components, proportions=frozenset(components))
+    return replace(found, classes=classification.class_counts(components["acc1"][0], true, classes))
 
 
 def imagenet_o(known: ArrayLike, unknown: ArrayLike) -> ProtocolOutcome:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-from competition import __version__
-from competition.data.digests import file_sha256
+import torch
+
 from competition.errors import UsageError
+from competition.evaluation.entrants import PredictionFile
 from competition.evaluation.predictions import read_predictions
-from competition.evaluation.protocols import Subject
-from competition.evaluation.run import ResultCallback, evaluate_task
-from competition.evaluation.sets import ensure_sets
+from competition.evaluation.run import ResultCallback, evaluate
 from competition.records.evaluation import EvaluationReport
 from competition.rules.models import Competition
 from competition.rules.predicted_sets import predicted_sets
@@ -45,22 +43,6 @@ def evaluate_predictions(
             hint=f"`datacup suites show {suite.reference}` says what it asks for.",
         )
     entered = read_predictions(predictions, sets)
-    ensure_sets(suite.id, root)
-    subject, results = Subject(predictions=predictions), []
-    for task in suite.tasks:
-        if task.protocol is Protocol.PREDICTIONS and task.dataset in entered:
-            results.append(evaluate_task(subject, task, suite, root))
-            if on_result is not None:
-                on_result(results[-1])
-    return EvaluationReport(
-        competition=competition.id,
-        suite=suite.reference,
-        suite_digest=suite.digest,
-        recipe=None,
-        recipe_digest=None,
-        model_sha256=None,
-        predictions_sha256=file_sha256(predictions),
-        results=tuple(results),
-        code_version=__version__,
-        finished_at=datetime.now(UTC),
-    )
+    tasks = [task.id for task in suite.tasks if task.protocol is Protocol.PREDICTIONS and task.dataset in entered]
+    entrant, cpu = PredictionFile(predictions), torch.device("cpu")
+    return evaluate(entrant, suite, root, competition=competition.id, only=tasks, on_result=on_result, devices=(cpu,))

@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from competition.canonical import digest
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
 from competition.errors import DataFormatError, StorageError
-from competition.evaluation.decoding import Pixels, processors
+from competition.evaluation.decoding import Decoded, Pixels, Unreadable, check_tolerated, processors
 from competition.evaluation.images import Preparation
 from competition.evaluation.known_digests import KnownDigests, KnownListDigests
 
@@ -79,33 +80,41 @@ class SetCache:
         self._writable()
         return KnownListDigests(self._folder).of(folder, files, processors())
 
-    def pixels(self, set_digest: str, blocks: Iterable[Pixels], count: int, prepare: Preparation) -> Pixels:
+    def pixels(
+        self, set_digest: str, decoded: Decoded, count: int, prepare: Preparation, tolerance: float = 0.0
+    ) -> tuple[Pixels, list[Unreadable]]:
         """Prepared images uint8 [N, S, S, 3], mapped from the disk; decoded and kept when they are not there.
 
-        On disk they are [N, 3, S, S], what networks want: the returned array is a view of that.
+        On disk they are [N, 3, S, S], what networks want: the returned array is a view of that. Images that cannot be
+        decoded are in neither, and come beside.
 
         Args:
             set_digest: of the shards or of the files; see ``pixels_key``.
-            blocks: the prepared images [B, 3, S, S] at a time; not asked for any where all are there.
-            count: N.
+            decoded: the prepared images; not read where all are there.
+            count: of images, with those that cannot be decoded.
             prepare: the transform.
+            tolerance: share of the images that may be so.
 
         Raises:
-            UnreadableImagesError: images cannot be used.
+            UnreadableImagesError: more cannot be used.
             DataFormatError, StorageError: a shard is damaged, or the disk is full.
         """
-        shape = (count, 3, prepare.size, prepare.size)
-        blocks = _counted(blocks, count)
-        if self._folder is None:
-            return _in_memory(blocks, shape).transpose(0, 2, 3, 1)
-        path = self._folder / f"{pixels_key(set_digest, prepare)}.npy"
-        images = _mapped(path, shape)
-        if images is None and self._writable() is not None:
-            _write(path, blocks, shape)
-            images = _mapped(path, shape)
+        image = (3, prepare.size, prepare.size)
+        path = self._folder / f"{pixels_key(set_digest, prepare)}.npy" if self._folder is not None else None
+        left_out = _read_unreadable(path) if path is not None else []
+        images = _mapped(path, (count - len(left_out), *image)) if path is not None else None
+        if images is not None:
+            check_tolerated(left_out, count, tolerance)
+            return images.transpose(0, 2, 3, 1), left_out
+        left_out, blocks = decoded.unreadable, _counted(decoded, count, tolerance)
+        if path is None or self._writable() is None:
+            return _in_memory(blocks, count, image).transpose(0, 2, 3, 1), left_out
+        _write(path, blocks, image)
+        _keep_unreadable(path, left_out)
+        images = _mapped(path, (count - len(left_out), *image))
         if images is None:
-            images = _in_memory(blocks, shape)
-        return images.transpose(0, 2, 3, 1)
+            raise StorageError(f"{path} was written and cannot be read.", hint="Is something else removing it?")
+        return images.transpose(0, 2, 3, 1), left_out
 
     def _annotations_file(self, set_digest: str, kind: str) -> Path:
         assert self._folder is not None
@@ -127,16 +136,38 @@ def pixels_key(set_digest: str, prepare: Preparation) -> str:
     return digest({"set": set_digest, **prepare.identity})
 
 
-def _counted(blocks: Iterable[Pixels], count: int) -> Iterator[Pixels]:
-    """The blocks, which hold as many images as the set had when its samples were counted."""
+def _counted(decoded: Decoded, count: int, tolerance: float) -> Iterator[Pixels]:
+    """The blocks, which hold as many images as the set had when its samples were counted, but for few."""
     seen = 0
-    for block in blocks:
+    for block in decoded.blocks:
         seen += len(block)
-        if seen > count:
+        if seen + len(decoded.unreadable) > count:
             break
         yield block
-    if seen != count:
+    if seen + len(decoded.unreadable) != count:
         raise DataFormatError("its files changed while they were read.")
+    check_tolerated(decoded.unreadable, count, tolerance)
+
+
+def _unreadable_file(pixels: Path) -> Path:
+    return pixels.with_suffix(".unreadable.json")
+
+
+def _read_unreadable(pixels: Path) -> list[Unreadable]:
+    """The images that a file of pixels came without; none where no list, or a damaged one, is beside it."""
+    try:
+        content = json.loads(_unreadable_file(pixels).read_bytes())
+        return [Unreadable(int(position), str(key), str(reason)) for position, key, reason in content]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _keep_unreadable(pixels: Path, unreadable: list[Unreadable]) -> None:
+    """Keep the list of the images that a file of pixels comes without. One without its list has too few images to be
+    taken for the set's."""
+    if unreadable:
+        content = json.dumps([[image.position, image.key, image.reason] for image in unreadable])
+        write_bytes(_unreadable_file(pixels), content.encode(), synced=False)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
@@ -147,19 +178,28 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     return images if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous else None
 
 
-def _write(path: Path, blocks: Iterable[Pixels], shape: tuple[int, ...]) -> None:
+def _write(path: Path, blocks: Iterable[Pixels], image: tuple[int, ...]) -> None:
     """Write a ``.npy`` block by block; not through a memory map, where a full disk would kill the process."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with atomic_writer(path) as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+        start, written = _write_header(stream, 0, image), 0
         for block in blocks:
             stream.write(block.data)
+            written += len(block)
+        stream.seek(0)
+        if _write_header(stream, written, image) != start:  # numpy leaves room for a length of any digits
+            raise AssertionError("the header of an array has another length than that of a longer one")
 
 
-def _in_memory(blocks: Iterable[Pixels], shape: tuple[int, ...]) -> Pixels:
-    images = np.empty(shape, dtype=np.uint8)
+def _write_header(stream: BinaryIO, length: int, image: tuple[int, ...]) -> int:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (length, *image)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.tell()
+
+
+def _in_memory(blocks: Iterable[Pixels], count: int, image: tuple[int, ...]) -> Pixels:
+    images = np.empty((count, *image), dtype=np.uint8)
     position = 0
     for block in blocks:
         images[position : position + len(block)] = block
         position += len(block)
-    return images
+    return images[:position]

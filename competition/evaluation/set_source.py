@@ -8,7 +8,7 @@ from typing import Literal
 
 from competition.data.shards import Sample, read_samples
 from competition.errors import DataFormatError, EvaluationError, StorageError
-from competition.evaluation.decoding import Pixels, UnreadableImagesError, decoded_blocks, processors
+from competition.evaluation.decoding import Pixels, UnreadableImagesError, decoded_shards, processors
 from competition.evaluation.images import Preparation
 from competition.evaluation.set_cache import Annotations, SetCache, pixels_key
 from competition.evaluation.set_columns import ColumnsError, row
@@ -56,16 +56,24 @@ class SetSource:
         self._cache.keep_annotations(self._digest, extension, found)
         return found
 
-    def images(self, count: int, prepare: Preparation) -> tuple[Pixels, str]:
-        """Prepared images in the order of the set, and their identity (empty without a cache)."""
+    def images(self, count: int, prepare: Preparation, tolerance: float = 0.0) -> tuple[Pixels, str, tuple[int, ...]]:
+        """Prepared images in the order of the set, their identity (empty without a cache), and the positions of those
+        that are not among them, since they cannot be decoded.
+
+        Args:
+            count: samples of the set.
+            prepare: the transform.
+            tolerance: share of the samples whose images may be so.
+        """
         try:
-            blocks = decoded_blocks(self._shards, prepare, processors())
-            pixels = self._cache.pixels(self._digest, blocks, count, prepare)
+            decoded = decoded_shards(self._shards, prepare, processors())
+            pixels, missing = self._cache.pixels(self._digest, decoded, count, prepare, tolerance)
         except UnreadableImagesError as error:
-            raise unreadable(self._folder, error.key, error.reason, error.count) from error
+            raise _damaged(self._folder, str(error)) from error
         except DataFormatError as error:
             raise _damaged(self._folder, error.message) from error
-        return pixels, pixels_key(self._digest, prepare) if self._digest else ""
+        key = pixels_key(self._digest, prepare) if self._digest else ""
+        return pixels, key, tuple(image.position for image in missing)
 
 
 def _shards(folder: Path, split: Split) -> list[Path]:
@@ -96,12 +104,9 @@ def _decoded_text(folder: Path, sample: Sample, extension: str) -> str:
         raise unreadable(folder, sample.key, f"its {extension} is not UTF-8") from error
 
 
-def unreadable(folder: Path, key: str, reason: str, count: int = 1) -> EvaluationError:
-    """That a sample of a set cannot be used, and how many others cannot either."""
-    others = f" {count - 1} more cannot be used either." if count > 1 else ""
-    return EvaluationError(
-        f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.{others}", hint=HINT
-    )
+def unreadable(folder: Path, key: str, reason: str) -> EvaluationError:
+    """That a sample of a set cannot be used."""
+    return EvaluationError(f"Sample {key!r} of the evaluation set {folder.name} cannot be used: {reason}.", hint=HINT)
 
 
 def _damaged(folder: Path, reason: str) -> EvaluationError:

@@ -45,6 +45,8 @@ class ClassificationSet:
 
     ``key`` is the identity of the pixels, under which an encoder remembers their features; empty without a cache.
     ``folders`` are the classes' folders, where the set has such, which may be called otherwise than the classes.
+    ``unreadable`` are the positions of samples that the set has and that are not among the N: their images cannot be
+    decoded.
     """
 
     images: Pixels
@@ -53,19 +55,27 @@ class ClassificationSet:
     templates: tuple[str, ...]
     key: str = ""
     folders: tuple[str, ...] = ()
+    unreadable: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Prepared images uint8 [N, S, S, 3] and one or more captions of each; ``key`` as of ``ClassificationSet``."""
+    """Prepared images uint8 [N, S, S, 3] and one or more captions of each; the rest as of ``ClassificationSet``."""
 
     images: Pixels
     captions: tuple[tuple[str, ...], ...]
     key: str = ""
+    unreadable: tuple[int, ...] = ()
 
 
 def load_classification(
-    folder: Path, prepare: Preparation, cache: Path | None = None, split: Split = "test", *, prompts: bool = True
+    folder: Path,
+    prepare: Preparation,
+    cache: Path | None = None,
+    split: Split = "test",
+    *,
+    prompts: bool = True,
+    tolerance: float = 0.0,
 ) -> ClassificationSet:
     """Read a classification set.
 
@@ -75,6 +85,7 @@ def load_classification(
         cache: folder of decoded sets; none are read or written when absent.
         split: the part of the set; only those that are trained on have others than ``test``.
         prompts: the protocol needs prompt templates; otherwise none are read, and the set may have none.
+        tolerance: share of the images that may be undecodable, and are left out then.
 
     Raises:
         EvaluationError: the set is absent, damaged or does not fit together.
@@ -83,8 +94,9 @@ def load_classification(
     prompt_templates = templates(folder / "zeroshot_classification_templates.txt") if prompts else ()
     source = SetSource(folder, cache, split)
     labels = _labels(source, folder, len(class_names))
-    images, key = source.images(len(labels), prepare)
-    return ClassificationSet(images, labels, class_names, prompt_templates, key)
+    images, key, missing = source.images(len(labels), prepare, tolerance)
+    readable = np.delete(labels, missing)
+    return ClassificationSet(images, readable, class_names, prompt_templates, key, unreadable=missing)
 
 
 def load_labels(
@@ -112,7 +124,9 @@ def load_class_names(folder: Path) -> tuple[str, ...]:
     return class_names
 
 
-def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None) -> RetrievalSet:
+def load_retrieval(
+    folder: Path, prepare: Preparation, cache: Path | None = None, *, tolerance: float = 0.0
+) -> RetrievalSet:
     """Read a retrieval set; arguments and errors as those of ``load_classification``."""
     kind = text(folder / "dataset_type.txt", "type").strip().lower()
     if kind != "retrieval":
@@ -120,8 +134,10 @@ def load_retrieval(folder: Path, prepare: Preparation, cache: Path | None = None
     source = SetSource(folder, cache)
     noted = source.annotations("txt")
     captions = tuple(_captions(folder, key, said) for key, said in zip(noted.keys, noted.texts, strict=True))
-    images, key = source.images(len(captions), prepare)
-    return RetrievalSet(images, captions, key)
+    images, key, missing = source.images(len(captions), prepare, tolerance)
+    left_out = frozenset(missing)
+    readable = tuple(texts for position, texts in enumerate(captions) if position not in left_out)
+    return RetrievalSet(images, readable, key, missing)
 
 
 def load_columns(folder: Path, names: Sequence[str], cache: Path | None = None) -> dict[str, NDArray[np.int64]]:

@@ -66,7 +66,7 @@ def load_winogavil(folder: Path, prepare: Preparation, cache: Path | None = None
             raise unreadable(folder, key, f"its name {name[:60]!r} is another picture's" if name else "it has no name")
         places[name] = place
     instances = tuple(_instance(fields, places, where) for where, fields in _table(folder / INSTANCES))
-    images, pixels_key = source.images(len(places), prepare)
+    images, pixels_key, _ = source.images(len(places), prepare)  # an instance without a picture is none
     return WinogavilSet(images, instances, pixels_key)
 
 

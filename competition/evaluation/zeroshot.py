@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from competition.canonical import digest
 from competition.evaluation import metrics
+from competition.evaluation.classification import outcome_of_ranks
 from competition.evaluation.encoders import ClipEncoder
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.sets import ClassificationSet
 
 LOGIT_SCALE = 100.0
-_METRICS = ("acc1", "acc5", "mean_per_class_recall")
 _SMALLEST_LENGTH = np.float32(1e-12)
 _PROMPTS_AT_A_TIME = 8192
 _LOGITS_AT_A_TIME = 1 << 24
@@ -65,10 +65,4 @@ def evaluate(encoder: ClipEncoder, data: ClassificationSet) -> ProtocolOutcome:
     for logits in _logit_blocks(encoder, data):
         parts.append(metrics.ranks(logits, data.labels[start : start + len(logits)]))
         start += len(logits)
-    ranks = np.concatenate(parts)
-    right = (ranks < 1).astype(np.float64)
-    components = {"acc1": (right,), "mean_per_class_recall": tuple(metrics.per_class(right, data.labels))}
-    if len(data.class_names) >= 5:
-        components["acc5"] = ((ranks < 5).astype(np.float64),)
-    values = {name: metrics.mean_of_means(components[name]) if name in components else None for name in _METRICS}
-    return ProtocolOutcome(len(data.labels), values, components, proportions=frozenset({"acc1", "acc5"}))
+    return outcome_of_ranks(np.concatenate(parts), data.labels, len(data.class_names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import zlib
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OUTCOMES = 10_000_000
+MAX_CLASSES = 1000
+"""Classes of a set up to which a result has one of each."""
 
 
 class Interval(Record):
@@ -76,6 +79,21 @@ class Outcomes(Record):
         return np.frombuffer(raw, dtype="<f2").astype(np.float64)
 
 
+class ClassResult(Record):
+    """The test images of one class, and how many of them the first choice was right for."""
+
+    label: int = Field(ge=0, description="the class's number in the evaluation set")
+    name: Line | None = Field(default=None, description="as the evaluation set has it, where it fits into a line")
+    right: int = Field(ge=0)
+    n: int = Field(ge=1, description="test images; a class without any has no result")
+
+    @model_validator(mode="after")
+    def _no_more_right_than_there_are(self) -> Self:
+        if self.right > self.n:
+            raise ValueError(f"class {self.label} has {self.right} right answers and {self.n} images")
+        return self
+
+
 class TaskResult(Record):
     """One task, evaluated. A task that could not be evaluated has no result: unscored is never 0."""
 
@@ -85,36 +103,71 @@ class TaskResult(Record):
     value: float = Field(description="finite; in [0, 1] where the metric is a share")
     interval: Interval | None = Field(description="None: the metric has no independent units to resample")
     metrics: dict[str, float | None] = Field(description="every metric of the protocol; None = not defined here")
-    samples: int = Field(ge=1, description="test images")
+    samples: int = Field(ge=1, description="test images that were scored")
+    unreadable: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_OUTCOMES,
+        description="test images that cannot be decoded: left out, and within the task's tolerance",
+    )
     seconds: float = Field(ge=0)
+    images_per_second: float | None = Field(default=None, ge=0, description="scored test images by the task's seconds")
+    peak_memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**60,
+        description="on a GPU, the most that torch had allocated there while the task ran; on the CPU, the largest "
+        "resident size that the process ever had, with all tasks before this one; the report's device says which",
+    )
+    classes: tuple[ClassResult, ...] = Field(
+        default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"
+    )
     outcomes: tuple[Outcomes, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_result_a_class(self) -> Self:
+        labels = [each.label for each in self.classes]
+        if any(first >= second for first, second in itertools.pairwise(labels)):
+            raise ValueError("classes are named once, in the order of their numbers")
+        return self
 
 
 class EvaluationReport(Record):
-    """Version 1 of the report: the results of one model, or of predictions made elsewhere, under one suite.
+    """Version 1 of the report: the results of one subject under one suite.
 
-    Of predictions nobody knows the model and its recipe: these fields are None, and ``predictions_sha256`` names the
-    file. A report of a model leaves that field out.
+    The subject is a run (``recipe``, ``recipe_digest`` and ``model_sha256``), a published model to compare with
+    (``reference_model``, with ``model_sha256`` where its weights are a file) or a file of predictions
+    (``predictions_sha256``), and nothing beside.
     """
 
     schema_version: Literal[1] = 1
-    competition: Identifier
+    competition: Identifier | None = Field(default=None, description="whose run it is; a suite may be no competition's")
     suite: str = Field(pattern=r"^[a-z0-9_-]+@\d+$")
     suite_digest: Sha256
-    recipe: Identifier | None
-    recipe_digest: Sha256 | None
-    model_sha256: Sha256 | None
-    predictions_sha256: Sha256 | None = Field(default=None, exclude_if=lambda value: value is None)
+    recipe: Identifier | None = None
+    recipe_digest: Sha256 | None = None
+    model_sha256: Sha256 | None = Field(default=None, description="of the weights")
+    reference_model: Line | None = Field(default=None, description="timm:NAME or open_clip:NAME/TAG")
+    predictions_sha256: Sha256 | None = None
     images_digest: Sha256 | None = Field(
         default=None, description="of the entry's images, where tasks about them could be run"
     )
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="in which the model ran")
+    device: Line | None = Field(default=None, description="cpu, or the name of the GPU")
     results: tuple[TaskResult, ...]
     code_version: Line
     finished_at: Timestamp
 
     @model_validator(mode="after")
-    def _of_a_model_or_of_predictions(self) -> Self:
-        of_model = {value is not None for value in (self.recipe, self.recipe_digest, self.model_sha256)}
-        if of_model != {self.predictions_sha256 is None}:
-            raise ValueError("a report is of a model with its recipe, or of predictions")
+    def _one_subject(self) -> Self:
+        run = (self.recipe, self.recipe_digest)
+        kinds = (any(run), self.reference_model is not None, self.predictions_sha256 is not None)
+        if sum(kinds) != 1:
+            raise ValueError("a report is of a run, of a reference model or of predictions: of exactly one of them")
+        if any(run) and not (all(run) and self.model_sha256 and self.competition):
+            raise ValueError(
+                "a report of a run names its competition, its recipe, and the digests of recipe and weights"
+            )
+        if self.predictions_sha256 is not None and self.model_sha256 is not None:
+            raise ValueError("a report of predictions names no weights")
         return self

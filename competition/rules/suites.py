@@ -166,6 +166,11 @@ class Suite(Rule):
     tasks: tuple[Task, ...] = Field(min_length=1)
     aggregates: tuple[Aggregate, ...] = Field(min_length=1)
     primary: Identifier = Field(description="the aggregate by which entries are ranked")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        exclude_if=lambda precision: precision == "fp32",
+        description="in which models run: true float32, or torch's automatic mixed precision (slower on most CPUs)",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -60,6 +60,8 @@ def check(result: TaskResult, suite: Suite) -> None:
     _check_value(result)
     if result.samples > MAX_OUTCOMES or sum(part.count for part in result.outcomes) > _MAX_QUERIES:
         raise ValidationFailedError("result.outcomes: more queries than a task may have.")
+    if result.unreadable > tasks[result.task].unreadable_tolerance * (result.samples + result.unreadable):
+        raise ValidationFailedError(f"result.unreadable: task {result.task!r} tolerates fewer images.")
 
 
 def _check_value(result: TaskResult) -> None:

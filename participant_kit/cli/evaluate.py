@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from competition.errors import UsageError
+from competition.errors import EvaluationError, UsageError
 from competition.records.evaluation import EvaluationReport
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
-from competition.rules import Competition, Protocol, Suite, Task, built_in, find_competition, find_suite, unsupported
+from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
 from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion, suggestion_of_predictions
+from participant_kit.evaluation_plan import Plan, plan
 from participant_kit.settings import KitSettings
+
+_PUBLISHED = ("timm:", "open_clip:")
 
 
 def command(
     run_dir: Annotated[
         Path | None, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name>.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="The run's folder, or its name under ./runs.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="The run's folder, or its name under ./runs; or a published model: timm:NAME, open_clip:NAME/TAG.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Predictions instead of a run: an .npz file, see docs/entry-format.md."),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
     ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", help="Score this .npz of predictions instead of a run; needs --suite."),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="A task of the suite, instead of all; may be repeated.")
     ] = None,
     data_dir: Annotated[
         Path | None,
@@ -43,35 +56,68 @@ def command(
             help="Folder of the entry's images, for tasks about them: shards, or a folder for each class.",
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", help="Where the published model's report goes; default: under ./runs."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation of a run, or of predictions.
+    """Run the official evaluation of a run, of a published model, or of predictions.
 
-    Finished tasks are kept: a killed evaluation goes on with the next task.
+    Finished tasks are kept: a killed evaluation goes on with the next task. Tasks whose evaluation sets are not there
+    stay unscored, and the exit code says so.
     """
     console = Console(as_json=as_json)
-    evaluation_root = data_dir or KitSettings().evaluation_root
+    root = data_dir or KitSettings().evaluation_root
+    published = model is not None and model.startswith(_PUBLISHED)
+    _refuse_idle({"--weights": weights, "--output-dir": output_dir}, published, "a published model")
+    of_run = not published and predictions is None
+    _refuse_idle({"--entry-data": entry_data}, of_run, "a run")
     if predictions is not None:
-        _evaluate_predictions(console, predictions, suite, evaluation_root, of_run=bool(run_dir or model))
-        return
-    run = _run_folder(run_dir, model)
+        _refuse_idle({"--only": only or None}, False, "a model")
+        _evaluate_predictions(console, predictions, suite, root, of_run=bool(run_dir or model))
+    elif published:
+        assert model is not None
+        if run_dir is not None or suite is None:
+            raise UsageError(
+                "A published model is evaluated by --model and --suite.", hint="For example: --suite datacomp-38"
+            )
+        rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
+        chosen = plan(rules, root, only=only or ())
+        folder = output_dir or Path("runs") / model.replace(":", "-").replace("/", "-")
 
+        from participant_kit.evaluation import REPORT_FILE, evaluate_reference
+
+        with console.progress("Evaluating") as progress:
+            report = evaluate_reference(model, weights, folder, rules, root, progress, only=chosen.runs)
+        _show_all(console, report, rules, chosen)
+        console.note(f"The report is {folder / REPORT_FILE}.")
+        _require_all(rules, root, chosen)
+    else:
+        _evaluate_run(console, _run_folder(run_dir, model), suite, root, only or (), entry_data)
+
+
+def _evaluate_run(
+    console: Console, run: Path, suite: str | None, root: Path, only: Sequence[str], entry_data: Path | None
+) -> None:
     from participant_kit.evaluation import evaluate_run, read_training_report
 
     training = read_training_report(run)
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
+    chosen = plan(rules.suite, root, only=only, with_images=entry_data is not None)
     with console.progress("Evaluating") as progress:
-        report = evaluate_run(run, rules, evaluation_root, progress, entry_data=entry_data)
-    _note_unscored(console, rules.suite, with_images=entry_data is not None)
-    show(console, report)
-    _show_aggregates(console, report, rules.suite)
-    if not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
+        report = evaluate_run(run, rules, root, progress, only=chosen.runs, entry_data=entry_data)
+    _show_all(console, report, rules.suite, chosen)
+    _require_all(rules.suite, root, chosen)
+    if not only and not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
         console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
 
 
-def _evaluate_predictions(
-    console: Console, predictions: Path, suite: str | None, evaluation_root: Path, *, of_run: bool
-) -> None:
+def _evaluate_predictions(console: Console, predictions: Path, suite: str | None, root: Path, *, of_run: bool) -> None:
     if suite is None or of_run:
         raise UsageError(
             "Predictions are scored without a run, under a suite that is named.",
@@ -82,41 +128,43 @@ def _evaluate_predictions(
 
     rules = rules_of_suite(suite)
     with console.progress("Scoring") as progress:
-        report, place = evaluate_file(predictions, rules, evaluation_root, progress)
+        report, place = evaluate_file(predictions, rules, root, progress)
     scored = {result.task for result in report.results}
     missing = [task.id for task in rules.suite.tasks if task.id not in scored]
     if missing:
         console.note(f"Unscored, since the file has no predictions for their sets: {', '.join(missing)}.")
-    show(console, report)
-    _show_aggregates(console, report, rules.suite)
+    show(console, report, rules.suite)
     console.note(f"Report: {place}")
     command = suggestion_of_predictions(rules, predictions, suite if _is_file(suite) else None)
     if command is not None and not missing and not unsupported(rules):
         console.next_step(command)
 
 
-def _note_unscored(console: Console, suite: Suite, *, with_images: bool) -> None:
-    """Name the tasks that were not run, and what they wait for."""
+def _refuse_idle(given: Mapping[str, object], useful: bool, what: str) -> None:
+    """Refuse options that would have no effect."""
+    named = [name for name, value in given.items() if value is not None]
+    if named and not useful:
+        raise UsageError(f"{named[0]} goes with {what}.", hint="`datacup evaluate --help` says which option does what.")
 
-    def named(tasks: list[Task]) -> str:
-        return ", ".join(f"{task.id} ({task.protocol.value}, {task.metric})" for task in tasks)
 
-    waiting = [task for task in suite.tasks if not task.executable]
-    if waiting:
-        console.note(f"Unscored, since this version cannot run them: {named(waiting)}.")
-    predicted = [task for task in suite.tasks if task.executable and task.protocol is Protocol.PREDICTIONS]
-    if predicted:
-        console.note(f"Unscored, since they ask for predictions and not for a model: {named(predicted)}.")
-    about_images = [task for task in suite.tasks if task.executable and task.needs_images]
-    if about_images and not with_images:
-        console.note(
-            f"Unscored, since they are about the entry's images: {named(about_images)}. "
-            "Give the folder of these: --entry-data DIR."
+def _show_all(console: Console, report: EvaluationReport, suite: Suite, chosen: Plan) -> None:
+    for each in chosen.unscored:
+        console.note(each.sentence)
+    show(console, report, suite)
+
+
+def _require_all(suite: Suite, root: Path, chosen: Plan) -> None:
+    """What is there was evaluated; that something was not there must not pass for success."""
+    if chosen.missing:
+        sets = ", ".join(chosen.missing)
+        raise EvaluationError(
+            f"The results are kept, but evaluation sets are not in {root}: {sets}.",
+            hint=f"`datacup evalsets list {suite.reference}` says how to get them; or name the tasks to run: --only.",
         )
 
 
-def show(console: Console, report: EvaluationReport) -> None:
-    """Print an evaluation as a table (or JSON, without the single outcomes)."""
+def show(console: Console, report: EvaluationReport, suite: Suite) -> None:
+    """Print an evaluation with its aggregates as tables (or JSON, without the single outcomes)."""
     rows = [
         [
             result.task,
@@ -124,21 +172,22 @@ def show(console: Console, report: EvaluationReport) -> None:
             format_score(Score(value=result.value, interval=result.interval)),
             str(result.samples),
             f"{result.seconds:.2f}",
+            "-" if result.images_per_second is None else f"{result.images_per_second:.0f}",
         ]
         for result in report.results
     ]
-    payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
-    console.table(payload, report.suite, ["task", "metric", "value [95 % interval]", "images", "seconds"], rows)
-
-
-def _show_aggregates(console: Console, report: EvaluationReport, suite: Suite) -> None:
-    """Print what the suite makes of the tasks, to a person: the report's record holds the tasks alone."""
-    if console.as_json:
-        return
-    titles = {aggregate.id: aggregate.title for aggregate in suite.aggregates}
     found = aggregate_values(suite, {result.task: result.value for result in report.results})
-    shown = {titles[each.aggregate]: each.note if each.value is None else f"{each.value:.4f}" for each in found}
-    console.pairs({}, shown)
+    payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
+    payload["aggregates"] = [{"id": each.aggregate, "value": each.value, "note": each.note} for each in found]
+    columns = ["task", "metric", "value [95 % interval]", "images", "seconds", "images/s"]
+    for result in report.results:
+        if result.unreadable:
+            console.note(f"{result.task}: {result.unreadable} images cannot be decoded, and were left out.")
+    console.table(payload, report.suite, columns, rows)
+    if not console.as_json:
+        titles = {aggregate.id: aggregate.title for aggregate in suite.aggregates}
+        shown = {titles[each.aggregate]: each.note if each.value is None else f"{each.value:.4f}" for each in found}
+        console.pairs({}, shown)
 
 
 def _run_folder(run_dir: Path | None, model: str | None) -> Path:

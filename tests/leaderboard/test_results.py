@@ -150,6 +150,11 @@ def _bomb() -> dict[str, Any]:
         ({"outcomes": [{"count": 3, "data": "AAAA"}]}, "result.outcomes"),
         ({"outcomes": [_bomb()]}, "result.outcomes"),
         ({"value": 0.72}, "result.value"),
+        ({"unreadable": 1}, "result.unreadable"),
+        ({"unreadable": 10**30}, "result.unreadable"),
+        ({"peak_memory_bytes": 10**30}, "result.peak_memory_bytes"),
+        ({"classes": [{"label": 0, "right": 2, "n": 1}]}, "result.classes"),
+        ({"classes": [{"label": label, "right": 0, "n": 1} for label in range(1001)]}, "result.classes"),
     ],
 )
 def test_a_result_that_cannot_be_is_refused_by_field(sqlite_site: Site, changes: dict[str, Any], names: str) -> None:
@@ -160,3 +165,22 @@ def test_a_result_that_cannot_be_is_refused_by_field(sqlite_site: Site, changes:
     refused = site.say(grant, "results", result=result(TASK.id, TASK.metric, 0.75) | changes)
     assert refused.status_code == 422
     assert names in refused.json()["error"]["message"]
+
+
+def test_what_a_result_says_beside_its_numbers_is_taken_and_changes_none(sqlite_site: Site) -> None:
+    """Its classes, its speed and its memory are the report's: the leaderboard keeps none of them."""
+    site = sqlite_site
+    site.enter()
+    site.verify(site.claim())
+    grant = site.claim()
+    further = {
+        "classes": [{"label": label, "name": "n" * 120, "right": 0, "n": 1} for label in range(1000)],
+        "images_per_second": 1e300,
+        "peak_memory_bytes": 2**60,
+    }
+    plain = result(TASK.id, TASK.metric, 0.75)
+    assert site.say(grant, "results", result=plain | further).status_code == 204
+    with_further, without = (TaskResult.model_validate(each) for each in (plain | further, plain))
+    assert np.array_equal(
+        results.replicates_of(with_further, SUITE.digest), results.replicates_of(without, SUITE.digest)
+    )

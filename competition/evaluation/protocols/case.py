@@ -34,6 +34,19 @@ class Subject:
     fixed: FixedModels = field(default_factory=FixedModels)
 
 
+@dataclass(slots=True)
+class Notes:
+    """What was found out while the test images of a set were read: for the result, and no protocol's concern.
+
+    Args:
+        class_names: of a set with classes, in their order.
+        unreadable: images that were left out, since they cannot be decoded.
+    """
+
+    class_names: tuple[str, ...] = ()
+    unreadable: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A task whose set lies in ``folder``; decoded images are kept in ``cache`` where there is one."""
@@ -41,6 +54,7 @@ class Case:
     task: Task
     folder: Path
     cache: Path | None = None
+    notes: Notes = field(default_factory=Notes, compare=False)
 
 
 Evaluation = Callable[[Subject, Case], ProtocolOutcome]

@@ -33,7 +33,8 @@ from competition.evaluation.fixed_models import (
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
-from competition.evaluation.protocols.entry import entry_features, images_of, set_images
+from competition.evaluation.protocols.entry import entry_features, images_of
+from competition.evaluation.protocols.reading import with_several_classes
 from competition.evaluation.set_classes import labels_among, set_classes
 from competition.rules.protocols import Protocol
 
@@ -73,7 +74,7 @@ def _measured(subject: Subject, case: Case) -> ProtocolOutcome:
 def _beside_test_images(subject: Subject, case: Case) -> ProtocolOutcome:
     images, metric = images_of(subject, case.task), case.task.metric
     encoder = subject.fixed.encoder(SPACES[metric])
-    real = set_images(encoder, case)
+    real = with_several_classes(encoder, case)
     test = Features.of(encoder.encode_images(real.images, key=real.key), "the set of test images")
     entry = Features.of(entry_features(encoder, images, case), f"the entry {images.folder}")
     if metric in _MEMBERSHIP:

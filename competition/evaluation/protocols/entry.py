@@ -7,10 +7,7 @@ from numpy.typing import NDArray
 
 from competition.errors import EvaluationError
 from competition.evaluation.entry_images import EntryImages, Integers
-from competition.evaluation.multilabel import is_multilabel, load_multilabel
 from competition.evaluation.protocols.case import Case, Encoder, Subject
-from competition.evaluation.protocols.reading import labelled
-from competition.evaluation.sets import ClassificationSet
 from competition.rules.suites import Task
 
 
@@ -30,10 +27,3 @@ def entry_features(
     """Features [N, D] of the entry's images, or of the given ones; computed once for an encoder."""
     pixels, key = images.pixels(encoder.preparation, case.cache, rows)
     return encoder.encode_images(pixels, key=key)
-
-
-def set_images(encoder: Encoder, case: Case, *, prompts: bool = False) -> ClassificationSet:
-    """The test images of a set in any layout; labels are [N, C] where they show several classes."""
-    if is_multilabel(case.folder):
-        return load_multilabel(case.folder, encoder.preparation, case.cache, prompts=prompts)
-    return labelled(encoder, case, prompts=prompts)

@@ -13,7 +13,9 @@ from competition.rules.protocols import Protocol
 
 def _faces(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = clip_of(subject, case.task)
-    data = load_faces(case.folder, encoder.preparation, case.cache)
+    tolerance = case.task.unreadable_tolerance
+    data = load_faces(case.folder, encoder.preparation, case.cache, tolerance=tolerance)
+    case.notes.unreadable = len(data.unreadable)
     features = encoder.encode_images(data.images, key=data.key)
     logits = {}
     for head, prompts in data.prompts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from competition.errors import EvaluationError
 from competition.evaluation import fairness, wilds, zeroshot
 from competition.evaluation.outcome import ProtocolOutcome
+from competition.evaluation.protocols import reading
 from competition.evaluation.protocols.case import Case, Evaluation, Subject, clip_of
-from competition.evaluation.sets import load_classification, load_columns
 from competition.rules.protocols import Protocol
 
 Columns = Mapping[str, NDArray[np.int64]]
@@ -29,8 +30,8 @@ COLUMNS: Mapping[Protocol, tuple[str, ...]] = {
 
 def _grouped(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder, protocol = clip_of(subject, case.task), case.task.protocol
-    data = load_classification(case.folder, encoder.preparation, case.cache)
-    columns = load_columns(case.folder, COLUMNS[protocol], case.cache)
+    data = reading.labelled(encoder, case, prompts=True)
+    columns = reading.columns(case, COLUMNS[protocol], data)
     if "y" in columns and not np.array_equal(columns["y"], data.labels):
         first = int(np.flatnonzero(columns["y"] != data.labels)[0])
         raise EvaluationError(
@@ -67,11 +68,11 @@ def _renamed(found: ProtocolOutcome, name: str, new: str) -> ProtocolOutcome:
     metrics = {key: value for key, value in found.metrics.items() if key not in (name, new)}
     components = {key: value for key, value in found.components.items() if key not in (name, new)}
     proportions = found.proportions - {name, new} | ({new} if name in found.proportions else set())
-    return ProtocolOutcome(
-        found.samples,
-        metrics | {new: found.metrics[name]},
-        components | {new: found.components[name]},
-        frozenset(proportions),
+    return replace(
+        found,
+        metrics=metrics | {new: found.metrics[name]},
+        components=components | {new: found.components[name]},
+        proportions=frozenset(proportions),
     )
 
 

@@ -26,7 +26,7 @@ def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = model_of(subject, case.task)
     support, classes = features(encoder, case, "train")
     queries, _ = features(encoder, case, "test")
-    return _outcome(knn.evaluate(support, queries, classes, knn.SIMCORE), len(queries))
+    return _outcome(knn.evaluate(support, queries, classes, knn.SIMCORE), case, len(queries))
 
 
 def _select(subject: Subject, case: Case) -> ProtocolOutcome:
@@ -40,15 +40,16 @@ def _select(subject: Subject, case: Case) -> ProtocolOutcome:
     asked = int(task.metric.partition("@")[2])
     # Of a small support set the numbers of neighbours that it has; what the task is scored by is never left out.
     counts = tuple(k for k in knn.SELECT.neighbours if k == asked or k <= len(support))
-    return _outcome(knn.evaluate(support, queries, classes, knn.KnnSettings(counts)), len(queries))
+    return _outcome(knn.evaluate(support, queries, classes, knn.KnnSettings(counts)), case, len(queries))
 
 
-def _outcome(by_k: Mapping[int, ProtocolOutcome], samples: int) -> ProtocolOutcome:
+def _outcome(by_k: Mapping[int, ProtocolOutcome], case: Case, samples: int) -> ProtocolOutcome:
     return ProtocolOutcome(
         samples,
         {f"{name}@{k}": value for k, found in by_k.items() for name, value in found.metrics.items()},
         {f"{name}@{k}": parts for k, found in by_k.items() for name, parts in found.components.items()},
         frozenset(f"{name}@{k}" for k, found in by_k.items() for name in found.proportions),
+        by_k[int(case.task.metric.rpartition("@")[2])].classes,
     )
 
 

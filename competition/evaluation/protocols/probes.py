@@ -15,12 +15,11 @@ from competition.evaluation.features import LabelledFeatures, unit_rows
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe import protocols as probes
-from competition.evaluation.multilabel import is_multilabel, load_multilabel
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Encoder, Evaluation, Subject, model_of
-from competition.evaluation.protocols.reading import features, labelled, prepared
+from competition.evaluation.protocols.reading import features, prepared, with_several_classes
 from competition.evaluation.protocols.tuned import image_model_of
-from competition.evaluation.sets import ClassificationSet, Split
+from competition.evaluation.sets import ClassificationSet
 from competition.rules.protocols import Protocol
 
 _SIMCORE_SIDES = (8, 7)
@@ -39,7 +38,7 @@ def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
     """Of features as the model gives them; a CLIP model's classifiers start from its text classifier."""
     task, encoder = case.task, model_of(subject, case.task)
     prompts = isinstance(encoder, ClipEncoder)
-    train, test = (_probed(encoder, case, split, prompts=prompts) for split in ("train", "test"))
+    train, test = (with_several_classes(encoder, case, split, prompts=prompts) for split in ("train", "test"))
     shots = task.settings.get("shots")
     settings = probes.Elevater(
         task.metric,
@@ -53,12 +52,6 @@ def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
     features_of_parts = (_raw(encoder, train), _raw(encoder, test))
     found = probes.elevater(*features_of_parts, classes, settings, text_weights=weights, device=encoder.device)
     return found.outcome
-
-
-def _probed(encoder: Encoder, case: Case, split: Split, *, prompts: bool) -> ClassificationSet:
-    if is_multilabel(case.folder):
-        return load_multilabel(case.folder, encoder.preparation, case.cache, split, prompts=prompts)
-    return labelled(encoder, case, split, prompts=prompts)
 
 
 def _raw(encoder: Encoder, part: ClassificationSet) -> LabelledFeatures:

@@ -20,7 +20,8 @@ from competition.evaluation.dataset_metrics.features import Features, Floats, In
 from competition.evaluation.fixed_models import CLIP_B32
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
-from competition.evaluation.protocols.entry import entry_features, images_of, set_images
+from competition.evaluation.protocols.entry import entry_features, images_of
+from competition.evaluation.protocols.reading import with_several_classes
 from competition.evaluation.set_classes import labels_among, set_classes
 from competition.evaluation.zeroshot import text_classifier
 from competition.rules.protocols import Protocol
@@ -34,7 +35,7 @@ def _recognised(subject: Subject, case: Case) -> ProtocolOutcome:
     classes = set_classes(case.folder)
     labels = labels_among(images, classes)
     prompts = "text" in task.metric or _has_prompts(case.folder)
-    data = set_images(encoder, case, prompts=prompts)
+    data = with_several_classes(encoder, case, prompts=prompts)
     measure = str(task.settings.get("measure", "acc1"))
     if data.labels.ndim == 2 and measure in _CHOICES:
         raise EvaluationError(

@@ -36,8 +36,11 @@ def _objectnet(subject: Subject, case: Case) -> ProtocolOutcome:
     """Without the red border and without a margin, as EasyRobust (SELECT's program) prepares them."""
     encoder = headed_of(subject, case.task)
     data = list_objectnet(case.folder, encoder.classes)
-    images, key = data.files.pixels(encoder.preparation.uncut(BORDER), case.cache)
-    return robustness.objectnet(encoder.class_logits(images, key=key), data.labels, data.mapping)
+    prepare, tolerance = encoder.preparation.uncut(BORDER), case.task.unreadable_tolerance
+    images, key, missing = data.files.pixels(prepare, case.cache, tolerance)
+    case.notes.class_names, case.notes.unreadable = data.folders, len(missing)
+    labels = np.delete(data.labels, missing)
+    return robustness.objectnet(encoder.class_logits(images, key=key), labels, data.mapping)
 
 
 def _corrupted(subject: Subject, case: Case) -> ProtocolOutcome:

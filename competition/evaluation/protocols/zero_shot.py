@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from competition.evaluation import retrieval, winogavil, zeroshot
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject, clip_of
-from competition.evaluation.protocols.reading import labelled
-from competition.evaluation.sets import load_retrieval
+from competition.evaluation.protocols.reading import captioned, labelled
 from competition.evaluation.winogavil_set import load_winogavil
 from competition.rules.protocols import Protocol
 
@@ -20,7 +19,7 @@ def _classification(subject: Subject, case: Case) -> ProtocolOutcome:
 
 def _retrieval(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = clip_of(subject, case.task)
-    return retrieval.evaluate(encoder, load_retrieval(case.folder, encoder.preparation, case.cache))
+    return retrieval.evaluate(encoder, captioned(encoder, case))
 
 
 def _winogavil(subject: Subject, case: Case) -> ProtocolOutcome:

@@ -119,7 +119,7 @@ def test_datacomps_sets_have_readable_names_in_wordnets_order(name: str, first: 
         ("empty names", "it holds no classes of the model"),
         ("not text", "classes of the model of an evaluation set cannot be read"),
         ("no image", "holds no image of its class"),
-        ("broken image", "'n05/1.png' of the evaluation set imagenet-a cannot be used"),
+        ("broken image", "set imagenet-a is damaged: 1 of [0-9]+ images cannot be used, first 'n05/1.png'"),
     ],
 )
 def test_damage_of_a_subset_is_said(damage: str, says: str, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ OBJECTNET_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "broken image": (
         lambda folder: (folder / "images" / "pen" / "0.png").write_bytes(b"nothing"),
-        "'images/pen/0.png' of the evaluation set objectnet cannot be used",
+        "set objectnet is damaged: 1 of [0-9]+ images cannot be used, first 'images/pen/0.png'",
     ),
     "all border": (
         lambda folder: write_image(folder / "images" / "pen" / "0.png", Image.new("RGB", (4, 90))),
@@ -303,7 +303,7 @@ def test_what_imagenet_c_lacks_is_named_before_any_image_is_read(tmp_path: Path)
     [
         ("another image", "other images under fog/3 than under gaussian_noise/1, first of all 'n03/val_0.png'"),
         ("a class less", "other images under fog/3"),
-        ("a broken image", "'fog/3/n03/val_0.png' of the evaluation set imagenet-c cannot be used"),
+        ("a broken image", "set imagenet-c is damaged: 1 of 3 images cannot be used, first 'fog/3/n03/val_0.png'"),
         ("no class", "holds no folder of a class"),
         ("no names", "nothing says which"),
         ("another class", "lacks 1 classes"),

@@ -107,11 +107,12 @@ def evaluate_spread(
 def _evaluate_share(share: _Share) -> list[str]:
     """Results as JSON of the tasks of a share, in a process of the pool."""
     spread = share.spread
-    if _Claimed.subject is None:
+    if _Claimed.device is None:
         torch.set_num_threads(max(1, processors() // len(spread.devices)))
         _Claimed.device = torch.device(_claim(spread))
         if _Claimed.device.type == "cuda":
             torch.cuda.set_device(_Claimed.device)
+    if _Claimed.subject is None:
         _Claimed.subject = spread.entrant.load(_Claimed.device, spread.suite.precision, spread.root)
     tasks = [spread.suite.task(name) for name in share.tasks]
     results = [evaluate_task(_Claimed.subject, task, spread.suite, spread.root) for task in tasks]

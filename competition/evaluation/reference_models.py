@@ -35,6 +35,15 @@ def is_reference(name: str) -> bool:
     return name.startswith((_OPEN_CLIP, _TIMM))
 
 
+def check_reference(name: str) -> None:
+    """Raise ``UsageError`` where a name is malformed, or there is no such model or tag; nothing is downloaded."""
+    model, tag = _parts(name)
+    if tag is not None:
+        open_clip_tag(model, tag)
+    else:
+        _timm_configuration(model)
+
+
 def load_reference(
     name: str, device: torch.device | None = None, precision: Precision = "fp32", weights: Path | None = None
 ) -> ClipEncoder | ImageEncoder:

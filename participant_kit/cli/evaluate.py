@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,50 +24,72 @@ from participant_kit.settings import KitSettings
 _PUBLISHED = ("timm:", "open_clip:")
 
 
+RunOption = Annotated[
+    Path | None, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name>.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The run's folder, or its name under ./runs; or a published model: timm:NAME, open_clip:NAME/TAG.",
+    ),
+]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Predictions instead of a run: an .npz file, see docs/entry-format.md."),
+]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", help="A task of the suite, instead of all; may be repeated.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
+]
+EntryDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--entry-data", help="Folder of the entry's images, for tasks about them: shards, or a folder for each class."
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output-dir", help="Where the published model's report goes; default: under ./runs.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A published model, a file to take its weights from, and where its report goes."""
+
+    name: str
+    weights: Path | None
+    output_dir: Path | None
+
+    @property
+    def folder(self) -> Path:
+        return self.output_dir or Path("runs") / self.name.replace(":", "-").replace("/", "-")
+
+
 def command(
-    run_dir: Annotated[
-        Path | None, typer.Option("--train-output-dir", help="The run's folder: <output-dir>/<exp-name>.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="The run's folder, or its name under ./runs; or a published model: timm:NAME, open_clip:NAME/TAG.",
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", help="Predictions instead of a run: an .npz file, see docs/entry-format.md."),
-    ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", help="A suite, or a competition's YAML file; default: that of the run's competition."),
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="A task of the suite, instead of all; may be repeated.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
-    ] = None,
-    entry_data: Annotated[
-        Path | None,
-        typer.Option(
-            "--entry-data",
-            help="Folder of the entry's images, for tasks about them: shards, or a folder for each class.",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option("--output-dir", help="Where the published model's report goes; default: under ./runs."),
-    ] = None,
+    run_dir: RunOption = None,
+    model: ModelOption = None,
+    predictions: PredictionsOption = None,
+    suite: SuiteOption = None,
+    only: OnlyOption = None,
+    data_dir: DataOption = None,
+    entry_data: EntryDataOption = None,
+    weights: WeightsOption = None,
+    output_dir: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the official evaluation of a run, of a published model, or of predictions.
+    """Run the official evaluation of a run, a model or predictions.
 
     Finished tasks are kept: a killed evaluation goes on with the next task. Tasks whose evaluation sets are not there
     stay unscored, and the exit code says so.
@@ -80,25 +103,28 @@ def command(
     if predictions is not None:
         _refuse_idle({"--only": only or None}, False, "a model")
         _evaluate_predictions(console, predictions, suite, root, of_run=bool(run_dir or model))
-    elif published:
-        assert model is not None
+    elif model is not None and published:
         if run_dir is not None or suite is None:
             raise UsageError(
                 "A published model is evaluated by --model and --suite.", hint="For example: --suite datacomp-38"
             )
-        rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
-        chosen = plan(rules, root, only=only or ())
-        folder = output_dir or Path("runs") / model.replace(":", "-").replace("/", "-")
-
-        from participant_kit.evaluation import REPORT_FILE, evaluate_reference
-
-        with console.progress("Evaluating") as progress:
-            report = evaluate_reference(model, weights, folder, rules, root, progress, only=chosen.runs)
-        _show_all(console, report, rules, chosen)
-        console.note(f"The report is {folder / REPORT_FILE}.")
-        _require_all(rules, root, chosen)
+        _evaluate_published(console, _Published(model, weights, output_dir), suite, root, only or ())
     else:
         _evaluate_run(console, _run_folder(run_dir, model), suite, root, only or (), entry_data)
+
+
+def _evaluate_published(console: Console, model: _Published, suite: str, root: Path, only: Sequence[str]) -> None:
+    from competition.evaluation.reference_models import check_reference
+    from participant_kit.evaluation import REPORT_FILE, evaluate_reference
+
+    check_reference(model.name)
+    rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
+    chosen = plan(rules, root, only=only)
+    with console.progress("Evaluating") as progress:
+        report = evaluate_reference(model.name, model.weights, model.folder, rules, root, progress, only=chosen.runs)
+    _show_all(console, report, rules, chosen)
+    console.note(f"The report is {model.folder / REPORT_FILE}.")
+    _require_all(rules, root, chosen)
 
 
 def _evaluate_run(

@@ -30,7 +30,8 @@ class Logged:
     notes: Path
     dies: bool = False
 
-    def load(self, device: torch.device, precision: Precision) -> Subject:
+    def load(self, device: torch.device, precision: Precision, root: Path) -> Subject:
+        assert root.is_dir()
         note = self.notes / f"{os.getpid()}-{len(list(self.notes.iterdir()))}"
         note.write_text(f"{device} {precision} {torch.get_num_threads()}")
         if self.dies:

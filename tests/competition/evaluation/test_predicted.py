@@ -210,10 +210,10 @@ def test_a_report_is_of_a_model_or_of_predictions_and_never_of_both() -> None:
     nothing = {"recipe": None, "recipe_digest": None, "model_sha256": None}
     model = {"recipe": "r", "recipe_digest": "b" * 64, "model_sha256": "c" * 64}
     predicted = {"predictions_sha256": "d" * 64}
-    assert "predictions_sha256" not in EvaluationReport.model_validate({**fields, **model}).model_dump()
+    EvaluationReport.model_validate({**fields, **model})
     EvaluationReport.model_validate({**fields, **nothing, **predicted})
     for wrong in (nothing, {**model, **predicted}, {**model, "recipe": None}, {**nothing, "recipe": "r", **predicted}):
-        with pytest.raises(ValidationError, match="of a model with its recipe, or of predictions"):
+        with pytest.raises(ValidationError, match=r"of exactly one of them|names its competition"):
             EvaluationReport.model_validate({**fields, **wrong})
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from competition.errors import EvaluationError, UsageError
-from competition.evaluation import run
+from competition.evaluation import task as task_of_suite
 from competition.evaluation.run import evaluate_suite
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.rules import (
@@ -145,7 +145,7 @@ def test_what_is_called_executable_is_run(
 ) -> None:
     """And what is not, is refused by its name instead of being left out: there is always one to test that with."""
     tried = {task.protocol for task in competition.suite.tasks}
-    monkeypatch.setattr(run, "EXECUTABLE", EXECUTABLE - {Protocol.PREDICTIONS})
+    monkeypatch.setattr(task_of_suite, "EXECUTABLE", EXECUTABLE - {Protocol.PREDICTIONS})
     for protocol in {Protocol.PREDICTIONS} | set(Protocol) - EXECUTABLE:
         task = Task(id="other", title="Other", protocol=protocol, dataset="digits4", metric=METRICS[protocol][0])
         with pytest.raises(EvaluationError, match=f"needs the protocol {protocol.value}, which this version"):

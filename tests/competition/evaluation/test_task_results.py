@@ -136,7 +136,7 @@ def test_models_run_in_the_suites_precision_and_the_report_says_so(tmp_path: Pat
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     features = {}
     for precision in ("fp32", "bf16"):
-        encoder = TrainedModel(recipe, weights).load(CPU, precision).encoder
+        encoder = TrainedModel(recipe, weights).load(CPU, precision, tmp_path).encoder
         assert encoder is not None
         size = encoder.image_size
         features[precision] = encoder.encode_images(np.resize(pixels, (4, size, size, 3)))
@@ -156,7 +156,7 @@ def test_image_models_run_in_it_too(tmp_path: Path) -> None:
     save_file(build_image_model(recipe.backbone, 0, 3).state_dict(), weights)
     features = []
     for precision in ("fp32", "bf16"):
-        encoder = TrainedModel(recipe, weights).load(CPU, precision).encoder
+        encoder = TrainedModel(recipe, weights).load(CPU, precision, tmp_path).encoder
         assert isinstance(encoder, ImageEncoder)
         size = encoder.image_size
         pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from competition.errors import EvaluationError
 from competition.evaluation.outcome import ProtocolOutcome
-from competition.evaluation.run import _interval, _value
+from competition.evaluation.task import _interval, _value
 from competition.rules import Protocol, Suite, Task, find_competition
 
 SUITE: Suite = find_competition("digits").suite

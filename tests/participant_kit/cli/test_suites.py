@@ -154,7 +154,7 @@ def test_what_is_not_run_yet_is_named_and_the_rest_is_scored(tmp_path: Path) -> 
     result = typed("evaluate", "--model", str(run), "--suite", str(rules), "--data-dir", str(tmp_path / "sets"))
     assert result.code == 0, result.err
     assert "Unscored, since this version cannot run them: later (classification, acc1)." in result.err
-    assert "Unscored, since they ask for predictions and not for a model: told." in result.err
+    assert "Unscored, since they ask for predictions and not for a model: told (predictions, acc1)." in result.err
     report = json.loads((run / "evaluation_report.json").read_text())
     assert [task["task"] for task in report["results"]] == [
         "digits-test", "digits-shift", "digits-retrieval", "digits-hidden",

@@ -16,6 +16,7 @@ import numpy as np
 
 from competition.canonical import digest
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
+from competition.data.npy import map_npy
 from competition.errors import DataFormatError, StorageError
 from competition.evaluation.decoding import Pixels, decoded_blocks, processors
 from competition.evaluation.images import Preparation
@@ -132,8 +133,8 @@ def _counted(blocks: Iterable[Pixels], count: int) -> Iterator[Pixels]:
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     try:
-        images: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        images: Pixels = map_npy(path)
+    except (DataFormatError, StorageError):
         return None
     return images if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous else None
 

@@ -7,8 +7,11 @@ them; here both come from the same sample.
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
+
+from competition.data.npy import NpyHeaderError, read_npy_header
 
 MOST_COLUMNS = 64
 _MOST_BYTES = 4096
@@ -22,12 +25,19 @@ def row(data: bytes) -> tuple[int, ...]:
     """The whole numbers of an ``npy`` member, at most 64 (raises ``ColumnsError``); nothing is unpickled."""
     if len(data) > _MOST_BYTES:
         raise ColumnsError(f"its npy has {len(data)} bytes")
+    stream = io.BytesIO(data)
     try:
-        values = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+        header = read_npy_header(stream)
+    except NpyHeaderError as error:
         raise ColumnsError("its npy cannot be read") from error
-    if not isinstance(values, np.ndarray) or values.ndim > 1 or values.size > MOST_COLUMNS:
+    if len(header.shape) > 1 or math.prod(header.shape) > MOST_COLUMNS:
         raise ColumnsError("its npy is no row of numbers")
-    if values.dtype.kind not in "iufb" or not np.array_equal(values, np.trunc(values)):
+    if header.dtype.kind not in "iufb":
         raise ColumnsError("its npy holds something else than whole numbers")
-    return tuple(int(value) for value in np.atleast_1d(values))
+    content = stream.read(header.data_bytes)
+    if len(content) < header.data_bytes:
+        raise ColumnsError("its npy cannot be read")
+    values = np.frombuffer(content, header.dtype)
+    if not np.array_equal(values, np.trunc(values)):
+        raise ColumnsError("its npy holds something else than whole numbers")
+    return tuple(int(value) for value in values)

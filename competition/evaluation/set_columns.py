@@ -15,6 +15,7 @@ from competition.data.npy import NpyHeaderError, read_npy_header
 
 MOST_COLUMNS = 64
 _MOST_BYTES = 4096
+_BOUND = 1 << 63
 
 
 class ColumnsError(Exception):
@@ -22,7 +23,11 @@ class ColumnsError(Exception):
 
 
 def row(data: bytes) -> tuple[int, ...]:
-    """The whole numbers of an ``npy`` member, at most 64 (raises ``ColumnsError``); nothing is unpickled."""
+    """The whole numbers of an ``npy`` member, at most 64 of them, each in (-2**63, 2**63); nothing is unpickled.
+
+    Raises:
+        ColumnsError: it is something else.
+    """
     if len(data) > _MOST_BYTES:
         raise ColumnsError(f"its npy has {len(data)} bytes")
     stream = io.BytesIO(data)
@@ -30,6 +35,8 @@ def row(data: bytes) -> tuple[int, ...]:
         header = read_npy_header(stream)
     except NpyHeaderError as error:
         raise ColumnsError("its npy cannot be read") from error
+    if header.dtype.hasobject:
+        raise ColumnsError("its npy cannot be read: it holds pickled objects")
     if len(header.shape) > 1 or math.prod(header.shape) > MOST_COLUMNS:
         raise ColumnsError("its npy is no row of numbers")
     if header.dtype.kind not in "iufb":
@@ -37,7 +44,7 @@ def row(data: bytes) -> tuple[int, ...]:
     content = stream.read(header.data_bytes)
     if len(content) < header.data_bytes:
         raise ColumnsError("its npy cannot be read")
-    values = np.frombuffer(content, header.dtype)
-    if not np.array_equal(values, np.trunc(values)):
-        raise ColumnsError("its npy holds something else than whole numbers")
-    return tuple(int(value) for value in values)
+    values: list[int | float] = np.frombuffer(content, header.dtype).tolist()
+    if not all(math.isfinite(value) and value == int(value) and abs(value) < _BOUND for value in values):
+        raise ColumnsError("its npy holds something else than whole numbers of 64 bits")
+    return tuple(map(int, values))

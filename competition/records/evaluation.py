@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from competition.records.base import Identifier, Line, Record, Sha256, Share, Timestamp
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OUTCOMES = 10_000_000
+"""Of a task, all components together."""
+MAX_COMPONENTS = 100_000
 
 
 class Interval(Record):
@@ -46,7 +48,7 @@ class Outcomes(Record):
         return cls(count=len(values), data=base64.b64encode(packed).decode("ascii"))
 
     def decode(self) -> NDArray[np.float64]:
-        """The 1-D array of ``count`` values. Raises ``ValueError`` when the data is not what ``count`` promises."""
+        """The 1-D array of ``count`` finite values. Raises ``ValueError`` when the data is something else."""
         import numpy as np
 
         size = 2 * self.count
@@ -57,7 +59,10 @@ class Outcomes(Record):
             raise ValueError(f"outcomes cannot be decoded: {error}") from error
         if len(raw) != size:
             raise ValueError(f"outcomes hold {len(raw)} bytes instead of {size}")
-        return np.frombuffer(raw, dtype="<f2").astype(np.float64)
+        values = np.frombuffer(raw, dtype="<f2").astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("outcomes are not finite")
+        return values
 
 
 class TaskResult(Record):
@@ -71,7 +76,14 @@ class TaskResult(Record):
     metrics: dict[str, float | None] = Field(description="every metric of the protocol; None = not defined here")
     samples: int = Field(ge=1, description="test images")
     seconds: float = Field(ge=0)
-    outcomes: tuple[Outcomes, ...] = ()
+    outcomes: tuple[Outcomes, ...] = Field(default=(), max_length=MAX_COMPONENTS)
+
+    @model_validator(mode="after")
+    def _no_more_outcomes_than_can_be(self) -> Self:
+        units = sum(part.count for part in self.outcomes)
+        if units > MAX_OUTCOMES:
+            raise ValueError(f"{units} outcomes are more than {MAX_OUTCOMES}")
+        return self
 
 
 class EvaluationReport(Record):

@@ -7,12 +7,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError, UsageError
+from competition.fits import MOST_POINTS
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.statistics import common_replicates
@@ -20,6 +22,7 @@ from participant_kit.comparison.cost import affordable_replicates
 from participant_kit.comparison.reports import Floats, decoded, read_report, result_of
 
 MAX_TABLE_BYTES = 1 << 26
+MAX_ROWS = MOST_POINTS
 _SEPARATOR = ":"
 
 
@@ -77,9 +80,11 @@ def _of_table(path: Path, columns: Sequence[str]) -> Points:
         lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         places = [_place(header, column, path) for column in columns]
-        rows = [(lines.line_num, row) for row in lines if row]
+        rows = list(islice(((lines.line_num, row) for row in lines if row), MAX_ROWS + 1))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path} is not a CSV in UTF-8: {error}.") from error
+    if len(rows) > MAX_ROWS:
+        raise DataFormatError(f"The table {path} has more than {MAX_ROWS:,} rows.", hint="A row is a model or a run.")
     names, values, left_out = [], [], []
     for line, row in rows:
         if len(row) != len(header):

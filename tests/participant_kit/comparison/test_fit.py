@@ -197,6 +197,13 @@ def test_bad_tables_are_refused(tmp_path: Path, content: bytes, says: str) -> No
     assert says in refused("fit", tmp_path / "t.csv", "--x", "old", "--y", "new").err
 
 
+def test_tables_of_more_rows_than_can_be_fitted_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"0.{number:05},0.{number:05}\n" for number in range(1, 25_002))
+    (tmp_path / "t.csv").write_text("old,new\n" + rows)
+    assert "has more than 25,000 rows" in refused("fit", tmp_path / "t.csv", "--x", "old", "--y", "new").err
+    assert "has more than 25,000 rows" in refused("fit", tmp_path / "t.csv", "--metrics", "old", "--y", "new").err
+
+
 def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, skill in (("clip_score", 0.9), ("no_filter", 0.5)):

@@ -114,8 +114,8 @@ def fit_over_models(x: ArrayLike, y: ArrayLike, axes: Axes, *, seed: int = 0, re
         seed: of the resamples.
         resamples: how many, at most: above 500 models ``resamples_of`` may say fewer, the first ones of these.
 
-    Raises ``ValueError`` for fewer than three models or more than 25,000, a constant x, values that are not finite (on probit axes: not
-    between 0 and 1), or when half of the resamples have no line.
+    Raises ``ValueError`` for fewer than three models or more than 25,000, a constant x, values that are not finite (on
+    probit axes: not between 0 and 1), or when half of the resamples have no line.
     """
     across, up = _on_axes(x, y, axes)
     generator = np.random.default_rng(seed)

@@ -46,10 +46,11 @@ def load_reference(
         precision: see ``ClipEncoder``.
 
     Raises:
-        UsageError: the name is malformed, or there is no such model or tag.
+        UsageError: the name is malformed or has a scheme such as ``hf-hub:``, or there is no such model or tag.
         EvaluationError: the weights cannot be had, or not as safetensors, or the model prepares images in a way that
             is not known here.
     """
+    _require_no_scheme(name)
     where = device or default_device()
     if name.startswith(_OPEN_CLIP):
         model, slash, tag = name.removeprefix(_OPEN_CLIP).partition("/")
@@ -58,6 +59,15 @@ def load_reference(
     elif name.startswith(_TIMM) and name != _TIMM:
         return _load_timm(name.removeprefix(_TIMM), where, precision)
     raise UsageError(f"{name!r} names no reference model.", hint=_FORM_HINT)
+
+
+def _require_no_scheme(name: str) -> None:
+    """Both libraries take ``hf-hub:`` and ``local-dir:`` for models that others than they publish."""
+    if ":" in name.removeprefix(_OPEN_CLIP).removeprefix(_TIMM):
+        raise UsageError(
+            f"{name!r} names a place, not a model that open_clip or timm publishes.",
+            hint=f"{_FORM_HINT} A run of your own is named by its folder.",
+        )
 
 
 def open_clip_tag(model: str, tag: str) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from scipy.stats import norm, rankdata
 from competition.statistics import CONFIDENCE, percentile_interval
 
 RESAMPLES = 100_000
-"""Of the models; as many as ImageNetV2 takes."""
+"""Of the models; as many as ImageNetV2 takes. Above 500 models fewer, see ``resamples_of``."""
+LEAST_RESAMPLES = 2000
+MOST_POINTS = 25_000
+_MOST_DRAWS = 50_000_000
 LEAST_POINTS = 3
 LEAST_RUNS = 4
 _CHUNK_ELEMENTS = 5_000_000
@@ -91,6 +94,16 @@ def from_axes(values: Floats, axes: Axes) -> Floats:
     return np.asarray(norm.cdf(values), dtype=np.float64) if axes is Axes.PROBIT else values
 
 
+def resamples_of(points: int, wanted: int = RESAMPLES) -> int:
+    """How often so many models are drawn anew: ``wanted`` times, but at most 50 million models in all.
+
+    That is 100,000 times up to 500 models, and 2,000 times, as often as images are resampled, for the 25,000 that a fit
+    has at most. The ends of an interval vary with the resamples by a share of its width that does not depend on how
+    many models there are.
+    """
+    return min(wanted, max(LEAST_RESAMPLES, _MOST_DRAWS // max(points, 1)))
+
+
 def fit_over_models(x: ArrayLike, y: ArrayLike, axes: Axes, *, seed: int = 0, resamples: int = RESAMPLES) -> Fit:
     """The line through models' accuracies, uncertain by which models there are (bootstrap of pairs).
 
@@ -99,13 +112,14 @@ def fit_over_models(x: ArrayLike, y: ArrayLike, axes: Axes, *, seed: int = 0, re
         y: on the other one.
         axes: in which units the line is straight.
         seed: of the resamples.
-        resamples: how many.
+        resamples: how many, at most: above 500 models ``resamples_of`` may say fewer, the first ones of these.
 
-    Raises ``ValueError`` for fewer than three models, a constant x, values that are not finite (on probit axes: not
-    between 0 and 1), or when half of the resamples have no line.
+    Raises ``ValueError`` for fewer than three models or more than 25,000, a constant x, values that are not finite (on
+    probit axes: not between 0 and 1), or when half of the resamples have no line.
     """
     across, up = _on_axes(x, y, axes)
     generator = np.random.default_rng(seed)
+    resamples = resamples_of(len(across), resamples)
     lines = np.empty((resamples, 2))
     rows = max(1, _CHUNK_ELEMENTS // len(across))
     for start in range(0, resamples, rows):
@@ -136,6 +150,8 @@ def _on_axes(x: ArrayLike, y: ArrayLike, axes: Axes) -> tuple[Floats, Floats]:
     across, up = to_axes(x, axes), to_axes(y, axes)
     if across.shape != up.shape or across.ndim != 1 or len(across) < LEAST_POINTS:
         raise ValueError(f"a fit needs at least {LEAST_POINTS} pairs, not {across.shape} and {up.shape} values")
+    if len(across) > MOST_POINTS:
+        raise ValueError(f"a fit takes at most {MOST_POINTS:,} pairs, not {len(across):,}")
     if not (np.isfinite(across).all() and np.isfinite(up).all()):
         between = " between 0 and 1" if axes is Axes.PROBIT else ""
         raise ValueError(f"a {axes} fit needs finite values{between}")

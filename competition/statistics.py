@@ -37,18 +37,19 @@ def bootstrap_replicates(
 ) -> NDArray[np.float64]:
     """Bootstrap replicates [replicates] of the mean over components of each component's mean.
 
-    ``components`` are 1-D arrays of outcomes of independent units. Resampling indices depend only on ``seed_text`` (of
-    an evaluation: the suite's digest) and the length of a component: entries evaluated on the same units share them,
-    so that the difference of two entries' replicates is a paired bootstrap; and so do components and tasks of as many
-    units, so that the mean over two renderings of the same images is as uncertain as the images make it. Of units
-    that have nothing in common, shared indices are as good as others. Raises ``ValueError`` when there is no component
-    or an empty one.
+    ``components`` are 1-D arrays of outcomes of independent units; no unit is in two of them. Resampling indices depend
+    only on ``seed_text`` (of an evaluation: the suite's digest), and on the length and the place of a component among
+    the others. Entries evaluated on the same units share them, so that the difference of two entries' replicates is a
+    paired bootstrap; and so do tasks of as many units, so that the mean over two renderings of the same images is as
+    uncertain as the images make it. The components of one task do not, however long: classes of as many images would
+    be resampled as one, and the width of their interval would hang on a few dozen positions instead of all images.
+    Raises ``ValueError`` when there is no component or an empty one.
     """
     if not components or any(len(component) == 0 for component in components):
         raise ValueError("bootstrap needs at least one unit in every component")
     total = np.zeros(replicates)
-    for component in components:
-        generator = _generator(seed_text, len(component))
+    for place, component in enumerate(components):
+        generator = _generator(seed_text, len(component), place)
         total += _resampled_means(np.asarray(component, dtype=np.float64), generator, replicates)
     return total / len(components)
 
@@ -65,10 +66,10 @@ def common_replicates(
     if len(shapes) != 1 or not all(next(iter(shapes))) or not next(iter(shapes)):
         raise ValueError("entries need the same units, at least one in every component")
     total = np.zeros((len(entries), replicates))
-    for parts in zip(*entries, strict=True):
+    for place, parts in enumerate(zip(*entries, strict=True)):
         values = np.stack(parts).astype(np.float64)
         units = values.shape[1]
-        generator = _generator(seed_text, units)
+        generator = _generator(seed_text, units, place)
         rows = max(1, _CHUNK_ELEMENTS // units)
         for start in range(0, replicates, rows):
             drawn = generator.integers(0, units, size=(min(rows, replicates - start), units), dtype=np.int64)
@@ -77,9 +78,10 @@ def common_replicates(
     return total / len(shapes.pop())
 
 
-def _generator(seed_text: str, units: int) -> np.random.Generator:
+def _generator(seed_text: str, units: int, place: int) -> np.random.Generator:
+    """Of the resamples of a component; the first one's are those of the reports and standings that have one alone."""
     seed = int.from_bytes(hashlib.sha256(seed_text.encode()).digest()[:8], "big")
-    return np.random.default_rng([seed, units])
+    return np.random.default_rng([seed, units, place] if place else [seed, units])
 
 
 def _resampled_means(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.atomic import storage_errors
+from competition.data.npy import map_npy
 from competition.data.npz import member_names, open_member
 from competition.errors import DataFormatError, UsageError
 
@@ -98,9 +98,4 @@ def _member(path: Path, member: str | None) -> str:
 def _array(path: Path, member: str) -> NDArray[Any]:
     if member:
         return open_member(path, member, most_bytes=MOST_BYTES)
-    with storage_errors("reading", path):
-        try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataFormatError(f"{path} is not a plain .npy file: {str(error).splitlines()[0]}.") from error
-    return array
+    return map_npy(path)

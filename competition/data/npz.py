@@ -6,7 +6,6 @@ member, and often a few of its rows. Nothing here ever loads a pickle.
 
 from __future__ import annotations
 
-import math
 import struct
 import zipfile
 import zlib
@@ -19,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
+from competition.data.npy import MAX_HEADER_BYTES, NpyHeader, map_array, read_npy_header
 from competition.errors import DataFormatError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _LOCAL_MAGIC = b"PK\x03\x04"
 _ENCRYPTED = 0x1
-_MAX_HEADER_BYTES = 4096
 _SUFFIX = ".npy"
 _STEP_BYTES = 1 << 20
 
@@ -73,24 +72,23 @@ def open_member(archive: Path, member: str, *, most_bytes: int | None = None) ->
             raise DataFormatError(f"Feature file {archive} has no {member!r}; it has {', '.join(names)}.") from None
         if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
             return _mapped(archive, stream, info)
-        if most_bytes is not None:
-            _require_bytes(members, info, most_bytes)
+        _require_bytes(members, info, most_bytes)
         with members.open(info) as content:
             array: NDArray[Any] = np.lib.format.read_array(
-                content, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES
+                content, allow_pickle=False, max_header_size=MAX_HEADER_BYTES
             )
             return array
 
 
-def _require_bytes(members: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> None:
+def _require_bytes(members: zipfile.ZipFile, info: zipfile.ZipInfo, most: int | None) -> None:
     """Refuse a deflated array that is too large, or whose shape says more than the member has, before it is read."""
     with members.open(info) as content:
-        shape, _, dtype = _npy_header(content)
-    size = math.prod(shape) * dtype.itemsize
-    if size > most:
+        header = _plain_header(content)
+    size = header.data_bytes
+    if most is not None and size > most:
         raise ValueError(f"{info.filename} has {size} bytes, more than {most}; save it uncompressed (numpy.savez)")
     if size > info.file_size:
-        raise ValueError(f"{info.filename} has {info.file_size} bytes, not those of shape {shape} and {dtype}")
+        raise _other_bytes(info, header)
 
 
 def check_member(archive: Path, member: str) -> None:
@@ -120,28 +118,29 @@ def _mapped(archive: Path, stream: BinaryIO, info: zipfile.ZipInfo) -> NDArray[A
     if start + info.file_size > archive.stat().st_size:
         raise zipfile.BadZipFile("it is truncated")
     stream.seek(start)
-    shape, column_major, dtype = _npy_header(stream)
-    offset = stream.tell()
-    if offset - start + math.prod(shape) * dtype.itemsize != info.file_size:
-        raise ValueError(f"{info.filename} has {info.file_size} bytes, not those of shape {shape} and {dtype}")
-    if not math.prod(shape):
-        return np.zeros(shape, dtype)
-    return np.memmap(archive, dtype, "r", offset, shape, "F" if column_major else "C")
+    header = _plain_header(stream)
+    if header.size + header.data_bytes != info.file_size:
+        raise _other_bytes(info, header)
+    return map_array(archive, header, start + header.size)
 
 
-def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, column_major, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
-    if dtype.hasobject:
+def _plain_header(stream: IO[bytes]) -> NpyHeader:
+    header = read_npy_header(stream)
+    if header.dtype.hasobject:
         raise ValueError("it holds pickled objects, which are never loaded")
-    return shape, column_major, dtype
+    return header
+
+
+def _other_bytes(info: zipfile.ZipInfo, header: NpyHeader) -> ValueError:
+    return ValueError(
+        f"{info.filename} has {info.file_size} bytes, not those of shape {header.shape} and {header.dtype}"
+    )
 
 
 @contextmanager
 def _npz_errors(archive: Path) -> Iterator[None]:
     """Say what zipfile and numpy find wrong as an error that names the archive."""
-    damage = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, TypeError, SyntaxError)
+    damage = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, TypeError, OverflowError, SyntaxError)
     try:
         with storage_errors("reading", archive):
             yield

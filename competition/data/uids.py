@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competition.data.atomic import atomic_writer, storage_errors
+from competition.data.npy import NpyHeaderError, read_npy_header
 from competition.errors import DataFormatError
 
 UID_DTYPE = np.dtype([("f0", "<u8"), ("f1", "<u8")])
@@ -26,7 +27,6 @@ UidArray = NDArray[np.void]
 """A 1-D array of dtype ``UID_DTYPE``."""
 
 _NPY_MAGIC = b"\x93NUMPY"
-_MAX_HEADER_BYTES = 4096
 _BLOCK_ROWS = 1 << 16
 """Uids worked on at a time where blocks do: they stay in the cache; touching fresh memory costs more than the work."""
 
@@ -263,17 +263,15 @@ def _npy_layout(stream: BinaryIO, path: Path) -> tuple[int, int]:
     """Offset of the data and number of uids that a ``.npy`` header promises."""
     stream.seek(0)
     try:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(stream, max_header_size=_MAX_HEADER_BYTES)
-    except Exception as error:  # strange headers break NumPy's parser in more ways than it names
+        header = read_npy_header(stream)
+    except NpyHeaderError as error:
         raise DataFormatError(f"Subset {path} has a malformed NumPy header.") from error
-    if dtype != UID_DTYPE or len(shape) != 1:
+    if header.dtype != UID_DTYPE or len(header.shape) != 1:
         raise DataFormatError(
-            f"Subset {path} holds dtype {dtype} of shape {shape} instead of one row of `u8,u8` pairs.",
+            f"Subset {path} holds dtype {header.dtype} of shape {header.shape} instead of one row of `u8,u8` pairs.",
             hint="Save the uids with `numpy.dtype('u8,u8')`, as `datacup subset` does.",
         )
-    return stream.tell(), int(shape[0])
+    return header.size, int(header.shape[0])
 
 
 def _malformed(position: int, text: str) -> DataFormatError:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from competition.data.atomic import storage_errors
 from competition.data.metadata import features_path, read_feature
+from competition.data.npy import map_npy
 from competition.data.npz import member_names, open_member
 from competition.data.vector_parquet import (
     DIGEST_KEY,
@@ -279,7 +280,7 @@ def _open_npz(path: Path, member: str | None) -> VectorShard:
 
 
 def _open_npy(path: Path, member: str | None) -> VectorShard:
-    return _shard(path, "", _load_npy(path), _role_model(path, member or ""))
+    return _shard(path, "", map_npy(path), _role_model(path, member or ""))
 
 
 def _open_parquet(path: Path, member: str | None) -> VectorShard:
@@ -329,7 +330,7 @@ def _role_model(path: Path, member: str) -> str | None:
 @lru_cache(maxsize=1)
 def _opened(path: Path, member: str, changed: int) -> NDArray[Any]:  # noqa: ARG001 - another time, another array
     """One file at a time: a deflated member of an npz is in memory whole, and of a map what was read of it."""
-    return open_member(path, member) if path.suffix == ".npz" else _load_npy(path)
+    return open_member(path, member) if path.suffix == ".npz" else map_npy(path)
 
 
 @lru_cache(maxsize=1024)
@@ -337,12 +338,3 @@ def _mapped(path: Path, member: str, changed: int) -> NDArray[Any] | None:
     """The file's array if it is a map, for single rows of many files: what was read stays at hand."""
     array = _opened.__wrapped__(path, member, changed)
     return array if isinstance(array, np.memmap) else None
-
-
-def _load_npy(path: Path) -> NDArray[Any]:
-    with storage_errors("reading", path):
-        try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataFormatError(f"{path} is not a plain .npy file: {str(error).splitlines()[0]}.") from error
-    return array

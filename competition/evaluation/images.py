@@ -13,6 +13,7 @@ from competition.errors import EvaluationError
 
 IMAGE_EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_PIXELS = 64_000_000
+"""Of an image as it is stored, and as it is resized."""
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _DECODING_ERRORS = (
     OSError,
@@ -105,10 +106,19 @@ class Preparation:
         return Preparation(self.size, interpolation=self._interpolation, squash=self._squash, border=border)
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Pixels uint8 [size, size, 3] of an RGB image (raises ``ImageDecodingError``: nothing is left of it)."""
+        """Pixels uint8 [size, size, 3] of an RGB image.
+
+        Raises:
+            ImageDecodingError: nothing is left of it without its border; or one side is so much longer than the other
+                that the resized image, out of which the centre is cut, would have more than ``MAX_PIXELS``. A strip of
+                a hundred bytes could ask for gigabytes.
+        """
         if self._border:
             image = self._without_border(image)
-        resized = image.resize(self._resized(*image.size), _FILTERS[self._interpolation])
+        width, height = self._resized(*image.size)
+        if width * height > MAX_PIXELS:
+            raise ImageDecodingError(f"the image is too elongated ({image.width} x {image.height} pixels)")
+        resized = image.resize((width, height), _FILTERS[self._interpolation])
         left, top = (round((side - self.size) / 2.0) for side in resized.size)  # halves to the even number
         if resized.size != (self.size, self.size):
             resized = resized.crop((left, top, left + self.size, top + self.size))

@@ -12,20 +12,20 @@ its data, no more bytes are inflated than the set's shape allows, and nothing is
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from competition.data.atomic import storage_errors
+from competition.data.npy import MAX_HEADER_BYTES, read_npy_header
 from competition.errors import DataFormatError, EmptySetError, PredictionsError, RejectionReason
 from competition.evaluation import metrics
 from competition.evaluation.inputs import Integers, checked_labels
@@ -36,7 +36,6 @@ __all__ = ["CHOICES", "MAX_SAMPLES", "TestSetShape", "check_top5", "read_predict
 
 CHOICES = 5
 MAX_SAMPLES = 10_000_000
-_MAX_HEADER_BYTES = 4096
 _MAX_ITEM_BYTES = 8
 _MAX_OVERHEAD_BYTES = 1 << 20
 _SHOWN = 60
@@ -168,34 +167,27 @@ def _check_compression(infos: list[zipfile.ZipInfo], archive: str) -> None:
 
 
 def _read(members: zipfile.ZipFile, info: zipfile.ZipInfo, shape: TestSetShape, name: str) -> Integers:
-    if info.file_size > shape.samples * CHOICES * _MAX_ITEM_BYTES + _MAX_HEADER_BYTES:
+    if info.file_size > shape.samples * CHOICES * _MAX_ITEM_BYTES + MAX_HEADER_BYTES:
         # The header may be sound and say what is wrong; it comes first, and is all that is read.
         with members.open(info) as stream:
-            _check_layout(*_header(stream)[:2], shape, name)
+            header = read_npy_header(stream)
+        _check_layout(header.shape, header.dtype, shape, name)
         raise PredictionsError(
             f"The predictions for {name} have {info.file_size:,} bytes, more than fit.",
             RejectionReason.PREDICTIONS_MALFORMED,
             hint=_HINT,
         )
     with members.open(info) as stream:
-        found, dtype, column_major = _header(stream)
-        _check_layout(found, dtype, shape, name)
-        expected = math.prod(found) * dtype.itemsize
-        data = stream.read(expected + 1)
-    if len(data) != expected:
+        header = read_npy_header(stream)
+        _check_layout(header.shape, header.dtype, shape, name)
+        data = stream.read(header.data_bytes + 1)
+    if len(data) != header.data_bytes:
         raise DataFormatError(
             f"The predictions for {name} are damaged: their data is not as long as their header says."
         )
-    array: NDArray[Any] = np.frombuffer(data, dtype).reshape(found, order="F" if column_major else "C")
+    order: Literal["F", "C"] = "F" if header.column_major else "C"
+    array: NDArray[Any] = np.frombuffer(data, header.dtype).reshape(header.shape, order=order)
     return check_top5(array, shape, name)
-
-
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape, type and order of an ``.npy``. Its length field is checked before that many bytes are read."""
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise DataFormatError("Predictions have an .npy header of version 1.0, as numpy writes it for plain arrays.")
-    found, column_major, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=_MAX_HEADER_BYTES)
-    return found, dtype, column_major
 
 
 def _check_layout(found: tuple[int, ...], dtype: np.dtype[Any], shape: TestSetShape, name: str) -> None:

@@ -57,7 +57,8 @@ def load_reference(
         weights: a safetensors file to take instead of the published weights of that name.
 
     Raises:
-        UsageError: the name is malformed, or there is no such model or tag, or no such file.
+        UsageError: the name is malformed or has a scheme such as ``hf-hub:``, or there is no such model or tag, or no
+            such file.
         EvaluationError: the weights cannot be had, or not as safetensors, or do not fit, or the model prepares images
             in a way that is not known here.
     """
@@ -95,12 +96,22 @@ def _check_file(weights: Path) -> None:
 
 def _parts(name: str) -> tuple[str, str | None]:
     """Model and tag of open_clip, or timm's name of a model and nothing."""
+    _require_no_scheme(name)
     model, slash, tag = name.removeprefix(_OPEN_CLIP).partition("/")
     if name.startswith(_OPEN_CLIP) and model and slash and tag:
         return model, tag
     if name.startswith(_TIMM) and name != _TIMM:
         return name.removeprefix(_TIMM), None
     raise UsageError(f"{name!r} names no reference model.", hint=_FORM_HINT)
+
+
+def _require_no_scheme(name: str) -> None:
+    """Both libraries take ``hf-hub:`` and ``local-dir:`` for models that others than they publish."""
+    if ":" in name.removeprefix(_OPEN_CLIP).removeprefix(_TIMM):
+        raise UsageError(
+            f"{name!r} names a place, not a model that open_clip or timm publishes.",
+            hint=f"{_FORM_HINT} A run of your own is named by its folder.",
+        )
 
 
 def open_clip_tag(model: str, tag: str) -> dict[str, Any]:

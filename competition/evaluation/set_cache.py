@@ -17,6 +17,7 @@ import numpy as np
 
 from competition.canonical import digest
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
+from competition.data.npy import map_npy
 from competition.errors import DataFormatError, StorageError
 from competition.evaluation.decoding import Decoded, Pixels, Unreadable, check_tolerated, processors
 from competition.evaluation.images import Preparation
@@ -172,8 +173,8 @@ def _keep_unreadable(pixels: Path, unreadable: list[Unreadable]) -> None:
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     try:
-        images: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        images: Pixels = map_npy(path)
+    except (DataFormatError, StorageError):
         return None
     return images if images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous else None
 

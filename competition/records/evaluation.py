@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_OUTCOMES = 10_000_000
+"""Of a task, all components together."""
+MAX_COMPONENTS = 100_000
 MAX_CLASSES = 1000
 """Classes of a set up to which a result has one of each."""
 
@@ -65,7 +67,7 @@ class Outcomes(Record):
         return cls(count=len(values), data=base64.b64encode(packed).decode("ascii"))
 
     def decode(self) -> NDArray[np.float64]:
-        """The 1-D array of ``count`` values. Raises ``ValueError`` when the data is not what ``count`` promises."""
+        """The 1-D array of ``count`` finite values. Raises ``ValueError`` when the data is something else."""
         import numpy as np
 
         size = 2 * self.count
@@ -76,7 +78,10 @@ class Outcomes(Record):
             raise ValueError(f"outcomes cannot be decoded: {error}") from error
         if len(raw) != size:
             raise ValueError(f"outcomes hold {len(raw)} bytes instead of {size}")
-        return np.frombuffer(raw, dtype="<f2").astype(np.float64)
+        values = np.frombuffer(raw, dtype="<f2").astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("outcomes are not finite")
+        return values
 
 
 class ClassResult(Record):
@@ -122,7 +127,14 @@ class TaskResult(Record):
     classes: tuple[ClassResult, ...] = Field(
         default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"
     )
-    outcomes: tuple[Outcomes, ...] = ()
+    outcomes: tuple[Outcomes, ...] = Field(default=(), max_length=MAX_COMPONENTS)
+
+    @model_validator(mode="after")
+    def _no_more_outcomes_than_can_be(self) -> Self:
+        units = sum(part.count for part in self.outcomes)
+        if units > MAX_OUTCOMES:
+            raise ValueError(f"{units} outcomes are more than {MAX_OUTCOMES}")
+        return self
 
     @model_validator(mode="after")
     def _one_result_a_class(self) -> Self:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError, StaleAttemptError, ValidationFailedError
+from competition.printable import printable
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind, Processing, Trust
 from competition.records.manifest import SubmissionManifest
@@ -155,7 +156,7 @@ def finish(
     held = _hold(session, job_id, report, viewer, now)
     _note_finish(session, held, message)
     if isinstance(report, PlatformFailure):
-        message_text = _printable(report.message)
+        message_text = printable(report.message, keep="\n")
         queue.give_back(
             session, held.job, held.submission, held.act, patience, kind="platform_failure", message=message_text
         )
@@ -201,7 +202,7 @@ def _end(session: Session, held: Held) -> None:
 
 def _end_invalid(session: Session, held: Held, report: EntryInvalid) -> None:
     _end(session, held)
-    message = _printable(report.message)
+    message = printable(report.message, keep="\n")
     values = {"rejection_reason": report.reason, "rejection_message": message}
     detail = {"reason": report.reason.value, "message": message, "attempt": held.job.attempt}
     lifecycle.move(session, held.submission, Processing.INVALID, held.act, values=values, detail=detail)
@@ -322,11 +323,6 @@ def _suite(session: Session, submission: Submission) -> Suite:
 
 def _digest(record: TaskResult | JobFinish | SubmissionManifest) -> str:
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
-
-
-def _printable(message: str) -> str:
-    """A worker's sentence may quote a hostile entry: no control characters reach the log, the pages or a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in message)
 
 
 def _no_scoring_job(job_id: int) -> NotFoundError:

@@ -25,6 +25,7 @@ def command(
 
     The same images are resampled for both (paired bootstrap); where answers are right or wrong, McNemar's test too.
     """
+    from competition.statistics import REPLICATES
     from participant_kit.comparison.paired import compare_reports
     from participant_kit.comparison.reports import read_report
 
@@ -38,6 +39,8 @@ def command(
     for task in found.tasks:
         if task.unpaired:
             console.note(f"{task.task} cannot be paired: {task.unpaired}.")
+    if found.replicates < REPLICATES:
+        console.note(f"So many images: {found.replicates:,} resamples are drawn instead of {REPLICATES:,}.")
     payload = {"suite": reports[0].suite, "first": str(first), "second": str(second)} | found.as_json()
     columns = ["task", "metric", "A", "B", "A - B [95 % interval]", "only A / only B right", "McNemar p", "better"]
     console.table(payload, f"{first} (A) and {second} (B), {reports[0].suite}", columns, _rows(found))

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from competition.printable import printable
 from competition.progress import Progress, ProgressHook, progress_lines
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -57,7 +58,7 @@ class Console:
         for position, column in enumerate(columns):
             table.add_column(column, justify="left" if position < 1 else "right", overflow="fold")
         for row in rows:
-            table.add_row(*(_plain(cell) for cell in row))
+            table.add_row(*(printable(cell) for cell in row))
         RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
 
     def _json(self, payload: object) -> None:
@@ -95,8 +96,3 @@ class Console:
 def _shortened(name: str) -> str:
     """A metadata file has a name of forty characters, which would leave no room for the bar."""
     return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."
-
-
-def _plain(cell: str) -> str:
-    """Terminal control characters of a stranger's text are shown, not obeyed."""
-    return "".join(character if character.isprintable() else "�" for character in cell)

@@ -14,6 +14,7 @@ from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.rules.protocols import LESS_IS_BETTER, UNBOUNDED
 from competition.statistics import bootstrap_replicates, mcnemar, percentile_interval
+from participant_kit.comparison.cost import affordable_replicates
 from participant_kit.comparison.reports import Floats, decoded
 
 Interval = tuple[float, float]
@@ -75,12 +76,14 @@ class Comparison:
             has no interval, or where a mean says nothing: shares with distances, or distances of several kinds.
         only_first: tasks of the first report alone.
         only_second: of the second alone.
+        replicates: how many resamples the intervals come from.
     """
 
     tasks: tuple[TaskComparison, ...]
     mean: tuple[float, Interval] | None
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    replicates: int
 
     @property
     def mean_better(self) -> str:
@@ -96,6 +99,7 @@ class Comparison:
             "mean": mean,
             "only_first": self.only_first,
             "only_second": self.only_second,
+            "replicates": self.replicates,
         }
 
 
@@ -114,7 +118,7 @@ def compare_reports(
         progress: hears of each task.
 
     Raises:
-        UsageError: they are of different suites, or have no task in common.
+        UsageError: they are of different suites, have no task in common, or more units than can be resampled.
         DataFormatError: outcomes cannot be read.
     """
     if first.suite_digest != second.suite_digest:
@@ -127,25 +131,27 @@ def compare_reports(
     common = [(result, others[result.task]) for result in first.results if result.task in others]
     if not common:
         raise UsageError("The reports have no task in common.", hint="Evaluate both runs with one suite.")
+    replicates = affordable_replicates(common)
     tasks: list[TaskComparison] = []
     differences: list[Floats | None] = []
     for pair in common:
         progress(Progress("comparing tasks", len(tasks), len(common), task=pair[0].task))
         units = tuple(decoded(result, place) for result, place in zip(pair, places, strict=True))
-        compared, replicates = _compare_task(pair, (units[0], units[1]), first.suite_digest)
+        compared, difference = _compare_task(pair, (units[0], units[1]), first.suite_digest, replicates)
         tasks.append(compared)
-        differences.append(replicates)
+        differences.append(difference)
     known = {task.task for task in tasks}
     return Comparison(
         tuple(tasks),
         _mean(tasks, differences),
         tuple(result.task for result in first.results if result.task not in known),
         tuple(result.task for result in second.results if result.task not in known),
+        replicates,
     )
 
 
 def _compare_task(
-    results: tuple[TaskResult, TaskResult], units: tuple[list[Floats], list[Floats]], seed_text: str
+    results: tuple[TaskResult, TaskResult], units: tuple[list[Floats], list[Floats]], seed_text: str, replicates: int
 ) -> tuple[TaskComparison, NDArray[np.float64] | None]:
     first, second = results
     values = (first.task, first.metric, first.value, second.value)
@@ -159,7 +165,7 @@ def _compare_task(
         return TaskComparison(*values, None, None, "a report holds no outcomes"), None
     if [len(part) for part in units[0]] != [len(part) for part in units[1]]:
         return TaskComparison(*values, None, None, "the values are of different units"), None
-    one, other = (bootstrap_replicates(parts, seed_text=seed_text) for parts in units)
+    one, other = (bootstrap_replicates(parts, seed_text=seed_text, replicates=replicates) for parts in units)
     return TaskComparison(*values, percentile_interval(one - other), _mcnemar(*units)), one - other
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from competition.data.atomic import write_bytes
 from competition.fits import Axes, Fit, to_axes
+from competition.printable import printable
 from participant_kit.comparison.points import Points
 from participant_kit.comparison.study import PERCENT, FittedAxes, MetricStudy
 
@@ -32,7 +33,7 @@ def draw_fits(
             across, up = (points.columns[name] / (unit if shares else 1.0) for name in columns)
             _draw(panel, (across, up), fitted.over_models)
             shown = "share" if shares or not percent else "%"
-            names = (f"{name} ({shown})" for name in columns)
+            names = (f"{printable(name)} ({shown})" for name in columns)
             panel.set(title=_title(fitted.over_models), xlabel=next(names), ylabel=next(names))
 
 
@@ -42,7 +43,7 @@ def draw_metrics(picture: Path, points: Points, found: Sequence[MetricStudy], ac
         for panel, row in zip(panels, found, strict=True):
             panel.scatter(points.columns[row.metric], points.columns[accuracy], s=16, color=_ORANGE)
             title = f"Pearson {row.pearson.value:+.2f}, Spearman {row.spearman.value:+.2f}"
-            panel.set(title=title, xlabel=row.metric, ylabel=accuracy)
+            panel.set(title=title, xlabel=printable(row.metric), ylabel=printable(accuracy))
             panel.grid(alpha=0.3)
 
 

@@ -7,19 +7,23 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from competition.data.atomic import storage_errors
 from competition.errors import DataFormatError, UsageError
+from competition.fits import MOST_POINTS
 from competition.progress import Progress, ProgressHook
-from competition.records.evaluation import EvaluationReport
+from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.rules.protocols import UNBOUNDED
 from competition.statistics import common_replicates
+from participant_kit.comparison.cost import affordable_replicates
 from participant_kit.comparison.reports import Floats, decoded, read_report, result_of
 
 MAX_TABLE_BYTES = 1 << 26
+MAX_ROWS = MOST_POINTS
 _SEPARATOR = ":"
 
 
@@ -54,7 +58,8 @@ def read_points(
         replicated: also resample the images of reports, the same for all runs.
 
     Raises:
-        UsageError: there is no such file, column, task or metric; reports are of different suites.
+        UsageError: there is no such file, column, task or metric; reports are of different suites, or have more images
+            than can be resampled.
         DataFormatError: a file is not what it should be; the message names the line.
         StorageError: a file cannot be read.
     """
@@ -78,9 +83,11 @@ def _of_table(path: Path, columns: Sequence[str]) -> Points:
         lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         places = [_place(header, column, path) for column in columns]
-        rows = [(lines.line_num, row) for row in lines if row]
+        rows = list(islice(((lines.line_num, row) for row in lines if row), MAX_ROWS + 1))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataFormatError(f"{path} is not a CSV in UTF-8: {error}.") from error
+    if len(rows) > MAX_ROWS:
+        raise DataFormatError(f"The table {path} has more than {MAX_ROWS:,} rows.", hint="A row is a model or a run.")
     names, values, left_out = [], [], []
     for line, row in rows:
         if len(row) != len(header):
@@ -129,15 +136,12 @@ def _of_reports(places: Sequence[Path], columns: Sequence[str], progress: Progre
     whole = [position for position, row in enumerate(found) if None not in row]
     array = np.array([found[position] for position in whole], dtype=np.float64).reshape(len(whole), len(columns))
     kept = [(reports[position], places[position]) for position in whole]
-    replicates: dict[str, Floats | None] = {}
-    for column in columns if replicated and kept else ():
-        progress(Progress("resampling images", len(replicates), len(columns), task=column))
-        replicates[column] = _replicates(kept, column)
+    replicates = _resampled(kept, columns, progress) if replicated and kept else {}
     return Points(
         tuple(str(place) for _, place in kept),
         dict(zip(columns, array.T, strict=True)),
         tuple(str(place) for place, row in zip(places, found, strict=True) if None in row),
-        {column: values for column, values in replicates.items() if values is not None},
+        replicates,
         {column: metric for column in columns if (metric := _metric(reports[0], column, places[0])) in UNBOUNDED},
     )
 
@@ -159,17 +163,25 @@ def _value(report: EvaluationReport, column: str, place: Path) -> float | None:
     return result.metrics[metric]
 
 
-def _replicates(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -> Floats | None:
-    """Replicates [runs, R] of a task's value, where every report holds outcomes of the same units."""
+def _resampled(
+    reports: Sequence[tuple[EvaluationReport, Path]], columns: Sequence[str], progress: ProgressHook
+) -> dict[str, Floats]:
+    """Replicates [runs, R] of the columns' values, where every report holds outcomes of the same units."""
+    found = {column: _same_units(reports, column) for column in columns}
+    usable = {column: results for column, results in found.items() if results}
+    replicates = affordable_replicates(usable.values())
+    resampled: dict[str, Floats] = {}
+    for column, results in usable.items():
+        progress(Progress("resampling images", len(resampled), len(usable), task=column))
+        units = [decoded(result, place) for result, (_, place) in zip(results, reports, strict=True)]
+        resampled[column] = common_replicates(units, seed_text=reports[0][0].suite_digest, replicates=replicates)
+    return resampled
+
+
+def _same_units(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -> list[TaskResult]:
+    """The results behind a column; none where one has no outcomes, or they are of other units."""
     task, _, metric = column.partition(_SEPARATOR)
-    results = [(result_of(report, task, place), place) for report, place in reports]
-    if any(not result.outcomes or metric not in {"", result.metric} for result, _ in results):
-        return None
-    units = [decoded(result, place) for result, place in results]
-    if len({_sizes(parts) for parts in units}) > 1:
-        return None
-    return common_replicates(units, seed_text=reports[0][0].suite_digest)
-
-
-def _sizes(parts: list[Floats]) -> tuple[int, ...]:
-    return tuple(len(part) for part in parts)
+    results = [result_of(report, task, place) for report, place in reports]
+    sizes = {tuple(part.count for part in result.outcomes) for result in results}
+    fits = len(sizes) == 1 and () not in sizes and all(metric in {"", result.metric} for result in results)
+    return results if fits else []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competition.data.atomic import storage_errors
+from competition.data.npy import map_npy
 from competition.data.workers import one_thread_a_worker
 from competition.errors import DataFormatError
 
@@ -148,11 +148,7 @@ def load_matrix(path: Path) -> NDArray[Any]:
         DataFormatError: it is not a plain two-dimensional array of floats.
         StorageError: it cannot be read.
     """
-    with storage_errors("reading", path):
-        try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataFormatError(f"{path} is not a plain .npy file: {str(error).splitlines()[0]}.") from error
+    array = map_npy(path)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise DataFormatError(f"{path} is not a .npy of one two-dimensional array of floats.")
     return array

@@ -11,6 +11,7 @@ import typer
 
 from competition.client import LeaderboardClient
 from competition.errors import UsageError
+from competition.printable import printable
 from competition.records.lifecycle import JobKind
 from scorer import logs
 from scorer.children import Children
@@ -82,18 +83,13 @@ def _claimed(event: dict[str, Any]) -> str:
     return f"claimed (attempt {event['attempt']}" + (f", {done} tasks are already scored)" if done else ")")
 
 
-def _printable(text: str) -> str:
-    """Terminal control characters of a stranger's text are shown, not obeyed."""
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "claimed": _claimed,
     "mirrored": lambda event: f"mirrored: {event['files']} files, {event['bytes'] / 1e6:.1f} MB",
     "verified": lambda _event: "verified: all checks passed",
     "task": lambda event: f"{event['task']}: {event['metric']} {event['value']:.4f} ({event['seconds']:.1f} s)",
     "scored": lambda _event: "scored: every task has a result",
-    "invalid": lambda event: f"invalid ({event['reason']}): {_printable(event['message'])}",
-    "failed": lambda event: f"failed, to be tried again: {_printable(event['message'])}",
-    "abandoned": lambda event: f"abandoned: {_printable(event['message'])}",
+    "invalid": lambda event: f"invalid ({event['reason']}): {printable(event['message'])}",
+    "failed": lambda event: f"failed, to be tried again: {printable(event['message'])}",
+    "abandoned": lambda event: f"abandoned: {printable(event['message'])}",
 }

@@ -44,6 +44,10 @@ def test_what_is_no_proportion_is_refused(successes: int, trials: int, confidenc
         clopper_pearson(successes, trials, confidence)
 
 
+KEPT = [3 / 7, 4.5 / 7, 1 / 7, 3 / 7]
+"""Replicates of seven units, from before components had resamples of their own."""
+
+
 def outcomes(seed: int, count: int, share: float) -> np.ndarray:
     return (np.random.default_rng(seed).random(count) < share).astype(float)
 
@@ -92,8 +96,33 @@ def test_two_tasks_on_the_same_units_are_no_surer_than_one() -> None:
     one, again, independent = (bootstrap_replicates([values], seed_text="x") for values in (same, same, other))
     assert ((one + again) / 2).std() == pytest.approx(one.std())
     assert ((one + independent) / 2).std() == pytest.approx(one.std() / np.sqrt(2), rel=0.08)
-    together = bootstrap_replicates([same, same], seed_text="x")
-    assert together.std() == pytest.approx(one.std())
+
+
+def test_the_first_component_has_the_resamples_of_the_reports_that_exist() -> None:
+    found = bootstrap_replicates([np.arange(7) % 3 / 2.0], seed_text="a" * 64, replicates=4)
+    assert found == pytest.approx(KEPT, abs=1e-15)
+    both = bootstrap_replicates([np.arange(7) % 3 / 2.0, np.ones(7)], seed_text="a" * 64, replicates=4)
+    assert both == pytest.approx([(value + 1) / 2 for value in KEPT], abs=1e-15)
+
+
+def test_equally_large_classes_are_resampled_one_by_one() -> None:
+    """Fifty classes of twenty images each: an interval is about as wide as it should be, whichever images there are.
+
+    The bootstrap's variance of a class's mean is that of the images less one twentieth. With the same resample for all
+    classes the width would hang on twenty positions, and vary by 15 % from set to set instead of 4 %.
+    """
+    share, classes, images = 0.7, 50, 20
+    error = np.sqrt(share * (1 - share) / (classes * images))
+    relative, covered, trials = [], 0, 200
+    for trial in range(trials):
+        parts = list(outcomes(trial, classes * images, share).reshape(classes, images))
+        replicates = bootstrap_replicates(parts, seed_text=str(trial), replicates=400)
+        low, high = percentile_interval(replicates)
+        relative.append(replicates.std() / error)
+        covered += low <= share <= high
+    assert np.mean(relative) == pytest.approx(np.sqrt(1 - 1 / images), abs=0.02)
+    assert np.std(relative) < 0.08
+    assert 0.91 <= covered / trials <= 0.98
 
 
 def test_bootstrap_interval_covers_the_truth_about_as_often_as_promised() -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import typer
 
+from competition.printable import printable
 from competition.progress import ProgressHook, progress_lines
 
 
@@ -42,7 +43,7 @@ class PlainOutput:
             return
         if title:
             typer.echo(title)
-        lines = [list(columns), *([_printable(cell) for cell in row] for row in rows)]
+        lines = [list(columns), *([printable(cell) for cell in row] for row in rows)]
         widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
         for line in lines:
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -52,8 +53,3 @@ class PlainOutput:
         """See ``Output``."""
         self.note(f"{title} ...")
         yield progress_lines(self.note)
-
-
-def _printable(cell: str) -> str:
-    """Terminal control characters of a stranger's text are shown, not obeyed."""
-    return "".join(character if character.isprintable() else "�" for character in cell)

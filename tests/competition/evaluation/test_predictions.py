@@ -183,7 +183,7 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
     zipped(path, ("one.npy", good + b"x"))
     refused(DataFormatError, "not as long as their header says")
     zipped(path, ("one.npy", good[:6] + b"\x02\x00" + good[8:]))
-    refused(DataFormatError, "version 1.0")
+    refused(DataFormatError, "more than 4096")
     zipped(path, ("../one.npy", good))
     refused(PredictionsError, "no test set '../one'")
     zipped(path, ("one.npy", good), kind=zipfile.ZIP_LZMA)

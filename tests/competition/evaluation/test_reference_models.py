@@ -136,6 +136,14 @@ def test_without_weights_and_without_the_hub_there_is_a_clear_error(name: str, m
         ("open_clip:ViT-B-32/nobody", "no weights 'nobody'"),
         ("timm:resnet18.nobody", "no model 'resnet18.nobody'"),
         ("timm:nobody", "no model 'nobody'"),
+        ("timm:hf-hub:a/b", "'timm:hf-hub:a/b' names a place"),
+        ("timm:hf_hub:a/b", "names a place"),
+        ("timm:local-dir:/tmp", "names a place"),
+        ("open_clip:hf-hub:a/b", "'open_clip:hf-hub:a/b' names a place"),
+        ("open_clip:local-dir:/tmp/x", "names a place"),
+        ("open_clip:ViT-B-32/hf-hub:a", "names a place"),
+        ("timm:open_clip:hf-hub:a/b", "names a place"),
+        ("timm:/tmp", "no model '/tmp'"),
     ],
 )
 def test_names_that_mean_nothing(name: str, message: str) -> None:

@@ -218,6 +218,23 @@ def test_bad_tables_are_refused(tmp_path: Path, content: bytes, says: str) -> No
     assert says in refused("fit", tmp_path / "t.csv", "--x", "old", "--y", "new").err
 
 
+def test_names_with_control_characters_give_xml_all_the_same(tmp_path: Path) -> None:
+    old, new = "o\x01ld\x1b[31m", "n\x0cew\ufffe"
+    path = table(tmp_path / "m.csv", **{old: [0.5, 0.6, 0.7, 0.8], new: [0.4, 0.5, 0.55, 0.7]})
+    for words in (("--x", old), ("--metrics", old)):
+        assert typed("fit", path, *words, "--y", new, "--save-path", tmp_path / "fit.svg").code == 0
+        said = "".join(ET.parse(tmp_path / "fit.svg").getroot().itertext())
+        assert "o�ld�[31m" in said
+        assert "n�ew�" in said
+
+
+def test_tables_of_more_rows_than_can_be_fitted_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"0.{number:05},0.{number:05}\n" for number in range(1, 25_002))
+    (tmp_path / "t.csv").write_text("old,new\n" + rows)
+    assert "has more than 25,000 rows" in refused("fit", tmp_path / "t.csv", "--x", "old", "--y", "new").err
+    assert "has more than 25,000 rows" in refused("fit", tmp_path / "t.csv", "--metrics", "old", "--y", "new").err
+
+
 def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, skill in (("clip_score", 0.9), ("no_filter", 0.5)):

@@ -1,4 +1,4 @@
-"""Rows of whole numbers beside an image: numbers that a float does not have exactly are refused by the sample's name."""
+"""Rows of whole numbers beside an image: those that a float does not have exactly are refused by the sample's name."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from competition.data.npy import NpyHeaderError, read_npy_header
 
 MOST_COLUMNS = 64
 _MOST_BYTES = 4096
-_BOUND = 1 << 63
+_LARGEST = 2**53
+"""Up to here a float has every whole number exactly."""
 
 
 class ColumnsError(Exception):
@@ -23,7 +24,7 @@ class ColumnsError(Exception):
 
 
 def row(data: bytes) -> tuple[int, ...]:
-    """The whole numbers of an ``npy`` member, at most 64 of them, each in (-2**63, 2**63); nothing is unpickled.
+    """The whole numbers of an ``npy`` member, at most 64 of them, of at most 2**53 in size; nothing is unpickled.
 
     Raises:
         ColumnsError: it is something else.
@@ -45,6 +46,8 @@ def row(data: bytes) -> tuple[int, ...]:
     if len(content) < header.data_bytes:
         raise ColumnsError("its npy cannot be read")
     values: list[int | float] = np.frombuffer(content, header.dtype).tolist()
-    if not all(math.isfinite(value) and value == int(value) and abs(value) < _BOUND for value in values):
-        raise ColumnsError("its npy holds something else than whole numbers of 64 bits")
+    if any(abs(value) > _LARGEST for value in values):
+        raise ColumnsError("its npy holds a number that is too large")
+    if not all(float(value).is_integer() for value in values):
+        raise ColumnsError("its npy holds something else than whole numbers")
     return tuple(map(int, values))

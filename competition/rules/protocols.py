@@ -28,7 +28,10 @@ class Protocol(StrEnum):
     CLASSIFICATION = "classification"
     """The classes of a trained head; also for shifted sets with the same classes (ImageNet-V2, Sketch, Stylized)."""
     CLASSIFICATION_OF_SUBSET = "classification_of_subset"
-    """Scores of the classes that the set has alone (ImageNet-A, -O and -R)."""
+    """Scores of the classes that the set has alone (ImageNet-A, -O and -R).
+
+    ``aupr`` is ImageNet-O's: its images, the set's ``test``, are told from ImageNet's of the same classes, its ``val``.
+    """
     CLASSIFICATION_OBJECTNET = "classification_objectnet"
     """ObjectNet's mapping of classes and border."""
     CLASSIFICATION_CORRUPTED = "classification_corrupted"
@@ -91,7 +94,7 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
     Protocol.FAIRNESS_GEODE: ("acc_wg", "acc_avg"),
     Protocol.FAIRNESS_FACES: ("acc_race_avg", "acc_gender_avg", "acc_age_avg"),
     Protocol.CLASSIFICATION: _ACCURACIES,
-    Protocol.CLASSIFICATION_OF_SUBSET: _ACCURACIES,
+    Protocol.CLASSIFICATION_OF_SUBSET: (*_ACCURACIES, "aupr"),
     Protocol.CLASSIFICATION_OBJECTNET: ("acc1",),
     Protocol.CLASSIFICATION_CORRUPTED: ("acc1", "mce"),
     Protocol.LINEAR_PROBE: _PROBED,

@@ -76,7 +76,7 @@ class Task(Rule):
             raise wrong(f"{self.protocol.value} has no {self.metric}; it has {offered}", "metric")
         for name, value in self.settings.items():
             self._check_setting(name, value)
-        self._check_preparation()
+        self._check_settings_together()
         return self
 
     def _check_setting(self, name: str, value: Setting) -> None:
@@ -92,7 +92,9 @@ class Task(Rule):
         elif type(value) is not int or value < 1:
             raise wrong("must be a whole number above 0", "settings", name)
 
-    def _check_preparation(self) -> None:
+    def _check_settings_together(self) -> None:
+        if self.metric == "aupr" and self.part == "val":
+            raise wrong("aupr tells the images of `test` from those of `val`", "settings", "part")
         size, resize = (self.settings.get(name) for name in ("size", "resize"))
         for name in ("resize", "interpolation"):
             if name in self.settings and size is None:

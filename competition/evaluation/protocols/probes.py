@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from competition.errors import EvaluationError
 from competition.evaluation import zeroshot
 from competition.evaluation.encoders import ClipEncoder
+from competition.evaluation.entry_images import EntryImages
 from competition.evaluation.features import LabelledFeatures, unit_rows
 from competition.evaluation.fixed_models import CLIP_B32
 from competition.evaluation.image_encoders import ImageEncoder
@@ -93,12 +95,23 @@ def _of_entry(subject: Subject, case: Case) -> _Probed:
     labels = labels_among(images, set_classes(case.folder, case.task.part))
     test = with_several_classes(encoder, case, prompts=True)
     classes = len(test.class_names)
+    _require_every_class(images, labels, test.class_names)
     pixels, key = images.pixels(encoder.preparation, case.cache)
     if test.labels.ndim == 2:
         labels = np.eye(classes, dtype=np.int64)[labels]
     train = LabelledFeatures(encoder.raw_image_features(pixels, key=key), labels)
     weights = zeroshot.text_classifier(encoder, test.class_names, test.templates)
     return _Probed(train, _raw(encoder, test), classes, weights, encoder.device)
+
+
+def _require_every_class(images: EntryImages, labels: NDArray[np.int64], names: Sequence[str]) -> None:
+    absent = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(absent):
+        raise EvaluationError(
+            f"The entry {images.folder} has no image of class {names[absent[0]]!r} ({len(absent)} of {len(names)} "
+            "classes have none), and a linear probe learns every class from images.",
+            hint="Add images of these classes.",
+        )
 
 
 def _raw(encoder: Encoder, part: ClassificationSet) -> LabelledFeatures:

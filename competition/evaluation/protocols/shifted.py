@@ -27,9 +27,14 @@ _IMAGES_AT_A_TIME = 1024
 def _of_subset(subject: Subject, case: Case) -> ProtocolOutcome:
     """ImageNet-A, -R and -O: only the set's classes may be answered."""
     encoder = headed_of(subject, case.task)
-    data = prepared(case, preparation_of(encoder, case.task))
+    prepare = preparation_of(encoder, case.task)
+    data = prepared(case, prepare)
     outputs = outputs_of(encoder.classes, case.folder, data.folders or data.class_names)
-    return robustness.masked(encoder.class_logits(data.images, key=data.key), data.labels, outputs)
+    logits = encoder.class_logits(data.images, key=data.key)
+    if case.task.metric == "aupr":
+        known = prepared(case, prepare, "val")
+        return robustness.imagenet_o(encoder.class_logits(known.images, key=known.key)[:, outputs], logits[:, outputs])
+    return robustness.masked(logits, data.labels, outputs)
 
 
 def _objectnet(subject: Subject, case: Case) -> ProtocolOutcome:

@@ -127,6 +127,28 @@ class ImageEncoder:
         network: nn.Module = copied
         return network
 
+    def require_size(self, size: int) -> None:
+        """Refuse images of ``size`` x ``size`` pixels where the network cannot take them.
+
+        Convolutional networks take any; vision transformers those that they were built for, unless their options say
+        otherwise (``dynamic_img_size``).
+
+        Raises:
+            EvaluationError: it cannot.
+        """
+        if size == self.image_size:
+            return
+        blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=self.device)
+        try:
+            with inference(self.device, self._precision):
+                self._features(blank)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise EvaluationError(
+                f"The model was built for images of {self.image_size} x {self.image_size} pixels, and the task has "
+                f"images of {size} x {size} ({error}).",
+                hint="Evaluate models that take them, as convolutional networks do, or tasks without a `size`.",
+            ) from error
+
     @property
     def statistics(self) -> PixelStatistics:
         """What its pixels are normalised with."""

@@ -13,7 +13,7 @@ classes are the folders of all parts together, so that a class without an image 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +69,7 @@ def list_image_folder(folder: Path, part: str = "test", *, other_formats: bool =
         parts = [folder / name for name in PARTS if (folder / name).is_dir()]
         base = folder / part if parts else folder
         if not base.is_dir() or (not parts and part != "test"):
-            raise EvaluationError(
-                f"The evaluation set {folder} has no part {part!r}.", hint="Is this the folder of the whole set?"
-            )
+            raise EvaluationError(f"The evaluation set {folder} has no part {part!r}.", hint=_hint(part, parts))
         found = {path.name for root in parts or [folder] for path in root.iterdir() if is_class(path)}
     if len(found) < 2:
         raise EvaluationError(f"The evaluation set {folder} has {len(found)} folders of classes.", hint="It needs two.")
@@ -131,6 +129,15 @@ def load_image_folder(
     images, key, missing = ImageFiles(folder, listing.images).pixels(prepare, cache, tolerance)
     labels = np.delete(listing.labels, missing)
     return ClassificationSet(images, labels, listing.class_names, prompt_templates, key, listing.folders, missing)
+
+
+def _hint(part: str, parts: Sequence[Path]) -> str:
+    if part == "test" and any(path.name == "val" for path in parts):
+        return (
+            "Published sets may have their test images in `val`: give the task the setting `part: val`, or call the "
+            "folder `test`."
+        )
+    return "Is this the folder of the whole set?"
 
 
 def is_class(path: Path) -> bool:

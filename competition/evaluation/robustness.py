@@ -169,7 +169,8 @@ def imagenet_o(known: ArrayLike, unknown: ArrayLike) -> ProtocolOutcome:
     found among those of known classes. The area is average precision: the mean, over ImageNet-O's images, of the
     precision among all images that are no less anomalous, so its components are one value an image.
 
-    DataComp scores ImageNet-O as a set of 200 classes instead (``zeroshot``).
+    An interval of it holds the known images fixed. DataComp scores ImageNet-O as a set of 200 classes instead
+    (``zeroshot``).
 
     Args:
         known: logits of images of ImageNet's validation set, restricted to ImageNet-O's 200 classes [N, S].

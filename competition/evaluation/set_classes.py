@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -32,12 +33,16 @@ class SetClasses:
     folders: Mapping[str, int]
 
 
-def set_classes(folder: Path) -> SetClasses:
-    """The classes of a set in either layout; no image is opened (raises ``EvaluationError`` where it is damaged)."""
+def set_classes(folder: Path, part: Literal["test", "val"] = "test") -> SetClasses:
+    """The classes of a set in either layout, whose test images are in ``part``; no image is opened.
+
+    Raises:
+        EvaluationError: the set is damaged.
+    """
     if not is_image_folder(folder):
         return SetClasses(folder.name, load_class_names(folder), {})
-    listing = list_image_folder(folder)
-    base = folder / "test" if (folder / "test").is_dir() else folder
+    listing = list_image_folder(folder, part)
+    base = folder / part if (folder / part).is_dir() else folder
     folders: dict[str, int] = {}
     for path, label in zip(listing.images, listing.labels.tolist(), strict=True):
         folders[path.relative_to(base).parts[0]] = label

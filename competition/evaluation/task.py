@@ -10,10 +10,11 @@ import torch
 
 from competition.errors import EvaluationError
 from competition.evaluation.class_results import class_results
-from competition.evaluation.locked_set import check_locked
+from competition.evaluation.locked_set import set_digest
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.peak_memory import peak_bytes, start_measuring
 from competition.evaluation.protocols import Case, Subject, run_protocol
+from competition.evaluation.protocols.case import Notes
 from competition.evaluation.sets import CACHE_FOLDER
 from competition.records.evaluation import Interval, Outcomes, TaskResult
 from competition.rules.protocols import EXECUTABLE, UNBOUNDED
@@ -49,6 +50,7 @@ def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> Tas
         metrics=dict(outcome.metrics),
         samples=outcome.samples,
         unreadable=case.notes.unreadable,
+        set_digest=case.notes.set_digest,
         seconds=seconds,
         images_per_second=outcome.samples / seconds,
         peak_memory_bytes=peak_bytes(device),
@@ -71,8 +73,7 @@ def _case(task: Task, root: Path) -> Case:
             f"The evaluation set {task.dataset!r} of task {task.id!r} is not in {root}.",
             hint="Get it with `datacup evalsets download` or `prepare`, or point to the sets' folder with --data-dir.",
         )
-    check_locked(root, task, cache)
-    return Case(task, folder, cache)
+    return Case(task, folder, cache, Notes(set_digest=set_digest(root, task, cache)))
 
 
 def _value(outcome: ProtocolOutcome, task: Task) -> float:

@@ -115,6 +115,10 @@ class TaskResult(Record):
         le=MAX_OUTCOMES,
         description="test images that cannot be decoded: left out, and within the task's tolerance",
     )
+    set_digest: Sha256 | None = Field(
+        default=None,
+        description="identity of the evaluation set's files, as its lock has it or would have it; None: not known",
+    )
     seconds: float = Field(ge=0)
     images_per_second: float | None = Field(default=None, ge=0, description="scored test images by the task's seconds")
     peak_memory_bytes: int | None = Field(

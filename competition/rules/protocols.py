@@ -28,7 +28,10 @@ class Protocol(StrEnum):
     CLASSIFICATION = "classification"
     """The classes of a trained head; also for shifted sets with the same classes (ImageNet-V2, Sketch, Stylized)."""
     CLASSIFICATION_OF_SUBSET = "classification_of_subset"
-    """Scores of the classes that the set has alone (ImageNet-A, -O and -R)."""
+    """Scores of the classes that the set has alone (ImageNet-A, -O and -R).
+
+    ``aupr`` is ImageNet-O's: its images, the set's ``test``, are told from ImageNet's of the same classes, its ``val``.
+    """
     CLASSIFICATION_OBJECTNET = "classification_objectnet"
     """ObjectNet's mapping of classes and border."""
     CLASSIFICATION_CORRUPTED = "classification_corrupted"
@@ -91,7 +94,7 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
     Protocol.FAIRNESS_GEODE: ("acc_wg", "acc_avg"),
     Protocol.FAIRNESS_FACES: ("acc_race_avg", "acc_gender_avg", "acc_age_avg"),
     Protocol.CLASSIFICATION: _ACCURACIES,
-    Protocol.CLASSIFICATION_OF_SUBSET: _ACCURACIES,
+    Protocol.CLASSIFICATION_OF_SUBSET: (*_ACCURACIES, "aupr"),
     Protocol.CLASSIFICATION_OBJECTNET: ("acc1",),
     Protocol.CLASSIFICATION_CORRUPTED: ("acc1", "mce"),
     Protocol.LINEAR_PROBE: _PROBED,
@@ -126,15 +129,45 @@ UNBOUNDED = frozenset(
 )
 """Metrics that are no shares: distances, ratios, counts and percentages. All others lie in [0, 1]."""
 
+INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "measure": _PROBED,
+    "train": ("entry",),
+    "part": ("val",),
+    "interpolation": INTERPOLATIONS,
+}
+"""Settings that are one of a few words.
+
+``measure``: how a recogniser's answers are scored. ``train``: what a probe is trained on, if not the set's ``train``;
+``entry`` are the entry's images, in features of GenBench's CLIP. ``part``: which part holds the test images, if not
+``test``; ImageNet's are published as ``val``.
+"""
+
+_CUT = frozenset({"size", "resize", "interpolation"})
+"""How test images are prepared, whatever the model was trained at: the shorter side is brought to ``resize`` (or
+``size``), and the centre of ``size`` is cut out. Without ``size`` it is the model's own preparation."""
+
 SETTINGS: dict[Protocol, frozenset[str]] = {
-    Protocol.LINEAR_PROBE: frozenset({"shots"}),
-    Protocol.LINEAR_PROBE_ELEVATER: frozenset({"shots"}),
-    Protocol.KNN_SELECT: frozenset({"support_per_class"}),
-    Protocol.SEMI_SUPERVISED: frozenset({"label_share"}),
-    Protocol.CLER: frozenset({"measure"}),
+    Protocol.ZEROSHOT_CLASSIFICATION: frozenset({"part"}),
+    Protocol.CLASSIFICATION: frozenset({"part", *_CUT}),
+    Protocol.CLASSIFICATION_OF_SUBSET: frozenset({"part", *_CUT}),
+    Protocol.CLASSIFICATION_OBJECTNET: _CUT - {"resize"},
+    Protocol.CLASSIFICATION_CORRUPTED: _CUT - {"resize"},
+    Protocol.LINEAR_PROBE: frozenset({"part", "shots", "train"}),
+    Protocol.LINEAR_PROBE_ELEVATER: frozenset({"part", "shots", "train"}),
+    Protocol.LINEAR_PROBE_CLIPBENCH: frozenset({"part"}),
+    Protocol.LINEAR_PROBE_SIMCORE: frozenset({"part"}),
+    Protocol.FINE_TUNE: frozenset({"part"}),
+    Protocol.FINE_TUNE_SELECT: frozenset({"part"}),
+    Protocol.KNN_SELECT: frozenset({"part", "support_per_class"}),
+    Protocol.KNN_SIMCORE: frozenset({"part"}),
+    Protocol.SEMI_SUPERVISED: frozenset({"part", "label_share"}),
+    Protocol.CLER: frozenset({"part", "measure"}),
+    Protocol.DATASET_METRICS: frozenset({"part"}),
+    Protocol.CLASS_STATISTICS: frozenset({"part"}),
     Protocol.PREDICTIONS: frozenset({"classes"}),
 }
-"""What a task may set; a protocol that is not here has nothing to set. Counts and shares are above 0."""
+"""What a task may set; a protocol that is not here has nothing to set. Counts and shares are above 0.
 
-MEASURES = _PROBED
-"""What ``measure`` may be: how a recogniser's answers are scored."""
+Images of ObjectNet and ImageNet-C are brought to ``size`` as they are, nothing is cut off."""

@@ -10,9 +10,9 @@ from competition.canonical import digest
 from competition.rules.base import Identifier, Probability, Prose, Rule, Title
 from competition.rules.inconsistency import known, unique, wrong
 from competition.rules.protocols import (
+    CHOICES,
     EXECUTABLE,
     LESS_IS_BETTER,
-    MEASURES,
     METRICS,
     OF_ANSWERS,
     OF_ENTRY_IMAGES,
@@ -76,6 +76,7 @@ class Task(Rule):
             raise wrong(f"{self.protocol.value} has no {self.metric}; it has {offered}", "metric")
         for name, value in self.settings.items():
             self._check_setting(name, value)
+        self._check_settings_together()
         return self
 
     def _check_setting(self, name: str, value: Setting) -> None:
@@ -83,13 +84,23 @@ class Task(Rule):
         if name not in permitted:
             offered = ", ".join(sorted(permitted)) or "nothing"
             raise wrong(f"{self.protocol.value} has no setting {name!r}; it has {offered}", "settings", name)
-        if name == "measure":
-            known(str(value), set(MEASURES), "settings", name)
+        if name in CHOICES:
+            known(str(value), set(CHOICES[name]), "settings", name)
         elif name == "label_share":
             if isinstance(value, str) or not 0 < value <= 1:
                 raise wrong("must be a share above 0 and at most 1", "settings", name)
         elif type(value) is not int or value < 1:
             raise wrong("must be a whole number above 0", "settings", name)
+
+    def _check_settings_together(self) -> None:
+        if self.metric == "aupr" and self.part == "val":
+            raise wrong("aupr tells the images of `test` from those of `val`", "settings", "part")
+        size, resize = (self.settings.get(name) for name in ("size", "resize"))
+        for name in ("resize", "interpolation"):
+            if name in self.settings and size is None:
+                raise wrong("goes with a `size`", "settings", name)
+        if isinstance(size, int) and isinstance(resize, int) and resize < size:
+            raise wrong(f"must not be less than the size, {size}", "settings", "resize")
 
     @property
     def executable(self) -> bool:
@@ -99,7 +110,13 @@ class Task(Rule):
     @property
     def needs_images(self) -> bool:
         """Whether it is about the images that an entry consists of."""
-        return self.protocol in OF_ENTRY_IMAGES and self.metric not in OF_ANSWERS
+        trained_on = self.settings.get("train") == "entry"
+        return trained_on or (self.protocol in OF_ENTRY_IMAGES and self.metric not in OF_ANSWERS)
+
+    @property
+    def part(self) -> Literal["test", "val"]:
+        """Which part of the set holds the test images."""
+        return "val" if self.settings.get("part") == "val" else "test"
 
     @property
     def less_is_better(self) -> bool:

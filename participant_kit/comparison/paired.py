@@ -159,6 +159,8 @@ def _compare_task(
         raise UsageError(
             f"Task {first.task!r} has the metric {first.metric!r} in one report, {second.metric!r} in the other."
         )
+    if first.set_digest and second.set_digest and first.set_digest != second.set_digest:
+        return TaskComparison(*values, None, None, "the evaluation sets differ: their files have other bytes"), None
     if first.interval is None or second.interval is None:
         return TaskComparison(*values, None, None, "the metric has no independent units"), None
     if not units[0] or not units[1]:

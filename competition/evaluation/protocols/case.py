@@ -41,10 +41,12 @@ class Notes:
     Args:
         class_names: of a set with classes, in their order.
         unreadable: images that were left out, since they cannot be decoded.
+        set_digest: identity of the set's files, where it is known.
     """
 
     class_names: tuple[str, ...] = ()
     unreadable: int = 0
+    set_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

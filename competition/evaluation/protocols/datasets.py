@@ -107,7 +107,7 @@ def _memberships(test: Features, entry: Features) -> ProtocolOutcome:
 
 def _clip_score(subject: Subject, case: Case) -> ProtocolOutcome:
     images, encoder = images_of(subject, case.task), subject.fixed.clip(SPACES["clip_score"])
-    classes = set_classes(case.folder)
+    classes = set_classes(case.folder, case.task.part)
     labels = labels_among(images, classes)
     texts = encoder.encode_texts([CAPTION.format(name) for name in classes.names])
     scores = clip_scores(entry_features(encoder, images, case), texts, labels)

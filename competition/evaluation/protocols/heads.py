@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from competition.errors import EvaluationError
 from competition.evaluation import classification
 from competition.evaluation.image_encoders import ImageEncoder
+from competition.evaluation.images import Preparation
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject, model_of
-from competition.evaluation.protocols.reading import labelled
+from competition.evaluation.protocols.reading import prepared
 from competition.rules.protocols import Protocol
 from competition.rules.suites import Task
 
@@ -33,9 +34,26 @@ def headed_of(subject: Subject, task: Task) -> ImageEncoder:
     return encoder
 
 
+def preparation_of(encoder: ImageEncoder, task: Task) -> Preparation:
+    """How the task wants its images prepared, whatever the model was trained at; else the model's own preparation.
+
+    Pixels are normalised as the model was trained in either case.
+
+    Raises:
+        EvaluationError: the network takes no images of that size.
+    """
+    given = task.settings
+    if "size" not in given:
+        return encoder.preparation
+    size = int(given["size"])
+    encoder.require_size(size)
+    interpolation = str(given.get("interpolation", "bicubic"))
+    return Preparation(size, resize=int(given.get("resize", size)), interpolation=interpolation)
+
+
 def _classified(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = headed_of(subject, case.task)
-    data = labelled(encoder, case)
+    data = prepared(case, preparation_of(encoder, case.task))
     logits = encoder.class_logits(data.images, key=data.key)
     if logits.shape[1] != len(data.class_names):
         raise EvaluationError(

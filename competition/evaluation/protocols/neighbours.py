@@ -31,7 +31,7 @@ def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
 
 def _select(subject: Subject, case: Case) -> ProtocolOutcome:
     task, images, encoder = case.task, images_of(subject, case.task), subject.fixed.encoder(DINO_RN50)
-    labels = labels_among(images, set_classes(case.folder))
+    labels = labels_among(images, set_classes(case.folder, case.task.part))
     queries, classes = features(encoder, case, "test")
     per_class = int(task.settings.get("support_per_class", SUPPORT_PER_CLASS))
     rows = rows_of_classes(labels, per_class)

@@ -1,4 +1,4 @@
-"""The entry's model judged by linear classifiers of its features."""
+"""Linear classifiers of features: they judge the entry's model, or, in GenBench, the entry's images."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from competition.errors import EvaluationError
 from competition.evaluation import zeroshot
 from competition.evaluation.encoders import ClipEncoder
+from competition.evaluation.entry_images import EntryImages
 from competition.evaluation.features import LabelledFeatures, unit_rows
+from competition.evaluation.fixed_models import CLIP_B32
 from competition.evaluation.image_encoders import ImageEncoder
 from competition.evaluation.images import Preparation
 from competition.evaluation.linear_probe import protocols as probes
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Encoder, Evaluation, Subject, model_of
+from competition.evaluation.protocols.entry import images_of
 from competition.evaluation.protocols.reading import features, prepared, with_several_classes
 from competition.evaluation.protocols.tuned import image_model_of
+from competition.evaluation.set_classes import labels_among, set_classes
 from competition.evaluation.sets import ClassificationSet
 from competition.rules.protocols import Protocol
 
@@ -34,24 +40,78 @@ def _clip_benchmark(subject: Subject, case: Case) -> ProtocolOutcome:
     return probes.clip_benchmark(train, test, classes, device=encoder.device).outcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """What a probe of ELEVATER's is trained and tested on.
+
+    Args:
+        train: features as the model gives them, and labels.
+        test: likewise.
+        classes: how many there are.
+        text_weights: the text classifier [D, C] that training starts from; none of models without a text tower.
+        device: that computes.
+    """
+
+    train: LabelledFeatures
+    test: LabelledFeatures
+    classes: int
+    text_weights: NDArray[np.float32] | None
+    device: torch.device
+
+
 def _elevater(subject: Subject, case: Case) -> ProtocolOutcome:
     """Of features as the model gives them; a CLIP model's classifiers start from its text classifier."""
-    task, encoder = case.task, model_of(subject, case.task)
-    prompts = isinstance(encoder, ClipEncoder)
-    train, test = (with_several_classes(encoder, case, split, prompts=prompts) for split in ("train", "test"))
+    task = case.task
+    probed = _of_entry(subject, case) if task.settings.get("train") == "entry" else _of_set(subject, case)
     shots = task.settings.get("shots")
     settings = probes.Elevater(
         task.metric,
         None if shots is None else int(shots),
         peeking=task.protocol is Protocol.LINEAR_PROBE_ELEVATER,
     )
+    found = probes.elevater(
+        probed.train, probed.test, probed.classes, settings, text_weights=probed.text_weights, device=probed.device
+    )
+    return found.outcome
+
+
+def _of_set(subject: Subject, case: Case) -> _Probed:
+    """The entry's model, probed on the set's own training images."""
+    encoder = model_of(subject, case.task)
+    prompts = isinstance(encoder, ClipEncoder)
+    train, test = (with_several_classes(encoder, case, split, prompts=prompts) for split in ("train", "test"))
     weights = None
     if isinstance(encoder, ClipEncoder):
         weights = zeroshot.text_classifier(encoder, train.class_names, train.templates)
-    classes = len(train.class_names)
-    features_of_parts = (_raw(encoder, train), _raw(encoder, test))
-    found = probes.elevater(*features_of_parts, classes, settings, text_weights=weights, device=encoder.device)
-    return found.outcome
+    return _Probed(_raw(encoder, train), _raw(encoder, test), len(train.class_names), weights, encoder.device)
+
+
+def _of_entry(subject: Subject, case: Case) -> _Probed:
+    """GenBench: the entry's images teach the classes, in features of its CLIP, and the test images are the set's.
+
+    Where test images show several classes (VOC 2007), an image of the entry shows the one that it was made for.
+    """
+    images, encoder = images_of(subject, case.task), subject.fixed.clip(CLIP_B32)
+    labels = labels_among(images, set_classes(case.folder, case.task.part))
+    test = with_several_classes(encoder, case, prompts=True)
+    classes = len(test.class_names)
+    _require_every_class(images, labels, test.class_names)
+    pixels, key = images.pixels(encoder.preparation, case.cache)
+    if test.labels.ndim == 2:
+        labels = np.eye(classes, dtype=np.int64)[labels]
+    train = LabelledFeatures(encoder.raw_image_features(pixels, key=key), labels)
+    weights = zeroshot.text_classifier(encoder, test.class_names, test.templates)
+    return _Probed(train, _raw(encoder, test), classes, weights, encoder.device)
+
+
+def _require_every_class(images: EntryImages, labels: NDArray[np.int64], names: Sequence[str]) -> None:
+    absent = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(absent):
+        raise EvaluationError(
+            f"The entry {images.folder} has no image of class {names[absent[0]]!r} ({len(absent)} of {len(names)} "
+            "classes have none), and a linear probe learns every class from images.",
+            hint="Add images of these classes.",
+        )
 
 
 def _raw(encoder: Encoder, part: ClassificationSet) -> LabelledFeatures:

@@ -25,18 +25,19 @@ from competition.evaluation.sets import (
 def labelled(encoder: Encoder, case: Case, split: Split = "test", *, prompts: bool = False) -> ClassificationSet:
     """A part of a set in either layout, shards or a folder for each class, prepared for the encoder.
 
-    Of the test images, the task tolerates a share that cannot be decoded; of those that are trained on, none.
+    The task says which part holds the test images (``Task.part``): ``split`` is ``test`` for these, wherever they lie.
+    Of them, the task tolerates a share that cannot be decoded; of those that are trained on, none.
     """
     return prepared(case, encoder.preparation, split, prompts=prompts)
 
 
 def prepared(case: Case, prepare: Preparation, split: Split = "test", *, prompts: bool = False) -> ClassificationSet:
     """The same, prepared as a protocol demands it."""
-    tolerance = case.task.unreadable_tolerance if split == "test" else 0.0
+    part, tolerance = _part(case, split)
     if is_image_folder(case.folder):
-        data = load_image_folder(case.folder, prepare, split, prompts=prompts, cache=case.cache, tolerance=tolerance)
+        data = load_image_folder(case.folder, prepare, part, prompts=prompts, cache=case.cache, tolerance=tolerance)
     else:
-        data = load_classification(case.folder, prepare, case.cache, split, prompts=prompts, tolerance=tolerance)
+        data = load_classification(case.folder, prepare, case.cache, part, prompts=prompts, tolerance=tolerance)
     return _noted(case, data, split)
 
 
@@ -46,9 +47,14 @@ def with_several_classes(
     """As ``labelled``, for protocols that take several classes an image: of such sets, labels are [N, C]."""
     if not is_multilabel(case.folder):
         return labelled(encoder, case, split, prompts=prompts)
-    tolerance = case.task.unreadable_tolerance if split == "test" else 0.0
-    data = load_multilabel(case.folder, encoder.preparation, case.cache, split, prompts=prompts, tolerance=tolerance)
+    part, tolerance = _part(case, split)
+    data = load_multilabel(case.folder, encoder.preparation, case.cache, part, prompts=prompts, tolerance=tolerance)
     return _noted(case, data, split)
+
+
+def _part(case: Case, split: Split) -> tuple[Split, float]:
+    """Where the images lie, and the share of them that may be undecodable."""
+    return (case.task.part, case.task.unreadable_tolerance) if split == "test" else (split, 0.0)
 
 
 def _noted(case: Case, data: ClassificationSet, split: Split) -> ClassificationSet:

@@ -32,7 +32,7 @@ _CHOICES = ("acc1", "mean_per_class_recall")
 
 def _recognised(subject: Subject, case: Case) -> ProtocolOutcome:
     task, images, encoder = case.task, images_of(subject, case.task), subject.fixed.clip(CLIP_B32)
-    classes = set_classes(case.folder)
+    classes = set_classes(case.folder, case.task.part)
     labels = labels_among(images, classes)
     prompts = "text" in task.metric or _has_prompts(case.folder)
     data = with_several_classes(encoder, case, prompts=prompts)

@@ -17,8 +17,8 @@ from competition.evaluation.model_classes import outputs_of
 from competition.evaluation.objectnet_set import BORDER, list_objectnet
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
-from competition.evaluation.protocols.heads import headed_of
-from competition.evaluation.protocols.reading import labelled
+from competition.evaluation.protocols.heads import headed_of, preparation_of
+from competition.evaluation.protocols.reading import prepared
 from competition.rules.protocols import Protocol
 
 _IMAGES_AT_A_TIME = 1024
@@ -27,16 +27,21 @@ _IMAGES_AT_A_TIME = 1024
 def _of_subset(subject: Subject, case: Case) -> ProtocolOutcome:
     """ImageNet-A, -R and -O: only the set's classes may be answered."""
     encoder = headed_of(subject, case.task)
-    data = labelled(encoder, case)
+    prepare = preparation_of(encoder, case.task)
+    data = prepared(case, prepare)
     outputs = outputs_of(encoder.classes, case.folder, data.folders or data.class_names)
-    return robustness.masked(encoder.class_logits(data.images, key=data.key), data.labels, outputs)
+    logits = encoder.class_logits(data.images, key=data.key)
+    if case.task.metric == "aupr":
+        known = prepared(case, prepare, "val")
+        return robustness.imagenet_o(encoder.class_logits(known.images, key=known.key)[:, outputs], logits[:, outputs])
+    return robustness.masked(logits, data.labels, outputs)
 
 
 def _objectnet(subject: Subject, case: Case) -> ProtocolOutcome:
     """Without the red border and without a margin, as EasyRobust (SELECT's program) prepares them."""
     encoder = headed_of(subject, case.task)
     data = list_objectnet(case.folder, encoder.classes)
-    prepare, tolerance = encoder.preparation.uncut(BORDER), case.task.unreadable_tolerance
+    prepare, tolerance = preparation_of(encoder, case.task).uncut(BORDER), case.task.unreadable_tolerance
     images, key, missing = data.files.pixels(prepare, case.cache, tolerance)
     case.notes.class_names, case.notes.unreadable = data.folders, len(missing)
     labels = np.delete(data.labels, missing)
@@ -49,20 +54,21 @@ def _corrupted(subject: Subject, case: Case) -> ProtocolOutcome:
     Its 3,750,000 images are decoded as they are needed and not kept: they would take half a terabyte.
     """
     encoder = headed_of(subject, case.task)
+    prepare = preparation_of(encoder, case.task).uncut()
     right: dict[tuple[str, int], NDArray[np.bool_]] = {}
     outputs: NDArray[np.int64] | None = None
     for data in list_corrupted(case.folder):
         if outputs is None:
             outputs = outputs_of(encoder.classes, case.folder, data.classes)
-        right[data.corruption, data.severity] = _answers(encoder, data) == outputs[data.labels]
+        right[data.corruption, data.severity] = _answers(encoder, data, prepare) == outputs[data.labels]
     return robustness.imagenet_c(right)
 
 
-def _answers(encoder: ImageEncoder, data: Corrupted) -> NDArray[np.int64]:
+def _answers(encoder: ImageEncoder, data: Corrupted, prepare: Preparation) -> NDArray[np.int64]:
     """The output [N] with the highest score."""
     found = [
         classification.first_choices(encoder.class_logits(images), len(images))
-        for images in _some_at_a_time(data.files, encoder.preparation.uncut())
+        for images in _some_at_a_time(data.files, prepare)
     ]
     return np.concatenate(found)
 

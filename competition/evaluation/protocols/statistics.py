@@ -21,7 +21,7 @@ from competition.rules.protocols import Protocol
 def _counted(subject: Subject, case: Case) -> ProtocolOutcome:
     if case.task.metric == "confusion_skew":
         return _confused(subject, case)
-    images, classes = images_of(subject, case.task), set_classes(case.folder)
+    images, classes = images_of(subject, case.task), set_classes(case.folder, case.task.part)
     counts = np.bincount(labels_among(images, classes), minlength=len(classes.names))
     balance = class_balance(counts)
     values = {

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from competition.canonical import canonical_json
 from competition.errors import RulesError, UsageError
+from competition.evalsets.preparing.recipes import RECIPES
 from competition.rules import (
     Aggregate,
     EntryKind,
@@ -114,7 +115,19 @@ def test_every_protocol_has_metrics_and_known_settings() -> None:
     ("change", "says"),
     [
         ({"metric": "fid"}, "zeroshot_classification has no fid; it has acc1, acc5, mean_per_class_recall"),
-        ({"settings": {"k": 5}}, "zeroshot_classification has no setting 'k'; it has nothing"),
+        ({"settings": {"k": 5}}, "zeroshot_classification has no setting 'k'; it has part"),
+        ({"protocol": "wilds_camelyon17", "settings": {"k": 5}}, "wilds_camelyon17 has no setting 'k'; it has nothing"),
+        ({"settings": {"part": "train"}}, "'train' is not defined"),
+        ({"protocol": "classification", "settings": {"resize": 256}}, "goes with a `size`"),
+        ({"protocol": "classification", "settings": {"interpolation": "bilinear"}}, "goes with a `size`"),
+        ({"protocol": "classification", "settings": {"size": 224, "resize": 192}}, "must not be less than the size"),
+        ({"protocol": "classification", "settings": {"size": 224, "interpolation": "nearest"}}, "'nearest' is not"),
+        ({"protocol": "classification_objectnet", "settings": {"resize": 256}}, "it has interpolation, size"),
+        ({"protocol": "linear_probe", "settings": {"train": "set"}}, "'set' is not defined"),
+        (
+            {"protocol": "classification_of_subset", "metric": "aupr", "settings": {"part": "val"}},
+            "aupr tells the images of `test` from those of `val`",
+        ),
         ({"protocol": "cler", "metric": "centres", "settings": {"measure": "f1"}}, "'f1' is not defined"),
         ({"protocol": "knn_select", "metric": "acc1@10", "settings": {"support_per_class": 0}}, "whole number above 0"),
         ({"protocol": "semi_supervised", "settings": {"label_share": 1.5}}, "share above 0 and at most 1"),
@@ -268,6 +281,45 @@ def test_the_other_suites_have_the_originals_sets() -> None:
         "flowers",
         "indoor",
     }
+
+
+def test_chance_is_a_guess_of_one_class_of_the_set() -> None:
+    """Classes as the recipes that make the sets have them; ImageNet's 1,000, or the 200 that -A and -R have of them."""
+    classes = {recipe.name: recipe.classes for recipe in RECIPES}
+    classes |= dict.fromkeys(("wds_imagenet1k_test", "wds_imagenetv2_test", "wds_imagenet_sketch_test"), 1000)
+    classes |= dict.fromkeys(("wds_imagenet-a_test", "wds_imagenet-r_test"), 200)
+    without = set()
+    for reference in ("select@1", "simcore@1", "genbench@1", "imagenetv2@1"):
+        for task in SUITES[reference].tasks:
+            measure = str(task.settings.get("measure", task.metric)).partition("@")[0]
+            if task.chance is None:
+                without.add(task.metric if measure != "map11" else measure)
+            elif measure == "auc":
+                assert task.chance == 0.5
+            else:
+                guesses = {"acc1": 1, "mean_per_class_recall": 1, "acc5": 5}[measure]
+                assert task.chance == pytest.approx(guesses / classes[task.dataset], abs=5e-7), task.id
+    assert without == {
+        *("fid", "proxy_a_distance", "clip_score", "map11"),
+        *("coverage_classes", "long_tail@500", "large_share@5"),
+        "acc1",  # ObjectNet: a guess is one of 1,000 outputs, and its files say how many of them are right
+    }
+    (guessed,) = (task for task in SUITES["select@1"].tasks if task.metric == "acc1" and task.chance is None)
+    assert guessed.id == "objectnet"
+
+
+def test_suites_are_set_up_as_their_originals() -> None:
+    genbench, select = SUITES["genbench@1"], SUITES["select@1"]
+    trained = {task.group: task.settings.get("train") for task in genbench.tasks}
+    assert trained["probe"] == "entry"
+    assert all(task.needs_images for task in genbench.tasks)
+    assert all(task.settings["train"] == "entry" for task in genbench.tasks if task.group == "probe")
+    cut = {"size": 224, "resize": 256, "interpolation": "bilinear"}
+    for task in select.tasks:
+        if task.group in {"base", "natural-shift", "synthetic-shift"}:
+            uncut = task.id in {"objectnet", "imagenet-c", "stylized-imagenet"}  # published at 224 pixels, or squares
+            assert task.settings == ({name: cut[name] for name in ("size", "interpolation")} if uncut else cut)
+    assert select.task("published-eurosat").samples == 5400
 
 
 def test_what_is_not_supported_is_said() -> None:

@@ -133,3 +133,23 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     broken["results"][0]["outcomes"][0]["data"] = "AAAA"
     (tmp_path / "broken.json").write_text(json.dumps(broken))
     assert "task 't': outcomes cannot be decoded" in refused("compare", one, tmp_path / "broken.json").err
+
+
+def test_results_on_two_versions_of_a_set_are_not_paired() -> None:
+    """Nor are the means, which have that task's images in them; results that do not say their set are paired."""
+
+    def of(first: str | None, second: str | None) -> tuple[str, bool]:
+        reports = [
+            report(
+                result("t", [right(0.2, 50, 1, noise)]).model_copy(update={"set_digest": digest}),
+                result("u", [right(0.2, 50, 2, noise)]),
+            )
+            for noise, digest in ((1, first), (2, second))
+        ]
+        found = compare_reports(reports[0], reports[1], PLACES)
+        assert found.tasks[1].interval is not None
+        assert (found.tasks[0].interval is None) == bool(found.tasks[0].unpaired) == (found.mean is None)
+        return found.tasks[0].unpaired, found.mean is not None
+
+    assert of("a" * 64, "b" * 64) == ("the evaluation sets differ: their files have other bytes", False)
+    assert of("a" * 64, "a" * 64) == of(None, "b" * 64) == of(None, None) == ("", True)

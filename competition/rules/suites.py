@@ -10,14 +10,12 @@ from competition.canonical import digest
 from competition.rules.base import Identifier, Probability, Prose, Rule, Title
 from competition.rules.inconsistency import known, unique, wrong
 from competition.rules.protocols import (
-    EXECUTABLE,
     LESS_IS_BETTER,
     MEASURES,
     METRICS,
     OF_ANSWERS,
     OF_ENTRY_IMAGES,
     SETTINGS,
-    UNAVAILABLE_METRICS,
     Protocol,
 )
 
@@ -90,11 +88,6 @@ class Task(Rule):
                 raise wrong("must be a share above 0 and at most 1", "settings", name)
         elif type(value) is not int or value < 1:
             raise wrong("must be a whole number above 0", "settings", name)
-
-    @property
-    def executable(self) -> bool:
-        """Whether this version can score it."""
-        return self.protocol in EXECUTABLE and self.metric not in UNAVAILABLE_METRICS
 
     @property
     def needs_images(self) -> bool:

@@ -122,9 +122,7 @@ def test_weights_of_a_clip_model_are_no_image_model(tmp_path: Path, recipe: str)
 def test_what_a_model_cannot_answer_is_named_and_the_rest_is_scored(tmp_path: Path) -> None:
     """A competition file whose suite has a task of predictions beside those of a model."""
     text = (CATALOG / "digits" / "competition.yaml").read_text()
-    missing = (
-        "    - {id: told, title: Told, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
-    )
+    missing = "    - {id: told, title: Told, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
     rules = tmp_path / "rules.yaml"
     rules.write_text(text.replace("  aggregates:", missing, 1))
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])

@@ -128,7 +128,7 @@ def test_what_a_model_cannot_answer_is_named_and_the_rest_is_scored(tmp_path: Pa
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = typed("evaluate", "--model", str(run), "--suite", str(rules), "--data-dir", str(tmp_path / "sets"))
     assert result.code == 0, result.err
-    assert "Unscored, since they ask for predictions and not for a model: told." in result.err
+    assert "Unscored, since they ask for predictions and not for a model: told (predictions, acc1)." in result.err
     report = json.loads((run / "evaluation_report.json").read_text())
     assert [task["task"] for task in report["results"]] == [
         "digits-test", "digits-shift", "digits-retrieval", "digits-hidden",

@@ -52,6 +52,7 @@ def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> Tas
         images_per_second=outcome.samples / seconds,
         peak_memory_bytes=peak_bytes(device),
         classes=class_results(outcome.classes, case.notes.class_names),
+        units=outcome.units.get(task.metric),
         outcomes=tuple(Outcomes.encode(component) for component in components),
     )
 

@@ -166,7 +166,7 @@ def _replicates(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -
     if any(not result.outcomes or metric not in {"", result.metric} for result, _ in results):
         return None
     units = [decoded(result, place) for result, place in results]
-    if len({_sizes(parts) for parts in units}) > 1:
+    if len({result.units for result, _ in results}) > 1 or len({_sizes(parts) for parts in units}) > 1:
         return None
     return common_replicates(units, seed_text=reports[0][0].suite_digest)
 

@@ -34,6 +34,8 @@ bench-pool: $(READY) ## pools at scale; PEERS=DIR (see bench/pool.py) puts the o
 
 bench-eval: $(READY) ## evaluations; PEERS=DIR (see bench/evaluation.py) puts the original programs beside ours
 	$(BIN)/python -m bench.evaluation --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
+	$(BIN)/python -m bench.knn --rounds $(ROUNDS) $(if $(PEERS),--peers "$(PEERS)")
+	$(BIN)/python -m bench.linear_probe --rounds $(ROUNDS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -71,17 +71,6 @@ class Fit:
         """95 % percentile interval of the intercept."""
         return percentile_interval(self.lines[:, 1])
 
-    def predict(self, x: ArrayLike) -> Floats:
-        """y of the line at x, in the units of the data."""
-        return from_axes(self.slope * to_axes(x, self.axes) + self.intercept, self.axes)
-
-    def band(self, x: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Floats, Floats]:
-        """Lower and upper limit of the resampled lines at each x, in the units of the data."""
-        at = to_axes(x, self.axes)
-        tail = 50.0 * (1.0 - confidence)
-        heights = np.stack([np.percentile(self.lines @ [value, 1.0], [tail, 100.0 - tail]) for value in at])
-        return from_axes(heights[:, 0], self.axes), from_axes(heights[:, 1], self.axes)
-
 
 def to_axes(values: ArrayLike, axes: Axes) -> Floats:
     """Values in the units in which the line is straight; on probit axes 0 and 1 are infinitely far."""

@@ -71,8 +71,6 @@ def plan(suite: Suite, root: Path, *, only: Collection[str] = (), with_images: b
 
 
 def _reason(task: Task, absent: Collection[str], root: Path, *, with_images: bool) -> str:
-    if not task.executable:
-        return "this version cannot run them"
     if task.protocol is Protocol.PREDICTIONS:
         return "they ask for predictions and not for a model"
     if task.needs_images and not with_images:
@@ -90,14 +88,9 @@ def _nothing(suite: Suite, asked: Sequence[Task], unscored: Sequence[Unscored], 
             f"Suite {suite.reference} asks for predictions, and not for a model.",
             hint=f"`datacup evaluate --predictions FILE.npz --suite {suite.reference}` scores them.",
         )
-    if not any(task.executable for task in asked):
+    if all(task.needs_images for task in asked):
         return UsageError(
-            f"This version of DataCup runs none of the protocols of suite {suite.reference}.",
-            hint=f"`datacup suites show {suite.reference}` lists them.",
-        )
-    if all(task.needs_images for task in asked if task.executable):
-        return UsageError(
-            f"All tasks of suite {suite.reference} that can be run are about the entry's images.",
+            f"All tasks of suite {suite.reference} are about the entry's images.",
             hint="Give their folder: --entry-data DIR",
         )
     why = "; ".join(each.reason for each in unscored)

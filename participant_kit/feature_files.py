@@ -14,8 +14,8 @@ from competition.data.npz import member_names, open_member
 from competition.errors import DataFormatError, UsageError
 
 if TYPE_CHECKING:
-    from competition.evaluation.dataset_metrics.cler import LabelledFeatures
     from competition.evaluation.dataset_metrics.features import Features
+    from competition.evaluation.features import LabelledFeatures
 
 MOST_BYTES = 4 << 30
 """Of a deflated array, or of several files together, which are in memory whole; one that is mapped may be larger."""
@@ -51,31 +51,31 @@ def read_labelled(paths: Sequence[Path], member: str | None = None) -> LabelledF
 
     Raises what ``read_features`` raises; ``EvaluationError`` also for labels or dimensions that do not fit.
     """
-    from competition.evaluation.dataset_metrics.cler import LabelledFeatures
-    from competition.evaluation.dataset_metrics.features import Features, require_same_dimensions
+    from competition.evaluation.dataset_metrics.features import class_labels, require_same_dimensions
+    from competition.evaluation.features import LabelledFeatures
 
-    parts: list[LabelledFeatures] = []
+    parts: list[tuple[Features, NDArray[np.int64]]] = []
     for path in paths:
         if path.suffix != ".npz":
             raise UsageError(
                 f"{path} is no .npz file.", hint=f"Features with classes are an .npz with {FEATURES} and {LABELS}."
             )
         features = read_features(path, member)
-        labelled = LabelledFeatures.of(features, _array(path, LABELS), features.name)
         if parts:
-            require_same_dimensions(parts[0].features, labelled.features)
-        parts.append(labelled)
+            require_same_dimensions(parts[0][0], features)
+        parts.append((features, class_labels(_array(path, LABELS), features)))
+    first, labels = parts[0]
     if len(parts) == 1:
-        return parts[0]
-    size = sum(part.features.values.nbytes for part in parts)
+        return LabelledFeatures(first.values, labels, f"file {first.name}")
+    size = sum(features.values.nbytes for features, _ in parts)
     if size > MOST_BYTES:
         raise DataFormatError(
-            f"{parts[0].features.name} and {len(parts) - 1} more files have {size:,} bytes, more than {MOST_BYTES:,}.",
+            f"{first.name} and {len(parts) - 1} more files have {size:,} bytes, more than {MOST_BYTES:,}.",
             hint="Write them into one uncompressed .npz (numpy.savez): it is read in blocks.",
         )
-    values = np.concatenate([part.features.values for part in parts])
-    name = f"{parts[0].features.name} and {len(parts) - 1} more"
-    return LabelledFeatures(Features(values, name), np.concatenate([part.labels for part in parts]))
+    values = np.concatenate([features.values for features, _ in parts])
+    name = f"file {first.name} and {len(parts) - 1} more"
+    return LabelledFeatures(values, np.concatenate([labels for _, labels in parts]), name)
 
 
 def _member(path: Path, member: str | None) -> str:

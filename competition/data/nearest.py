@@ -27,7 +27,7 @@ _ROUNDS = 2
 """Candidates are sorted out when there are so many times k of them for each query."""
 
 _FIRST_COLUMNS = 1 << 10
-_FIRST_TIMES = 8
+_FIRST_TIMES = 32
 """So many of a block's scores, or so many times k, give a first limit."""
 
 _MOST_TIES = 16
@@ -163,8 +163,9 @@ class Nearest:
         """The nearest of all that was added."""
         if not self._parts:
             return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        self._sort_out()
-        queries, rows, scores = self._parts[0]
+        if self._exact is not None:
+            self._sort_out()
+        queries, rows, scores = self._joined()
         distances = self._distances(queries, rows, scores)
         order = self._first_k(queries, rows, distances)
         return Pairs(queries[order], rows[order], distances[order])
@@ -181,8 +182,7 @@ class Nearest:
 
     def _sort_out(self) -> None:
         """Leave the candidates that can still be among the k; of very many ties within the margins, the k."""
-        one, other, values = zip(*self._parts, strict=True)
-        queries, rows, scores = np.concatenate(one), np.concatenate(other), np.concatenate(values)
+        queries, rows, scores = self._joined()
         best = self._first_k(queries, rows, scores)
         counts = np.bincount(queries[best], minlength=self._queries)
         full = counts == self._neighbours
@@ -193,6 +193,10 @@ class Nearest:
             queries, rows, scores = queries[stay], rows[stay], scores[stay]
             stay = self._first_k(queries, rows, self._distances(queries, rows, scores))
         self._parts, self._pending = [(queries[stay], rows[stay], scores[stay])], len(stay)
+
+    def _joined(self) -> tuple[Rows, Rows, NDArray[Any]]:
+        queries, rows, scores = zip(*self._parts, strict=True)
+        return np.concatenate(queries), np.concatenate(rows), np.concatenate(scores)
 
     def _distances(self, queries: Rows, rows: Rows, scores: NDArray[Any]) -> NDArray[Any]:
         return scores if self._exact is None else self._exact(queries, rows, scores)

@@ -97,4 +97,5 @@ def merged(*outcomes: ProtocolOutcome) -> ProtocolOutcome:
         values |= found.metrics
         components |= found.components
     proportions = frozenset().union(*(found.proportions for found in outcomes))
-    return ProtocolOutcome(outcomes[0].samples, values, components, proportions, outcomes[0].classes)
+    units = {metric: name for found in outcomes for metric, name in found.units.items()}
+    return ProtocolOutcome(outcomes[0].samples, values, components, proportions, outcomes[0].classes, units)

@@ -1,4 +1,4 @@
-"""Features of labelled images: what probes are trained on and tested with."""
+"""Features of labelled images: what probes, neighbours and class centres are made of and tested with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from competition.errors import EvaluationError, ModelOutputError
 
 _CHECKED_ROWS = 1 << 14
 _SMALLEST_LENGTH = 1e-12
+_LARGEST = float(np.finfo(np.float32).max)
 _HINT = "Get or build the evaluation sets again, and compute the features again."
 
 
@@ -21,10 +22,12 @@ class LabelledFeatures:
     Args:
         features: float32 [N, D], of any length; they may be mapped from a file.
         labels: int64 [N], from 0; or [N, C] of 0 and 1 where an image shows several of C classes, or none.
+        name: where they are from, for messages, as after "the"; the protocols that give them a role need none.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,7 +39,7 @@ class LabelledFeatures:
 
     def taken(self, rows: NDArray[np.int64]) -> LabelledFeatures:
         """The given rows, in the given order."""
-        return LabelledFeatures(self.features[rows], self.labels[rows])
+        return LabelledFeatures(self.features[rows], self.labels[rows], self.name)
 
 
 def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | None = None) -> None:
@@ -50,7 +53,7 @@ def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | 
 
     Raises:
         EvaluationError: there are no images, or shapes, types or labels do not fit.
-        ModelOutputError: a feature is not finite.
+        ModelOutputError: a feature is not finite, or larger than float32 can say.
     """
     features, labels = data.features, data.labels
     if features.ndim != 2 or labels.ndim not in (1, 2) or len(features) != len(labels):
@@ -68,7 +71,7 @@ def check(data: LabelledFeatures, classes: int, what: str, *, dimensions: int | 
         )
     _check_labels(data, classes, what)
     for start in range(0, len(features), _CHECKED_ROWS):
-        finite = np.isfinite(features[start : start + _CHECKED_ROWS]).all(axis=1)
+        finite = (np.abs(features[start : start + _CHECKED_ROWS]) <= _LARGEST).all(axis=1)
         if not finite.all():
             position = start + int(np.argmin(finite))
             raise ModelOutputError(
@@ -94,6 +97,8 @@ def _check_labels(data: LabelledFeatures, classes: int, what: str) -> None:
 def unit_rows(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """Rows [N, D] divided by their lengths, in float32; a row of zeros stays one."""
     rows = np.asarray(features, dtype=np.float32)
-    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(_SMALLEST_LENGTH))
+    # Squares of large float32 numbers are beyond float32.
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    lengths = np.maximum(lengths, _SMALLEST_LENGTH).astype(np.float32)
     units: NDArray[np.float32] = rows / lengths
     return units

@@ -74,7 +74,8 @@ def worst_group(
 ) -> ProtocolOutcome:
     """The lowest mean outcome of the groups that occur (of equal ones, the first group's).
 
-    Its component is that group's outcomes: the interval is of this group's score, as if it had been chosen beforehand.
+    Its component is that group's outcomes, and its units are named after the group: the interval is of this group's
+    score, as if it had been chosen beforehand.
 
     Args:
         metric: its name.
@@ -90,5 +91,7 @@ def worst_group(
     if not means:
         raise EmptySetError(f"No sample is of a {groups.field} that counts for {metric}.")
     chosen = max(means, key=means.__getitem__) if highest else min(means, key=means.__getitem__)
-    parts = (groups.outcomes(of_sample, chosen),)
-    return ProtocolOutcome(len(of_sample), {metric: means[chosen]}, {metric: parts}, frozenset({metric}))
+    parts, units = (groups.outcomes(of_sample, chosen),), {metric: groups.name(chosen)}
+    return ProtocolOutcome(
+        len(of_sample), {metric: means[chosen]}, {metric: parts}, proportions=frozenset({metric}), units=units
+    )

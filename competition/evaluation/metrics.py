@@ -38,19 +38,6 @@ def mean_of_means(components: Sequence[NDArray[np.float64]]) -> float:
     return min(1.0, float(np.mean([component.mean() for component in components])))
 
 
-def recalled(scores: Floats, relevant: Sequence[Sequence[int]], k: int) -> Flags:
-    """Whether one of the columns ``relevant[i]`` is among the k best of row i of ``scores`` [N, M].
-
-    CLIP_benchmark's recall@k: an image's captions count as one, found when any of them is.
-
-    Raises:
-        ModelOutputError: a score is not finite.
-    """
-    _require_finite(scores)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.array([bool(np.isin(row, wanted).any()) for row, wanted in zip(order, relevant, strict=True)])
-
-
 def _require_finite(scores: Floats) -> None:
     if not np.isfinite(scores).all():
         raise ModelOutputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ class ProtocolOutcome:
 
     ``components[metric]`` are 1-D arrays of the outcomes of independent units, whose mean of means is
     ``metrics[metric]``. Those of a metric in ``proportions`` are a single array of right (1) and wrong (0).
-    ``classes`` are there where every sample has one class and one first choice.
+    ``classes`` are there where every sample has one class and one first choice. ``units[metric]`` says whose outcomes
+    the components are where the metric is of one group that was chosen by the entry's answers.
     """
 
     samples: int
@@ -31,3 +32,4 @@ class ProtocolOutcome:
     components: Mapping[str, tuple[NDArray[np.float64], ...]]
     proportions: frozenset[str] = frozenset()
     classes: ClassCounts | None = None
+    units: Mapping[str, str] = field(default_factory=dict)

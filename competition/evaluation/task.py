@@ -17,7 +17,7 @@ from competition.evaluation.protocols import Case, Subject, run_protocol
 from competition.evaluation.protocols.case import Notes
 from competition.evaluation.sets import CACHE_FOLDER
 from competition.records.evaluation import Interval, Outcomes, TaskResult
-from competition.rules.protocols import EXECUTABLE, UNBOUNDED
+from competition.rules.protocols import UNBOUNDED
 from competition.rules.suites import Suite, Task
 from competition.statistics import bootstrap_replicates, clopper_pearson, percentile_interval
 
@@ -26,8 +26,7 @@ def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> Tas
     """Evaluate one task whose set lies below ``root``; decoded images are kept in ``root/.decoded``.
 
     Raises:
-        EvaluationError: the set is absent, damaged, or not the one that the task names, or the task's protocol is not
-            available in this version.
+        EvaluationError: the set is absent, damaged, or not the one that the task names.
     """
     start = time.perf_counter()
     device = torch.device("cpu") if subject.encoder is None else subject.encoder.device
@@ -55,18 +54,13 @@ def evaluate_task(subject: Subject, task: Task, suite: Suite, root: Path) -> Tas
         images_per_second=outcome.samples / seconds,
         peak_memory_bytes=peak_bytes(device),
         classes=class_results(outcome.classes, case.notes.class_names),
+        units=outcome.units.get(task.metric),
         outcomes=tuple(Outcomes.encode(component) for component in components),
     )
 
 
 def _case(task: Task, root: Path) -> Case:
     """The task with its set, which is there and the one that is meant."""
-    if task.protocol not in EXECUTABLE:
-        available = ", ".join(sorted(protocol.value for protocol in EXECUTABLE))
-        raise EvaluationError(
-            f"Task {task.id!r} needs the protocol {task.protocol.value}, which this version of DataCup cannot run.",
-            hint=f"The task stays unscored. Protocols that run are: {available}.",
-        )
     folder, cache = root / task.dataset, root / CACHE_FOLDER
     if not folder.is_dir():
         raise EvaluationError(

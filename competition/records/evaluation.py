@@ -131,6 +131,9 @@ class TaskResult(Record):
     classes: tuple[ClassResult, ...] = Field(
         default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"
     )
+    units: Line | None = Field(
+        default=None, description="whose outcomes these are, where the value is of one group, such as the worst region"
+    )
     outcomes: tuple[Outcomes, ...] = Field(default=(), max_length=MAX_COMPONENTS)
 
     @model_validator(mode="after")

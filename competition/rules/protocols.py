@@ -62,11 +62,6 @@ class Protocol(StrEnum):
     """Five best classes an image, predicted elsewhere."""
 
 
-NOT_EXECUTABLE: frozenset[Protocol] = frozenset()
-"""Protocols that this version can describe and not run: tasks of theirs stay unscored."""
-
-EXECUTABLE = frozenset(Protocol) - NOT_EXECUTABLE
-
 OF_ENTRY_IMAGES = frozenset({Protocol.KNN_SELECT, Protocol.CLER, Protocol.DATASET_METRICS, Protocol.CLASS_STATISTICS})
 """Protocols about the images that an entry consists of: they cannot be run on its model alone."""
 
@@ -115,9 +110,6 @@ METRICS: dict[Protocol, tuple[str, ...]] = {
     Protocol.PREDICTIONS: _ACCURACIES,
 }
 """What can be a task's score."""
-
-UNAVAILABLE_METRICS: frozenset[str] = frozenset()
-"""Metrics that no protocol that runs yields yet."""
 
 LESS_IS_BETTER = frozenset({"fid", "kid", "cmmd", "proxy_a_distance", "mce", "long_tail@500", "large_share@5"})
 

@@ -11,13 +11,11 @@ from competition.rules.base import Identifier, Probability, Prose, Rule, Title
 from competition.rules.inconsistency import known, unique, wrong
 from competition.rules.protocols import (
     CHOICES,
-    EXECUTABLE,
     LESS_IS_BETTER,
     METRICS,
     OF_ANSWERS,
     OF_ENTRY_IMAGES,
     SETTINGS,
-    UNAVAILABLE_METRICS,
     Protocol,
 )
 
@@ -101,11 +99,6 @@ class Task(Rule):
                 raise wrong("goes with a `size`", "settings", name)
         if isinstance(size, int) and isinstance(resize, int) and resize < size:
             raise wrong(f"must not be less than the size, {size}", "settings", "resize")
-
-    @property
-    def executable(self) -> bool:
-        """Whether this version can score it."""
-        return self.protocol in EXECUTABLE and self.metric not in UNAVAILABLE_METRICS
 
     @property
     def needs_images(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from competition.errors import UsageError
 from competition.rules.models import Competition, EntryKind, Scale
 from competition.rules.predicted_sets import predicted_sets
-from competition.rules.protocols import EXECUTABLE, Protocol
+from competition.rules.protocols import Protocol
 from competition.rules.suites import Suite
 
 
@@ -60,8 +60,5 @@ def _of_scale(scale: Scale, kind: str | None) -> Iterator[str]:
 
 
 def _of_suite(suite: Suite) -> Iterator[str]:
-    missing = sorted({task.protocol.value for task in suite.tasks} - {protocol.value for protocol in EXECUTABLE})
-    if missing:
-        yield f"Suite {suite.reference} has tasks of protocols that are not available: {', '.join(missing)}."
     if any(task.needs_images for task in suite.tasks):
         yield f"Suite {suite.reference} has tasks about an entry's images, and the scorer has its model alone."

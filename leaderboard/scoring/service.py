@@ -32,6 +32,7 @@ from competition.records.scoring import (
     StageReport,
 )
 from competition.rules import Suite
+from competition.rules.uncertainty import uncertain_aggregate
 from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
@@ -241,14 +242,15 @@ def _end_scoring(session: Session, held: Held) -> None:
     if missing:
         raise ConflictError(f"Tasks without a result: {', '.join(missing)}.", hint="Report each task, then finish.")
     counted = {task: accepted[task] for task in suite.primary_aggregate.tasks}
-    total = results.aggregate(
+    total = uncertain_aggregate(
         suite,
+        suite.primary_aggregate,
         {task: row.value for task, row in counted.items()},
         {task: None if row.replicates is None else results.unpack(row.replicates) for task, row in counted.items()},
     )
     evaluation = repository.evaluation(session, held.job.evaluation_id)
     evaluation.published_at = held.act.at
-    evaluation.score = total.value
+    evaluation.score = total.found.value
     if total.spread is not None:
         evaluation.score_low, evaluation.score_high = total.spread.low, total.spread.high
         evaluation.replicates = results.pack(total.spread.replicates)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from competition.errors import EvaluationError, UsageError
-from competition.records.evaluation import EvaluationReport
+from competition.records.evaluation import EvaluationReport, Interval
 from competition.records.submission import Score
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Suite, built_in, find_competition, find_suite, unsupported
-from competition.rules.aggregates import aggregate_values
 from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.standings import format_score
 from participant_kit.cli.submit import suggestion, suggestion_of_predictions
 from participant_kit.evaluation_plan import Plan, plan
 from participant_kit.settings import KitSettings
+
+if TYPE_CHECKING:
+    from competition.rules.uncertainty import UncertainAggregate
 
 _PUBLISHED = ("timm:", "open_clip:")
 
@@ -202,9 +204,12 @@ def show(console: Console, report: EvaluationReport, suite: Suite) -> None:
         ]
         for result in report.results
     ]
-    found = aggregate_values(suite, {result.task: result.value for result in report.results})
+    found = _aggregates(report, suite)
     payload = report.model_dump(mode="json", exclude={"results": {"__all__": {"outcomes"}}})
-    payload["aggregates"] = [{"id": each.aggregate, "value": each.value, "note": each.note} for each in found]
+    payload["aggregates"] = [
+        {"id": each.found.aggregate, "value": each.found.value, "interval": _interval(each), "note": each.found.note}
+        for each in found
+    ]
     columns = ["task", "metric", "value [95 % interval]", "images", "seconds", "images/s"]
     for result in report.results:
         if result.unreadable:
@@ -212,8 +217,28 @@ def show(console: Console, report: EvaluationReport, suite: Suite) -> None:
     console.table(payload, report.suite, columns, rows)
     if not console.as_json:
         titles = {aggregate.id: aggregate.title for aggregate in suite.aggregates}
-        shown = {titles[each.aggregate]: each.note if each.value is None else f"{each.value:.4f}" for each in found}
-        console.pairs({}, shown)
+        console.pairs({}, {titles[each.found.aggregate]: _aggregate_text(each) for each in found})
+
+
+def _aggregates(report: EvaluationReport, suite: Suite) -> tuple[UncertainAggregate, ...]:
+    from competition.rules.uncertainty import uncertain_aggregates
+
+    return uncertain_aggregates(suite, report.results)
+
+
+def _interval(aggregate: UncertainAggregate) -> dict[str, Any] | None:
+    spread = aggregate.spread
+    if spread is None:
+        return None
+    return Interval(low=spread.low, high=spread.high, method="bootstrap").model_dump(mode="json")
+
+
+def _aggregate_text(aggregate: UncertainAggregate) -> str:
+    if aggregate.found.value is None:
+        return aggregate.found.note
+    spread = aggregate.spread
+    interval = "" if spread is None else f" [{spread.low:.4f}, {spread.high:.4f}]"
+    return f"{aggregate.found.value:.4f}{interval}"
 
 
 def _run_folder(run_dir: Path | None, model: str | None) -> Path:

@@ -52,7 +52,7 @@ def cler(
         "train": [str(path) for path in train],
         "test": str(test),
         "text": None if text is None else str(text),
-        "rows": {"train": known.features.rows, "test": asked.features.rows},
+        "rows": {"train": len(known), "test": len(asked)},
         "neighbours": neighbours,
         "scores": {
             name.value: {

@@ -30,20 +30,21 @@ def clip_score(
     the images that GenBench would keep of each class, by number, best first.
     """
     from competition.evaluation.dataset_metrics.clip_score import best_of_each_class, clip_s, clip_scores
+    from competition.evaluation.dataset_metrics.features import Features
     from participant_kit.feature_files import read_features, read_labelled
 
     console = Console(as_json=as_json)
     shown, said = read_labelled([images], member), read_features(texts, member)
-    scores = clip_scores(shown.features, said, shown.labels)
+    scores = clip_scores(Features(shown.features, shown.name), said, shown.labels)
     payload: dict[str, object] = {
         "images": str(images),
         "texts": str(texts),
-        "rows": shown.features.rows,
+        "rows": len(shown),
         "clip_score": float(scores.mean()),
         "clip_s": float(clip_s(scores).mean()),
     }
     table: dict[str, object] = {
-        "images": f"{shown.features.rows:,}",
+        "images": f"{len(shown):,}",
         "CLIP score": f"{scores.mean():.4f}",
         "CLIP-S": f"{clip_s(scores).mean():.4f}",
     }

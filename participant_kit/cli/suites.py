@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from competition.rules import Aggregate, Suite, Task, all_suites, built_in, find_competition, find_suite
-from competition.rules.protocols import EXECUTABLE
 from participant_kit.cli.console import Console, JsonOption
 
 SuiteArgument = Annotated[
@@ -33,12 +32,11 @@ def list_(as_json: JsonOption = False) -> None:
     Console(as_json=as_json).table(
         summaries,
         "",
-        ["suite", "tasks", "run here", "ranked by", "competition", "digest"],
+        ["suite", "tasks", "ranked by", "competition", "digest"],
         [
             [
                 entry["suite"],
                 str(entry["tasks"]),
-                str(entry["executable_tasks"]),
                 entry["primary"],
                 ", ".join(entry["competitions"]) or "-",
                 entry["digest"][:12],
@@ -69,9 +67,6 @@ def show(suite: SuiteArgument, as_json: JsonOption = False) -> None:
         ["aggregate", "title", "rule", "tasks"],
         [_aggregate_row(aggregate, found) for aggregate in found.aggregates],
     )
-    waiting = sorted({task.protocol.value for task in found.tasks if task.protocol not in EXECUTABLE})
-    if waiting:
-        console.note(f"This version cannot run the protocols {', '.join(waiting)}: tasks of theirs stay unscored.")
 
 
 def _summary(suite: Suite, competitions: list[str]) -> dict[str, Any]:
@@ -79,7 +74,6 @@ def _summary(suite: Suite, competitions: list[str]) -> dict[str, Any]:
         "suite": suite.reference,
         "title": suite.title,
         "tasks": len(suite.tasks),
-        "executable_tasks": sum(task.executable for task in suite.tasks),
         "primary": suite.primary,
         "competitions": competitions,
         "digest": suite.digest,

@@ -165,6 +165,9 @@ def _compare_task(
         return TaskComparison(*values, None, None, "the metric has no independent units"), None
     if not units[0] or not units[1]:
         return TaskComparison(*values, None, None, "a report holds no outcomes"), None
+    if first.units != second.units:
+        groups = " and ".join(result.units or "unnamed ones" for result in results)
+        return TaskComparison(*values, None, None, f"the values are of different units ({groups})"), None
     if [len(part) for part in units[0]] != [len(part) for part in units[1]]:
         return TaskComparison(*values, None, None, "the values are of different units"), None
     one, other = (bootstrap_replicates(parts, seed_text=seed_text, replicates=replicates) for parts in units)

@@ -182,6 +182,6 @@ def _same_units(reports: Sequence[tuple[EvaluationReport, Path]], column: str) -
     """The results behind a column; none where one has no outcomes, or they are of other units."""
     task, _, metric = column.partition(_SEPARATOR)
     results = [result_of(report, task, place) for report, place in reports]
-    sizes = {tuple(part.count for part in result.outcomes) for result in results}
-    fits = len(sizes) == 1 and () not in sizes and all(metric in {"", result.metric} for result in results)
-    return results if fits else []
+    sizes = {(result.units, *(part.count for part in result.outcomes)) for result in results}
+    whole = all(result.outcomes and metric in {"", result.metric} for result in results)
+    return results if whole and len(sizes) == 1 else []

@@ -46,10 +46,6 @@ def test_resampled_lines_equal_a_plain_loop_of_polyfits() -> None:
     lines = [np.polyfit(norm.ppf(x[rows]), norm.ppf(y[rows]), 1) for rows in drawn]
     np.testing.assert_allclose(fit.lines, lines, rtol=1e-6, atol=1e-8)
     assert fit.slope_interval == pytest.approx(tuple(np.percentile([line[0] for line in lines], [2.5, 97.5])))
-    low, high = fit.band([0.5, 0.7])
-    heights = norm.cdf([np.percentile([np.polyval(line, norm.ppf(0.7)) for line in lines], [2.5, 97.5])])[0]
-    assert (low[1], high[1]) == pytest.approx(tuple(heights))
-    assert fit.predict([0.7])[0] == pytest.approx(norm.cdf(fit.slope * norm.ppf(0.7) + fit.intercept))
 
 
 def test_the_interval_over_models_covers_about_as_often_as_promised() -> None:

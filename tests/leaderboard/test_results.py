@@ -13,11 +13,13 @@ import pytest
 from competition.errors import ValidationFailedError
 from competition.records.evaluation import Interval, Outcomes, TaskResult
 from competition.rules import Suite
+from competition.rules.uncertainty import uncertain_aggregate
 from competition.statistics import bootstrap_replicates
 from leaderboard.scoring import results
 from tests.leaderboard.site import Site, result, rules
 
 SUITE = rules().suite
+PRIMARY = SUITE.primary_aggregate
 TASK = SUITE.tasks[0]
 
 
@@ -50,19 +52,20 @@ def test_without_outcomes_the_interval_gives_independent_replicates() -> None:
 def test_the_aggregate_is_the_mean_over_tasks_and_holds_its_value() -> None:
     tasks = SUITE.primary_aggregate.tasks
     values = {task: place / 10 for place, task in enumerate(tasks)}
-    total = results.aggregate(SUITE, values, {task: np.full(2000, value) for task, value in values.items()})
-    assert total.value == pytest.approx(np.mean(list(values.values())))
+    total = uncertain_aggregate(SUITE, PRIMARY, values, {task: np.full(2000, value) for task, value in values.items()})
+    assert total.found.value == pytest.approx(np.mean(list(values.values())))
     assert total.spread is not None
-    assert (total.spread.low, total.spread.high) == pytest.approx((total.value, total.value))
-    assert total.spread.low <= total.value <= total.spread.high
-    with pytest.raises(ValueError, match=f"no value of {tasks[0]}"):
-        results.aggregate(SUITE, {}, {})
+    assert (total.spread.low, total.spread.high) == pytest.approx((total.found.value, total.found.value))
+    assert total.spread.low <= total.found.value <= total.spread.high
+    nothing = uncertain_aggregate(SUITE, PRIMARY, {}, {})
+    assert (nothing.found.value, nothing.found.missing, nothing.spread) == (None, tasks, None)
 
 
 def test_an_aggregate_over_a_task_without_an_interval_has_none() -> None:
     values = dict.fromkeys(SUITE.primary_aggregate.tasks, 0.5)
     replicates = dict.fromkeys(values, np.full(2000, 0.5)) | {SUITE.primary_aggregate.tasks[0]: None}
-    assert results.aggregate(SUITE, values, replicates) == results.Aggregated(0.5, None)
+    total = uncertain_aggregate(SUITE, PRIMARY, values, replicates)
+    assert (total.found.value, total.spread) == (0.5, None)
 
 
 def _measured(metric: str, outcomes: Sequence[float], value: float | None = None, **changes: Any) -> TaskResult:

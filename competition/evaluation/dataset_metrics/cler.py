@@ -6,12 +6,13 @@ the published CLER it does not say, so both have a name of their own here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -21,12 +22,13 @@ from competition.evaluation.dataset_metrics.features import (
     Features,
     Floats,
     Integers,
-    class_labels,
     require_every_class,
     require_same_dimensions,
     rows_of_width,
     unit_rows,
 )
+from competition.evaluation.features import LabelledFeatures, check
+from competition.evaluation.nearest import nearest_rows
 
 NEIGHBOURS = 10
 LOGIT_SCALE = 100.0
@@ -57,38 +59,29 @@ class Recognition:
     recall: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledFeatures:
-    """Features of images with the classes of the images, numbered from 0.
-
-    Args:
-        features: (rows, dimensions).
-        labels: int64 (rows,).
-    """
-
-    features: Features
-    labels: Integers
-
-    @classmethod
-    def of(cls, values: NDArray[Any] | Features, labels: Sequence[int] | NDArray[Any], name: str) -> LabelledFeatures:
-        """Check both; raises what ``Features.of`` and ``class_labels`` raise."""
-        features = Features.of(values, name)
-        return cls(features, class_labels(labels, features))
-
-
 def class_centres(images: LabelledFeatures, classes: int) -> Floats:
     """The normalised mean of the normalised features of each class, float64 (classes, dimensions).
 
     Raises:
-        EvaluationError: a class is empty, or there is a greater label.
-        ModelOutputError: a feature, or the mean of a class, is zero.
+        EvaluationError: a class is empty, there is a greater label, or features and labels do not fit together.
+        ModelOutputError: a feature is not finite, or it or the mean of a class is zero.
     """
-    labels = class_labels(images.labels, images.features, classes)
-    require_every_class(labels, classes, images.features.name)
-    sums = np.zeros((classes, images.features.dimensions))
-    for start, block in images.features.directions().blocks():
+    rows, labels = _checked(images, classes)
+    require_every_class(labels, classes, rows.name)
+    sums = np.zeros((classes, rows.dimensions))
+    for start, block in rows.directions().blocks():
         np.add.at(sums, labels[start : start + len(block)], block)
-    return unit_rows(sums, f"the class centres of {images.features.name}")
+    return unit_rows(sums, f"the class centres of {rows.name}")
+
+
+def _checked(images: LabelledFeatures, classes: int) -> tuple[Features, Integers]:
+    """Features and labels of images of one class each; raises what ``check`` raises."""
+    check(images, classes, images.name)
+    if images.several:
+        raise EvaluationError(
+            f"Images of the {images.name} show several classes.", hint="Class centres need one class an image."
+        )
+    return Features(images.features, f"the {images.name}"), images.labels.astype(np.int64, copy=False)
 
 
 def recognise(
@@ -121,15 +114,13 @@ def recognise(
         ModelOutputError: features that are zero or not finite.
     """
     texts = None if text is None else Features.of(text, "the set of text features")
-    classes = texts.rows if texts is not None else int(train.labels.max()) + 1
-    class_labels(test.labels, test.features, classes)
+    classes = texts.rows if texts is not None else int(train.labels.max(initial=0)) + 1
+    images, labels = _checked(test, classes)
     right: dict[Recogniser, list[NDArray[np.bool_]]] = {}
-    for rows, found in scores_of(train, test.features, classes, texts, neighbours=neighbours):
+    for rows, found in scores_of(train, images, classes, texts, neighbours=neighbours):
         for name, scores in found.items():
-            right.setdefault(name, []).append(metrics.ranks(scores, test.labels[rows]) == 0)
-    return {
-        name: _recognition(np.concatenate(right[name]), test.labels, classes) for name in Recogniser if name in right
-    }
+            right.setdefault(name, []).append(metrics.ranks(scores, labels[rows]) == 0)
+    return {name: _recognition(np.concatenate(right[name]), labels, classes) for name in Recogniser if name in right}
 
 
 def scores_of(
@@ -139,6 +130,7 @@ def scores_of(
     text: NDArray[Any] | Features | None = None,
     *,
     neighbours: int = NEIGHBOURS,
+    device: torch.device | None = None,
 ) -> Iterator[tuple[slice, Mapping[Recogniser, Floats]]]:
     """For some images after the others: which, and the scores (images, classes) that each recogniser gives them.
 
@@ -151,20 +143,22 @@ def scores_of(
         classes: how many there are.
         text: see ``recognise``.
         neighbours: K.
+        device: that looks for neighbours; the CPU when absent.
 
     Raises:
         EvaluationError, ModelOutputError: as ``recognise``.
     """
     texts = None if text is None else Features.of(text, "the set of text features")
+    centres = class_centres(train, classes)
     for other in (images, texts):
         if other is not None:
-            require_same_dimensions(train.features, other)
-    if not 1 <= neighbours <= train.features.rows:
+            require_same_dimensions(Features(train.features, f"the {train.name}"), other)
+    if not 1 <= neighbours <= len(train):
         raise EvaluationError(
-            f"{neighbours:,} nearest of {train.features.rows:,} training images cannot be found.",
+            f"{neighbours:,} nearest of {len(train):,} training images cannot be found.",
             hint="Ask for at least one neighbour, and at most as many as there are training images.",
         )
-    scorer = _Scorer.of(train, class_centres(train, classes), texts, neighbours)
+    scorer = _Scorer.of(train, centres, texts, neighbours, device)
     for start, block in images.directions().blocks(rows_of_width(classes)):
         yield slice(start, start + len(block)), scorer.scores(block)
 
@@ -176,14 +170,22 @@ class _Scorer:
     texts: tuple[Floats, Floats] | None
     """Their directions, and those of their sums with the centres."""
     neighbours: int
+    device: torch.device | None
 
     @classmethod
-    def of(cls, train: LabelledFeatures, centres: Floats, texts: Features | None, neighbours: int) -> _Scorer:
+    def of(
+        cls,
+        train: LabelledFeatures,
+        centres: Floats,
+        texts: Features | None,
+        neighbours: int,
+        device: torch.device | None,
+    ) -> _Scorer:
         if texts is None:
-            return cls(train, centres, None, neighbours)
+            return cls(train, centres, None, neighbours, device)
         said = texts.directions().every()
         both = unit_rows(said + centres, "the sums of text features and class centres")
-        return cls(train, centres, (said, both), neighbours)
+        return cls(train, centres, (said, both), neighbours, device)
 
     def scores(self, block: Floats) -> dict[Recogniser, Floats]:
         """Scores (rows, classes) of a block of unit rows."""
@@ -199,40 +201,12 @@ class _Scorer:
 
     def _neighbour_shares(self, block: Floats) -> Floats:
         """Share of each class among the nearest training images, (rows, classes)."""
-        nearest = _nearest(block, self.train.features, self.neighbours)
+        nearest = nearest_rows(self.train.features, block, self.neighbours, device=self.device).rows
         shares = np.zeros((len(block), len(self.centres)))
         rows = np.arange(len(block))
         for column in nearest.T:
             shares[rows, self.train.labels[column]] += 1
         return shares / self.neighbours
-
-
-def _nearest(queries: Floats, features: Features, count: int) -> Integers:
-    """Numbers (queries, count) of the rows with the greatest cosines, best first; of equal ones the earlier.
-
-    Cosines are of float32, as in the original: here nothing is summed that rounding could accumulate in.
-    """
-    asked = queries.astype(np.float32)
-    cosines = np.zeros((len(asked), 0), dtype=np.float32)
-    numbers = np.zeros((len(asked), 0), dtype=np.int64)
-    for start, block in features.directions().blocks():
-        found = asked @ block.astype(np.float32).T
-        columns = _largest(found, min(count, len(block)))
-        cosines = np.concatenate([cosines, np.take_along_axis(found, columns, axis=1)], axis=1)
-        numbers = np.concatenate([numbers, columns + start], axis=1)
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        cosines, numbers = np.take_along_axis(cosines, order, axis=1), np.take_along_axis(numbers, order, axis=1)
-    return numbers
-
-
-def _largest(values: NDArray[np.float32], count: int) -> Integers:
-    """Columns (rows, count) of each row's largest values in ascending order; of equal values the first columns."""
-    chosen = np.argpartition(-values, count - 1, axis=1)[:, :count]
-    least = np.take_along_axis(values, chosen, axis=1).min(axis=1, keepdims=True)
-    for row in np.flatnonzero(np.count_nonzero(values >= least, axis=1) > count):
-        chosen[row] = np.argsort(-values[row], kind="stable")[:count]
-    ordered: Integers = np.sort(chosen, axis=1).astype(np.int64)
-    return ordered
 
 
 def _recognition(right: NDArray[np.bool_], labels: Integers, classes: int) -> Recognition:

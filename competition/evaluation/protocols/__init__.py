@@ -41,7 +41,7 @@ EVALUATIONS: Mapping[Protocol, Evaluation] = {
     **statistics.EVALUATIONS,
     **tuned.EVALUATIONS,
 }
-"""Every protocol that runs, which is every one of ``rules.protocols`` that is not in ``NOT_EXECUTABLE``."""
+"""Every one of ``rules.protocols``."""
 
 
 def run_protocol(subject: Subject, case: Case) -> ProtocolOutcome:

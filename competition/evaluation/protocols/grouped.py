@@ -67,12 +67,16 @@ def _renamed(found: ProtocolOutcome, name: str, new: str) -> ProtocolOutcome:
     """The outcome whose metric ``name`` is called ``new``, in place of the one that was."""
     metrics = {key: value for key, value in found.metrics.items() if key not in (name, new)}
     components = {key: value for key, value in found.components.items() if key not in (name, new)}
+    units = {key: value for key, value in found.units.items() if key not in (name, new)}
+    if name in found.units:
+        units[new] = found.units[name]
     proportions = found.proportions - {name, new} | ({new} if name in found.proportions else set())
     return replace(
         found,
         metrics=metrics | {new: found.metrics[name]},
         components=components | {new: found.components[name]},
         proportions=frozenset(proportions),
+        units=units,
     )
 
 

@@ -26,7 +26,7 @@ def _simcore(subject: Subject, case: Case) -> ProtocolOutcome:
     encoder = model_of(subject, case.task)
     support, classes = features(encoder, case, "train")
     queries, _ = features(encoder, case, "test")
-    return _outcome(knn.evaluate(support, queries, classes, knn.SIMCORE), case, len(queries))
+    return _outcome(knn.evaluate(support, queries, classes, knn.SIMCORE, encoder.device), case, len(queries))
 
 
 def _select(subject: Subject, case: Case) -> ProtocolOutcome:
@@ -40,7 +40,8 @@ def _select(subject: Subject, case: Case) -> ProtocolOutcome:
     asked = int(task.metric.partition("@")[2])
     # Of a small support set the numbers of neighbours that it has; what the task is scored by is never left out.
     counts = tuple(k for k in knn.SELECT.neighbours if k == asked or k <= len(support))
-    return _outcome(knn.evaluate(support, queries, classes, knn.KnnSettings(counts)), case, len(queries))
+    found = knn.evaluate(support, queries, classes, knn.KnnSettings(counts), encoder.device)
+    return _outcome(found, case, len(queries))
 
 
 def _outcome(by_k: Mapping[int, ProtocolOutcome], case: Case, samples: int) -> ProtocolOutcome:

@@ -15,8 +15,9 @@ from scipy.special import softmax
 from competition.errors import EmptySetError, EvaluationError
 from competition.evaluation import metrics, ranking_metrics
 from competition.evaluation.classification import outcome_of_ranks
-from competition.evaluation.dataset_metrics.cler import LabelledFeatures, Recogniser, scores_of
+from competition.evaluation.dataset_metrics.cler import Recogniser, scores_of
 from competition.evaluation.dataset_metrics.features import Features, Floats, Integers
+from competition.evaluation.features import LabelledFeatures
 from competition.evaluation.fixed_models import CLIP_B32
 from competition.evaluation.outcome import ProtocolOutcome
 from competition.evaluation.protocols.case import Case, Evaluation, Subject
@@ -42,11 +43,11 @@ def _recognised(subject: Subject, case: Case) -> ProtocolOutcome:
             f"Task {task.id!r} is measured by {measure}, and images of its set show several classes.",
             hint="Set `measure` to auc or map11.",
         )
-    train = LabelledFeatures.of(entry_features(encoder, images, case), labels, f"the entry {images.folder}")
+    train = LabelledFeatures(entry_features(encoder, images, case), labels, f"entry {images.folder}")
     test = Features.of(encoder.encode_images(data.images, key=data.key), "the set of test images")
     texts = text_classifier(encoder, data.class_names, data.templates).T if prompts else None
     parts: dict[Recogniser, list[NDArray[np.generic]]] = {}
-    for rows, found in scores_of(train, test, len(classes.names), texts):
+    for rows, found in scores_of(train, test, len(classes.names), texts, device=encoder.device):
         for name, scores in found.items():
             part = metrics.ranks(scores, data.labels[rows]) if measure in _CHOICES else _comparable(name, scores)
             parts.setdefault(name, []).append(part)

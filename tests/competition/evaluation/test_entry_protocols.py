@@ -31,7 +31,6 @@ from competition.evaluation.dataset_metrics import (
     neighbourhoods,
     proxy_a,
 )
-from competition.evaluation.dataset_metrics.cler import LabelledFeatures as Labelled
 from competition.evaluation.dataset_metrics.cler import Recogniser, recognise, scores_of
 from competition.evaluation.dataset_metrics.features import Features
 from competition.evaluation.encoders import ClipEncoder
@@ -163,7 +162,9 @@ def test_recognisers_are_their_functions(measure: str, subject: Subject, root: P
     entry, test = features(encoder, root)
     texts = zeroshot.text_classifier(encoder, NAMES, ["a photo of {c}", "the {c}"]).T
     expected = recognise(
-        Labelled.of(entry.features, entry.labels, "entry"), Labelled.of(test.features, test.labels, "test"), texts
+        LabelledFeatures(entry.features, entry.labels, "entry"),
+        LabelledFeatures(test.features, test.labels, "test"),
+        texts,
     )
     found = run(subject, task(Protocol.CLER, "centres", measure=measure), root)
     for name in Recogniser:
@@ -179,7 +180,7 @@ def test_recognisers_are_their_functions(measure: str, subject: Subject, root: P
 def test_rankings_of_recognisers_compare_probabilities(measure: str, subject: Subject, root: Path) -> None:
     encoder = clip()
     entry, test = features(encoder, root)
-    train = Labelled.of(entry.features, entry.labels, "entry")
+    train = LabelledFeatures(entry.features, entry.labels, "entry")
     ((_, scores),) = scores_of(train, Features.of(test.features, "test"), CLASSES)
     centres = np.exp(scores[Recogniser.CENTRES])
     of = {
@@ -217,7 +218,7 @@ def test_test_images_may_show_several_classes(measure: str, subject: Subject, tm
     found = run(subject, task(Protocol.CLER, "neighbours", measure=measure), tmp_path)
     data = load_multilabel(folder, clip().preparation)
     images = open_entry_images(write_shards(tmp_path / "entry", ENTRY))
-    train = Labelled.of(clip().encode_images(images.pixels(clip().preparation, None)[0]), images.labels, "entry")
+    train = LabelledFeatures(clip().encode_images(images.pixels(clip().preparation, None)[0]), images.labels, "entry")
     ((_, scores),) = scores_of(train, Features.of(clip().encode_images(data.images), "test"), CLASSES)
     flags = np.array([[label in classes for label in range(CLASSES)] for classes in shown])
     metric = ranking_metrics.mean_area_under_roc if measure == "auc" else ranking_metrics.mean_average_precision_11

@@ -76,13 +76,17 @@ def test_the_worst_income_group_by_top5_and_the_worst_region(seed: int, samples:
     groups = generator.integers(0, 4, samples) * 2  # codes with gaps: groups without samples do not count
     order = np.argsort(-scores, axis=1)
     among, right = (order[:, :5] == labels[:, None]).any(axis=1), order[:, 0] == labels
-    incomes = fairness.dollar_street(scores, labels, groups).metrics
-    regions = fairness.geode(scores, labels, groups).metrics
-    for found, outcomes, prefix, field in (
+    incomes = fairness.dollar_street(scores, labels, groups)
+    regions = fairness.geode(scores, labels, groups)
+    for outcome, outcomes, prefix, field in (
         (incomes, among, "acc_top5", "income_ds"),
         (regions, right, "acc", "region"),
     ):
+        found = outcome.metrics
         means = {group: outcomes[groups == group].mean() for group in set(groups.tolist())}
+        worst = min(sorted(means), key=means.__getitem__)
+        assert outcome.units == {f"{prefix}_wg": f"{field}:{worst}"}
+        assert np.array_equal(outcome.components[f"{prefix}_wg"][0], outcomes[groups == worst])
         assert found[f"{prefix}_wg"] == pytest.approx(min(means.values()))
         assert found[f"{prefix}_avg"] == pytest.approx(outcomes.mean())
         for group, mean in means.items():

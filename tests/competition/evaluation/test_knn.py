@@ -11,11 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from competition.data.nearest import Nearest
 from competition.errors import EvaluationError, ModelOutputError
 from competition.evaluation import knn
 from competition.evaluation.features import LabelledFeatures, unit_rows
 from competition.evaluation.knn import KnnSettings, evaluate, votes_by_k
-from competition.evaluation.nearest import nearest_rows
+from competition.evaluation.nearest import least_of_rows, nearest_rows
 from competition.evaluation.support_sampling import balanced_support
 
 
@@ -84,6 +85,30 @@ def test_neighbours_are_those_of_sorting_everything(
     order = np.argsort(-products, axis=1, kind="stable")[:, :most]
     assert np.array_equal(found.rows, order)
     assert np.array_equal(found.similarities, np.take_along_axis(products, order, axis=1))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 40))
+def test_what_a_device_leaves_behind_is_not_among_the_nearest(seed: int, most: int, columns: int) -> None:
+    """A GPU hands over a part of each block; on ties too the search says the same of it as of the whole."""
+    scores = np.random.default_rng(seed).integers(0, 4, (5, 3 * columns)).astype(np.float32)
+    whole, parts = Nearest(5, most), Nearest(5, most)
+    for start in range(0, 3 * columns, columns):
+        block = scores[:, start : start + columns]
+        whole.add(block, np.arange(start, start + columns))
+        values, places = least_of_rows(torch.from_numpy(np.ascontiguousarray(block)), most)
+        parts.add(values.numpy(), places.numpy() + start)
+    for one, other in zip(whole.pairs().table(5, most), parts.pairs().table(5, most), strict=True):
+        assert np.array_equal(one, other)
+    order = np.argsort(scores, axis=1, kind="stable")[:, :most]
+    assert np.array_equal(parts.pairs().table(5, most)[0][:, : order.shape[1]], order)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_the_same() -> None:
+    vectors = np.random.default_rng(0).integers(-2, 3, (9000, 16)).astype(np.float32) + 0.5
+    on_cpu = nearest_rows(vectors, vectors[:1500], 200)
+    on_gpu = nearest_rows(vectors, vectors[:1500], 200, device=torch.device("cuda"))
+    np.testing.assert_allclose(on_gpu.similarities, on_cpu.similarities, atol=1e-6)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12))

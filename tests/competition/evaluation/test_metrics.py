@@ -40,14 +40,6 @@ def test_equal_scores_are_decided_by_position() -> None:
     """A model that says the same about everything is at chance, whatever the labels."""
     scores = np.zeros((4, 4))
     assert metrics.ranks(scores, np.arange(4)).tolist() == [0, 1, 2, 3]
-    assert metrics.recalled(scores, [[0], [1], [2], [3]], 1).tolist() == [True, False, False, False]
-
-
-@given(distinct_scores, st.integers(1, 4))
-def test_recall_of_single_answers_is_a_rank(scores: np.ndarray, k: int) -> None:
-    targets = np.arange(len(scores)) % scores.shape[1]
-    recalled = metrics.recalled(scores, [[int(target)] for target in targets], k)
-    assert np.array_equal(recalled, metrics.ranks(scores, targets) < k)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -56,5 +48,3 @@ def test_scores_that_are_not_finite_are_an_error(value: float) -> None:
     scores[1, 2] = value
     with pytest.raises(EvaluationError, match="not finite"):
         metrics.ranks(scores, np.zeros(2, dtype=np.int64))
-    with pytest.raises(EvaluationError, match="not finite"):
-        metrics.recalled(scores, [[0], [0]], 1)

@@ -23,7 +23,7 @@ from competition.evaluation.protocols.probes import CroppedViews
 from competition.evaluation.run import evaluate_task
 from competition.evaluation.sets import load_classification
 from competition.rules import Protocol, Task, all_suites
-from competition.rules.protocols import METRICS, UNAVAILABLE_METRICS
+from competition.rules.protocols import METRICS
 from tests.competition.evaluation.test_protocols import CLASSES, SIZE, clip, image_model, run_protocol, write_set
 
 ELEVATERS = (Protocol.LINEAR_PROBE, Protocol.LINEAR_PROBE_ELEVATER)
@@ -62,10 +62,6 @@ def write_multilabel(folder: Path, split: str, count: int, seed: int) -> Path:
 def multilabel_set(folder: Path) -> Path:
     write_multilabel(folder, "test", 60, 0)
     return write_multilabel(folder, "train", 90, 1)
-
-
-def test_no_metric_is_unavailable() -> None:
-    assert not UNAVAILABLE_METRICS
 
 
 @pytest.mark.parametrize("metric", METRICS[Protocol.LINEAR_PROBE])

@@ -24,8 +24,9 @@ from competition.evaluation.protocols import run_protocol as run_case
 from competition.evaluation.protocols.case import Encoder
 from competition.evaluation.protocols.grouped import COLUMNS
 from competition.evaluation.sets import load_classification, load_columns
-from competition.rules import Protocol, Task, find_recipe
-from competition.rules.protocols import EXECUTABLE, METRICS
+from competition.evaluation.task import evaluate_task
+from competition.rules import Protocol, Task, find_recipe, find_suite
+from competition.rules.protocols import METRICS
 from competition.rules.recipes import Backbone, ClipRecipe
 
 CPU = torch.device("cpu")
@@ -37,8 +38,8 @@ def run_protocol(encoder: Encoder, asked: Task, folder: Path, cache: Path | None
     return run_case(Subject(encoder), Case(asked, folder, cache))
 
 
-def test_what_is_called_executable_is_what_runs() -> None:
-    assert set(EVALUATIONS) == EXECUTABLE
+def test_every_protocol_runs() -> None:
+    assert set(EVALUATIONS) == set(Protocol)
 
 
 def clip() -> ClipEncoder:
@@ -106,8 +107,27 @@ def test_groups_are_those_of_the_samples_rows(protocol: Protocol, tmp_path: Path
         ).metrics["acc_top5_wg"],
         Protocol.FAIRNESS_GEODE: lambda: fairness.geode(logits, data.labels, columns["region"]).metrics["acc_wg"],
     }[protocol]()
-    assert found.metrics[METRICS[protocol][0]] == expected
+    metric = METRICS[protocol][0]
+    assert found.metrics[metric] == expected
     assert found.samples == len(data.labels)
+    # What is of one group says which: the group's own accuracy is the score.
+    of_groups = {name for name in METRICS[protocol] if "worst" in name or name.endswith("_wg")}
+    assert set(found.units) & set(METRICS[protocol]) == of_groups
+    if metric in of_groups:
+        prefix = "acc_top5" if protocol is Protocol.FAIRNESS_DOLLAR_STREET else "acc"
+        assert found.metrics[f"{prefix}_{found.units[metric]}"] == expected
+
+
+def test_a_worst_groups_result_names_the_group(tmp_path: Path) -> None:
+    """So that no other group's images are paired with its own."""
+    write_set(tmp_path / "s", COLUMNS[Protocol.FAIRNESS_GEODE])
+    encoder, suite = clip(), find_suite("datacomp-38")
+    asked = task(Protocol.FAIRNESS_GEODE)
+    found = evaluate_task(Subject(encoder), asked, suite, tmp_path)
+    assert found.units is not None
+    assert found.metrics[f"acc_{found.units}"] == found.value
+    plain = evaluate_task(Subject(encoder), asked.model_copy(update={"metric": "acc_avg"}), suite, tmp_path)
+    assert plain.units is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from competition.errors import EmptySetError, EvaluationError, LabelRangeError, ModelOutputError
-from competition.evaluation import robustness, select_robustness
+from competition.evaluation import robustness
 from competition.evaluation.robustness import ALEXNET_ERRORS, SEVERITIES
 
 WNIDS = [f"n{number:08d}" for number in range(40)]
@@ -185,41 +185,3 @@ def test_an_incomplete_imagenet_c_raises_its_own_error() -> None:
         robustness.imagenet_c(right | {("fog", 3): np.array([0.5, 1, 0, 1])})
     with pytest.raises(EmptySetError):
         robustness.imagenet_c(corrupted(1, 0))
-
-
-SCORES = {
-    "imagenetv2": 0.5,
-    "imagenet-sketch": 0.2,
-    "imagenet-r": 0.3,
-    "imagenet-a": 0.1,
-    "objectnet": 0.4,
-    "imagenet-c": 0.3,
-    "stylized-imagenet": 0.1,
-}
-
-
-def test_selects_aggregates() -> None:
-    assert select_robustness.natural(SCORES).value == pytest.approx(0.3)
-    assert select_robustness.synthetic(SCORES).value == pytest.approx(0.2)
-    baseline = dict.fromkeys(SCORES, 0.8)
-    found = select_robustness.relative(SCORES, baseline, ("imagenetv2", "imagenet-c"))
-    assert [aggregate.value for aggregate in found.values()] == pytest.approx([0.625, 0.375])
-
-
-def test_a_missing_task_is_named_and_never_averaged_over() -> None:
-    lacking: dict[str, float | None] = {**SCORES, "objectnet": None}
-    del lacking["imagenet-a"]
-    assert select_robustness.natural(lacking) == select_robustness.Aggregate(None, ("imagenet-a", "objectnet"))
-    assert select_robustness.synthetic(lacking).value == pytest.approx(0.2)
-    found = select_robustness.relative(lacking, SCORES, ("objectnet", "imagenetv2"))
-    assert found["objectnet"] == select_robustness.Aggregate(None, ("objectnet",))
-    assert found["imagenetv2"].value == 1.0
-
-
-def test_scores_that_are_none_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="between 0 and 1"):
-        select_robustness.synthetic({**SCORES, "imagenet-c": 30.0})
-    with pytest.raises(EvaluationError, match="between 0 and 1"):
-        select_robustness.synthetic({**SCORES, "imagenet-c": float("nan")})
-    with pytest.raises(EvaluationError, match="baseline's score of 'imagenet-c' is 0"):
-        select_robustness.relative(SCORES, {**SCORES, "imagenet-c": 0.0}, ("imagenet-c",))

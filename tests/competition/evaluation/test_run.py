@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from competition.errors import EvaluationError, UsageError
-from competition.evaluation import task as task_of_suite
 from competition.evaluation.run import evaluate_suite
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.rules import (
@@ -26,7 +25,6 @@ from competition.rules import (
     Task,
     Track,
 )
-from competition.rules.protocols import EXECUTABLE, METRICS
 from competition.statistics import clopper_pearson
 
 CPU = torch.device("cpu")
@@ -138,19 +136,6 @@ def test_tasks_that_cannot_be_scored_are_errors_and_never_zero(
 ) -> None:
     with pytest.raises(EvaluationError, match=message):
         evaluate_suite(golden_model, make_competition(golden_recipe, task), golden_recipe, root, device=CPU)
-
-
-def test_what_is_called_executable_is_run(
-    golden_recipe: ClipRecipe, golden_model: Path, root: Path, competition: Competition, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And what is not, is refused by its name instead of being left out: there is always one to test that with."""
-    tried = {task.protocol for task in competition.suite.tasks}
-    monkeypatch.setattr(task_of_suite, "EXECUTABLE", EXECUTABLE - {Protocol.PREDICTIONS})
-    for protocol in {Protocol.PREDICTIONS} | set(Protocol) - EXECUTABLE:
-        task = Task(id="other", title="Other", protocol=protocol, dataset="digits4", metric=METRICS[protocol][0])
-        with pytest.raises(EvaluationError, match=f"needs the protocol {protocol.value}, which this version"):
-            evaluate_suite(golden_model, make_competition(golden_recipe, task), golden_recipe, root, device=CPU)
-    assert tried <= EXECUTABLE
 
 
 def test_a_task_may_leave_out_how_many_images_its_set_has(

@@ -107,6 +107,11 @@ def test_fmows_worst_region_comes_with_and_without_other() -> None:
     assert outcome.metrics["acc_worst_year"] == pytest.approx(2 / 7)
     assert outcome.metrics["acc_year:0"] == 0.5
     assert [len(outcome.components[f"acc_worst_region{part}"][0]) for part in ("", "_without_other")] == [1, 4]
+    assert outcome.units == {
+        "acc_worst_year": "year:14",
+        "acc_worst_region": "region:Other",
+        "acc_worst_region_without_other": "region:Africa",
+    }
     scores, labels, regions, years = (part[:-1] for part in fmow_case())
     without = wilds.fmow(scores, labels, regions, years).metrics
     assert without["acc_worst_region"] == without["acc_worst_region_without_other"] == 0.25

@@ -134,7 +134,7 @@ def test_kept_results_are_of_the_same_images(same: bool, run: Path, tmp_path: Pa
 
 def test_a_suite_about_images_alone_asks_for_them(run: Path, tmp_path: Path) -> None:
     result = refused(*words(run, write_rules(tmp_path, COVERAGE, NEIGHBOURS)))
-    assert "All tasks of suite tiny@1 that can be run are about the entry's images." in result.err
+    assert "All tasks of suite tiny@1 are about the entry's images." in result.err
     assert "Give their folder: --entry-data DIR" in result.err
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from competition.evaluation.dataset_metrics.cler import LabelledFeatures, recognise
+from competition.evaluation.dataset_metrics.cler import recognise
 from competition.evaluation.dataset_metrics.clip_iqa import clip_iqa
 from competition.evaluation.dataset_metrics.clip_score import best_of_each_class, clip_s, clip_scores
 from competition.evaluation.dataset_metrics.cmmd import Estimator, cmmd
@@ -23,6 +23,7 @@ from competition.evaluation.dataset_metrics.inception_score import Answers, ince
 from competition.evaluation.dataset_metrics.kid import kernel_distance, kernel_distance_of_subsets
 from competition.evaluation.dataset_metrics.neighbourhoods import neighbourhoods
 from competition.evaluation.dataset_metrics.proxy_a import genbench_proxy_a_distance, proxy_a_distance
+from competition.evaluation.features import LabelledFeatures
 from participant_kit import feature_files
 from tests.participant_kit.cli.typed import refused, typed
 
@@ -114,8 +115,8 @@ def test_cler_is_the_function_of_all_training_files() -> None:
             "3",
         ]
     )
-    train = LabelledFeatures.of(np.concatenate([FIRST, SECOND]), [*LABELS, *LABELS[:32]], "train")
-    test = LabelledFeatures.of(SECOND, LABELS[:32], "test")
+    train = LabelledFeatures(np.concatenate([FIRST, SECOND]), np.array([*LABELS, *LABELS[:32]]), "train")
+    test = LabelledFeatures(SECOND, np.array(LABELS[:32]), "test")
     expected = recognise(train, test, TEXTS, neighbours=3)
     assert list(shown["scores"]) == [name.value for name in expected]
     for name, each in expected.items():
@@ -225,9 +226,9 @@ def test_bad_labels_end_in_one_sentence() -> None:
     for name, sentence in {
         "few.npz": "The labels of few.npz:features have shape (39,)",
         "real.npz": "type float64",
-        "gap.npz": "Class 1 has no row in gap.npz:features",
-        "huge.npz": "Class 0 has no row in huge.npz:features",
-        "narrow.npz": "Dimensions differ: narrow.npz:features has 4, test.npz:features has 5",
+        "gap.npz": "Class 1 has no row in the file gap.npz:features",
+        "huge.npz": "Class 0 has no row in the file huge.npz:features",
+        "narrow.npz": "Dimensions differ: the file narrow.npz:features has 4, the file test.npz:features has 5",
         "second.npz": "has no 'labels'",
         "first.npy": "first.npy is no .npz file",
     }.items():

@@ -15,8 +15,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from competition.data.digests import file_sha256
-from competition.rules import Recipe, all_recipes, all_suites, find_recipe, find_suite, suites
-from competition.rules.protocols import EXECUTABLE, NOT_EXECUTABLE, Protocol
+from competition.rules import Recipe, all_recipes, all_suites, find_recipe, find_suite
+from competition.rules.protocols import Protocol
 from competition.rules.references import CATALOG
 from competition.verification.model import expected_tensors
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ def test_the_list_has_every_suite_with_its_competition() -> None:
     }
     assert listed["datacomp-38@1"]["competitions"] == ["datacomp"]
     assert listed["datacomp-40@1"]["competitions"] == []
-    assert (listed["digits@1"]["tasks"], listed["digits@1"]["executable_tasks"]) == (4, 4)
+    assert listed["digits@1"]["tasks"] == 4
     shown = typed("suites", "list").out
     assert all(name in shown for name in listed)
 
@@ -47,12 +47,6 @@ def test_show_has_every_task_and_aggregate() -> None:
     for text in (find_suite("select").digest, "knn_select support_per_class=5", "utility (ranks entries)"):
         assert text in result.out
     assert re.search(r"long_tail@500 \(less is\s+better\)", result.out)
-    later = sorted(
-        {task.protocol.value for task in find_suite("select").tasks} & {each.value for each in NOT_EXECUTABLE}
-    )
-    assert (f"This version cannot run the protocols {', '.join(later)}:" in result.err) == bool(later)
-    assert ("cannot run" in result.err) == bool(later)
-    assert "cannot run" not in typed("suites", "show", "digits").err
 
 
 def test_the_suite_of_an_own_competition(tmp_path: Path) -> None:
@@ -117,21 +111,6 @@ def test_a_suite_of_predictions_asks_no_model(tmp_path: Path) -> None:
     assert not (run / "evaluation_report.json").exists()
 
 
-@pytest.fixture
-def no_classification(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a version that describes the protocol and cannot run it: there is always one to test that with."""
-    monkeypatch.setattr(suites, "EXECUTABLE", EXECUTABLE - {Protocol.CLASSIFICATION})
-
-
-@pytest.mark.usefixtures("no_classification")
-def test_a_protocol_that_is_not_available_is_named(tmp_path: Path) -> None:
-    run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
-    result = refused("evaluate", "--model", run, "--suite", "digits-classification@1", "--data-dir", tmp_path)
-    assert "This version of DataCup runs none of the protocols of suite digits-classification@1." in result.err
-    assert "`datacup suites show digits-classification@1` lists them." in result.err
-    assert not (run / "evaluation_report.json").exists()
-
-
 @pytest.mark.parametrize("recipe", ["digits-nano-supervised", "digits-nano-simclr"])
 def test_weights_of_a_clip_model_are_no_image_model(tmp_path: Path, recipe: str) -> None:
     """The model is built from the recipe that the report names, not from what the weights look like."""
@@ -140,20 +119,15 @@ def test_weights_of_a_clip_model_are_no_image_model(tmp_path: Path, recipe: str)
     assert "is of another architecture" in result.err
 
 
-@pytest.mark.usefixtures("no_classification")
-def test_what_is_not_run_yet_is_named_and_the_rest_is_scored(tmp_path: Path) -> None:
-    """A competition file whose suite has such a task, and one of predictions, beside those that run."""
+def test_what_a_model_cannot_answer_is_named_and_the_rest_is_scored(tmp_path: Path) -> None:
+    """A competition file whose suite has a task of predictions beside those of a model."""
     text = (CATALOG / "digits" / "competition.yaml").read_text()
-    missing = (
-        "    - {id: later, title: Later, protocol: classification, dataset: digits-test, metric: acc1}\n"
-        "    - {id: told, title: Told, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
-    )
+    missing = "    - {id: told, title: Told, protocol: predictions, dataset: digits-test, metric: acc1}\n  aggregates:"
     rules = tmp_path / "rules.yaml"
     rules.write_text(text.replace("  aggregates:", missing, 1))
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = typed("evaluate", "--model", str(run), "--suite", str(rules), "--data-dir", str(tmp_path / "sets"))
     assert result.code == 0, result.err
-    assert "Unscored, since this version cannot run them: later (classification, acc1)." in result.err
     assert "Unscored, since they ask for predictions and not for a model: told (predictions, acc1)." in result.err
     report = json.loads((run / "evaluation_report.json").read_text())
     assert [task["task"] for task in report["results"]] == [

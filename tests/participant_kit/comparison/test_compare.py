@@ -80,6 +80,25 @@ def test_what_cannot_be_paired_is_said(tmp_path: Path) -> None:
     assert (found["only_first"], found["only_second"]) == (["mine"], ["its"])
 
 
+def test_groups_of_equal_size_are_not_taken_for_one(tmp_path: Path) -> None:
+    """The worst group of each entry: two regions with as many images, and one that is the worst of both."""
+    regions = {"a": ("region:1", "region:3"), "b": ("region:2", "region:3")}
+    places = []
+    for seed, (name, groups) in enumerate(regions.items()):
+        found = [
+            result(f"t{place}", [right(0.2, 50, seed + 2 * place)], "acc_wg").model_copy(update={"units": units})
+            for place, units in enumerate(groups)
+        ]
+        places.append(write(tmp_path / name, report(*found)))
+    shown = typed("compare", *places)
+    assert "t0 cannot be paired: the values are of different units (region:1 and region:2)." in shown.err
+    assert "t1 cannot be paired" not in shown.err
+    apart, same = json.loads(typed("compare", *places, "--json").out)["tasks"]
+    assert (apart["interval"], apart["mcnemar"]) == (None, None)
+    assert same["interval"] is not None
+    assert same["mcnemar"] is not None
+
+
 def test_of_a_distance_the_smaller_is_better() -> None:
     scores = np.random.default_rng(0).normal(50.0, 1.0, 300)
     reports = [report(result("t", [scores + step], "mce")) for step in (0.0, 5.0)]

@@ -95,6 +95,19 @@ def test_reports_on_other_images_have_no_interval_over_images(tmp_path: Path) ->
     assert "No interval" not in typed("fit", *places[:-1], "--x", "old", "--y", "new").err
 
 
+def test_the_worst_groups_of_several_runs_have_no_interval_over_images(tmp_path: Path) -> None:
+    """As many images each, and other ones."""
+    places = []
+    for run in range(4):
+        found = [result(name, [right(run / 3, 60, seed, run)]) for seed, name in enumerate(("old", "new"))]
+        worst = found[0].model_copy(update={"units": f"region:{run % 2}"})
+        places.append(write(tmp_path / str(run), report(worst, found[1])))
+    shown = typed("fit", *places, "--x", "old", "--y", "new", "--json")
+    assert shown.code == 0, shown.err
+    assert json.loads(shown.out)["fits"]["probit"]["over_images"] is None
+    assert "the reports hold no outcomes of the same images for old." in shown.err
+
+
 def test_more_images_make_the_line_surer(tmp_path: Path) -> None:
     widths = []
     for images in (200, 3200):

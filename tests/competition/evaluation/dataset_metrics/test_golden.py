@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from competition.evaluation.dataset_metrics.cler import LabelledFeatures, Recogniser, recognise
+from competition.evaluation.dataset_metrics.cler import Recogniser, recognise
 from competition.evaluation.dataset_metrics.clip_score import best_of_each_class, clip_scores
 from competition.evaluation.dataset_metrics.features import Features
 from competition.evaluation.dataset_metrics.frechet import Normaliser, frechet_distance
 from competition.evaluation.dataset_metrics.proxy_a import genbench_proxy_a_distance, proxy_a_distance
+from competition.evaluation.features import LabelledFeatures
 
 THEIRS = {
     Recogniser.TEXT: "image_text_contrastive",
@@ -47,7 +48,7 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def train(arrays: dict[str, np.ndarray]) -> LabelledFeatures:
     """GenBench's "original": training and validation images."""
-    return LabelledFeatures.of(
+    return LabelledFeatures(
         np.concatenate([arrays["train"], arrays["val"]]),
         np.concatenate([arrays["train_labels"], arrays["val_labels"]]),
         "train",
@@ -55,7 +56,7 @@ def train(arrays: dict[str, np.ndarray]) -> LabelledFeatures:
 
 
 def test_recognition(expected: dict[str, Any], arrays: dict[str, np.ndarray], train: LabelledFeatures) -> None:
-    test = LabelledFeatures.of(arrays["test"], arrays["test_labels"], "test")
+    test = LabelledFeatures(arrays["test"], arrays["test_labels"], "test")
     found = recognise(train, test, arrays["text"])
     assert list(found) == list(Recogniser) == list(THEIRS)
     for name, theirs in THEIRS.items():
@@ -66,7 +67,7 @@ def test_recognition(expected: dict[str, Any], arrays: dict[str, np.ndarray], tr
 def test_frechet_of_clip_features(
     expected: dict[str, Any], arrays: dict[str, np.ndarray], train: LabelledFeatures
 ) -> None:
-    sets = train.features.directions(), Features.of(arrays["test"], "test").directions()
+    sets = Features.of(train.features, "train").directions(), Features.of(arrays["test"], "test").directions()
     theirs, ours = (frechet_distance(*sets, mode) for mode in (Normaliser.GENBENCH, Normaliser.OWN))
     assert theirs.value == pytest.approx(expected["fid"], abs=1e-5)
     assert ours.value == pytest.approx(expected["fid_own_recomputation_corrected_normaliser"], abs=1e-6)
@@ -106,7 +107,7 @@ def test_proxy_a_distance(expected: dict[str, Any], arrays: dict[str, np.ndarray
 def test_proxy_a_distance_of_clip_features(
     expected: dict[str, Any], arrays: dict[str, np.ndarray], train: LabelledFeatures
 ) -> None:
-    first = Features(train.features.values[:200], "train").directions()
+    first = Features(train.features[:200], "train").directions()
     found = genbench_proxy_a_distance(first, Features.of(arrays["test"], "test").directions())
     assert found == pytest.approx(expected["proxy_a_distance"]["features_normalised_train_vs_test"], abs=1e-9)
 

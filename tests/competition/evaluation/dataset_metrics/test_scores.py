@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competition.errors import EvaluationError, ModelOutputError
-from competition.evaluation.dataset_metrics.cler import LabelledFeatures, Recogniser, class_centres, recognise
+from competition.evaluation.dataset_metrics.cler import Recogniser, class_centres, recognise
 from competition.evaluation.dataset_metrics.clip_iqa import PROMPT_PAIRS, clip_iqa
 from competition.evaluation.dataset_metrics.clip_score import best_of_each_class, clip_s, clip_scores
+from competition.evaluation.dataset_metrics.features import Features, class_labels
 from competition.evaluation.dataset_metrics.inception_score import Answers, inception_score
+from competition.evaluation.features import LabelledFeatures
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
@@ -32,15 +34,15 @@ def case(seed: int, train: int = 30, test: int = 20) -> Case:
     known = np.concatenate([np.arange(CLASSES), generator.integers(0, CLASSES, train - CLASSES)])
     asked = generator.integers(0, CLASSES, test)
     return (
-        LabelledFeatures.of(means[known] + generator.normal(size=(train, 6)), known, "train"),
-        LabelledFeatures.of(means[asked] + generator.normal(size=(test, 6)), asked, "test"),
+        LabelledFeatures(means[known] + generator.normal(size=(train, 6)), known, "train"),
+        LabelledFeatures(means[asked] + generator.normal(size=(test, 6)), asked, "test"),
         means + generator.normal(size=(CLASSES, 6)),
     )
 
 
 def naive_answers(known: LabelledFeatures, f: np.ndarray, texts: np.ndarray, k: int) -> dict[Recogniser, int]:
     """Of one test image."""
-    f, t, rows = unit(f), unit(texts), unit(known.features.values)
+    f, t, rows = unit(f), unit(texts), unit(known.features)
     nearest = sorted(range(len(rows)), key=lambda row: -(f @ rows[row]))[:k]
     shares = np.array([sum(known.labels[row] == label for row in nearest) / k for label in range(CLASSES)])
     powers = np.array([math.exp(100 * (f @ each)) for each in t])
@@ -59,7 +61,7 @@ def naive_answers(known: LabelledFeatures, f: np.ndarray, texts: np.ndarray, k: 
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_recognition_is_its_definition(seed: int, k: int) -> None:
     known, asked, texts = case(seed)
-    answers = [naive_answers(known, f, texts, k) for f in asked.features.values]
+    answers = [naive_answers(known, f, texts, k) for f in asked.features]
     for name, found in recognise(known, asked, texts, neighbours=k).items():
         right = np.array([answer[name] == label for answer, label in zip(answers, asked.labels, strict=True)])
         shares = [right[asked.labels == label].mean() for label in np.unique(asked.labels)]
@@ -78,8 +80,8 @@ def test_recognition_does_not_change_with_order_length_or_rotation(seed: int) ->
     found = recognise(known, asked, texts, neighbours=5)
     order, turn = generator.permutation(30), np.linalg.qr(generator.normal(size=(6, 6)))[0]
     lengths = generator.uniform(0.5, 2, size=(30, 1))
-    changed = LabelledFeatures.of((lengths * known.features.values)[order] @ turn, known.labels[order], "train")
-    turned = LabelledFeatures.of(asked.features.values @ turn, asked.labels, "test")
+    changed = LabelledFeatures((lengths * known.features)[order] @ turn, known.labels[order], "train")
+    turned = LabelledFeatures(asked.features @ turn, asked.labels, "test")
     again = recognise(changed, turned, texts @ turn, neighbours=5)
     assert {name: each.accuracy for name, each in again.items()} == {
         name: each.accuracy for name, each in found.items()
@@ -98,41 +100,41 @@ def test_equal_neighbours_are_taken_in_their_order() -> None:
     """Copies of one image, in several blocks, whose classes differ: the first ones vote."""
     row = np.array([[0.3, 0.1, 0.9]])
     labels = np.array([2, 2, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-    known = LabelledFeatures.of(np.repeat(row, len(labels), axis=0), labels, "train")
+    known = LabelledFeatures(np.repeat(row, len(labels), axis=0), labels, "train")
     for k, named in {1: 2, 2: 2, 5: 1, 18: 0}.items():
-        asked = LabelledFeatures.of(row, [named], "test")
+        asked = LabelledFeatures(row, np.array([named]), "test")
         assert recognise(known, asked, neighbours=k)[Recogniser.NEIGHBOURS].accuracy == 1, k
 
 
 def test_class_centres() -> None:
     known, _, _ = case(1)
-    rows = unit(known.features.values)
+    rows = unit(known.features)
     expected = unit(np.stack([rows[known.labels == label].mean(axis=0) for label in range(CLASSES)]))
     assert class_centres(known, CLASSES) == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_recognition_refuses() -> None:
     known, asked, texts = case(0)
-    rows = known.features.values
-    with pytest.raises(EvaluationError, match=r"Class 2 has no row in train .of 4 classes 1 are empty"):
-        recognise(LabelledFeatures.of(rows, np.where(known.labels == 2, 1, known.labels), "train"), asked, texts)
-    with pytest.raises(EvaluationError, match=r"Class 4 has no row in train .of 5"):
+    rows = known.features
+    with pytest.raises(EvaluationError, match=r"Class 2 has no row in the train .of 4 classes 1 are empty"):
+        recognise(LabelledFeatures(rows, np.where(known.labels == 2, 1, known.labels), "train"), asked, texts)
+    with pytest.raises(EvaluationError, match=r"Class 4 has no row in the train .of 5"):
         recognise(known, asked, np.vstack([texts, texts[:1]]))
     with pytest.raises(EvaluationError, match="empty"):
-        recognise(LabelledFeatures.of(rows, np.where(known.labels == 3, 2**60, known.labels), "train"), asked)
-    with pytest.raises(EvaluationError, match="labels of train have a class 3, which is not from 0 to 2"):
-        recognise(known, LabelledFeatures.of(asked.features, asked.labels % 3, "test"), texts[:3])
-    with pytest.raises(EvaluationError, match="labels of test have a class 12, which is not from 0 to 3"):
-        recognise(known, LabelledFeatures.of(asked.features, asked.labels * 0 + 12, "test"))
-    with pytest.raises(EvaluationError, match="Dimensions differ: train has 6, the set of text features has 5"):
+        recognise(LabelledFeatures(rows, np.where(known.labels == 3, 2**60, known.labels), "train"), asked)
+    with pytest.raises(EvaluationError, match="The train has an image of class 3, which is not one of 3"):
+        recognise(known, LabelledFeatures(asked.features, asked.labels % 3, "test"), texts[:3])
+    with pytest.raises(EvaluationError, match="The test has an image of class 12, which is not one of 4"):
+        recognise(known, LabelledFeatures(asked.features, asked.labels * 0 + 12, "test"))
+    with pytest.raises(EvaluationError, match="Dimensions differ: the train has 6, the set of text features has 5"):
         recognise(known, asked, texts[:, :5])
     for k in (0, 31):
         with pytest.raises(EvaluationError, match="nearest of 30 training images"):
             recognise(known, asked, neighbours=k)
     with pytest.raises(ModelOutputError, match="Row 1 of the set of text features is zero"):
         recognise(known, asked, texts * [[1], [0], [1], [1]])
-    with pytest.raises(ModelOutputError, match="Row 0 of the class centres of pair is zero"):
-        class_centres(LabelledFeatures.of(np.array([[1.0, 0.0], [-1.0, 0.0]]), [0, 0], "pair"), 1)
+    with pytest.raises(ModelOutputError, match="Row 0 of the class centres of the pair is zero"):
+        class_centres(LabelledFeatures(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([0, 0]), "pair"), 1)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,23 @@ def test_what_recognition_refuses() -> None:
 )
 def test_labels_that_are_none(labels: list) -> None:
     with pytest.raises(EvaluationError, match="labels of images"):
-        LabelledFeatures.of(np.ones((3, 2)), labels, "images")
+        class_labels(labels, Features.of(np.ones((3, 2)), "images"))
+    with pytest.raises(EvaluationError, match="The images "):
+        class_centres(LabelledFeatures(np.ones((3, 2)), np.asarray(labels), "images"), 3)
+
+
+def test_images_of_several_classes_have_no_centres() -> None:
+    with pytest.raises(EvaluationError, match="Images of the set show several classes"):
+        class_centres(LabelledFeatures(np.ones((3, 2)), np.eye(3, dtype=np.int64), "set"), 3)
+
+
+def test_lengths_that_float32_cannot_square_are_no_obstacle() -> None:
+    known, asked, texts = case(3)
+    large = LabelledFeatures(known.features.astype(np.float32) * np.float32(1e30), known.labels, "train")
+    found, expected = recognise(large, asked, texts, neighbours=5), recognise(known, asked, texts, neighbours=5)
+    assert {name: each.accuracy for name, each in found.items()} == {
+        name: each.accuracy for name, each in expected.items()
+    }
 
 
 @settings(max_examples=20)
@@ -148,7 +166,7 @@ def test_labels_that_are_none(labels: list) -> None:
 def test_clip_score_is_the_cosine_with_the_images_own_text(seed: int) -> None:
     known, _, texts = case(seed)
     scores = clip_scores(known.features, texts, known.labels)
-    for image, label, score in zip(known.features.values, known.labels, scores, strict=True):
+    for image, label, score in zip(known.features, known.labels, scores, strict=True):
         text = texts[label]
         cosine = image @ text / math.sqrt((image @ image) * (text @ text))
         assert score == pytest.approx(100 * cosine, abs=1e-9)
@@ -190,7 +208,7 @@ def test_what_the_clip_score_refuses() -> None:
 @given(st.integers(0, 2**32), st.sampled_from([1.0, 100.0]))
 def test_clip_iqa_is_the_positive_texts_share(seed: int, scale: float) -> None:
     known, _, texts = case(seed)
-    images, positive, negative = known.features.values, texts[:2], texts[2:]
+    images, positive, negative = known.features, texts[:2], texts[2:]
     found = clip_iqa(images, positive, negative, scale=scale)
     assert found.shape == (30, 2)
     for row, image in enumerate(images):

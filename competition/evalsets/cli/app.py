@@ -102,7 +102,7 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
             bool,
             typer.Option(
                 "--offline",
-                help="Use no network: check what is here by its recorded digests, and fail for what is not.",
+                help="Use no network: check what is here by its recorded digests; fail for the rest.",
             ),
         ] = False,
         num_workers: WorkersOption = 8,
@@ -112,7 +112,8 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
 
         Those on the Hub are downloaded, those made from code are made. Each is taken at a commit, which is recorded
         beside it (SET.lock.json) with the digest of every file. Run it again to go on where it stopped, and to repair.
-        Sets that are not on the Hub are named: `evalsets list` says what brings them.
+        Sets that are not on the Hub are named: `evalsets list` says what brings them. The exit code is 0 only if all
+        sets are here.
         """
         where = place()
         endpoint = None if offline else where.hub_endpoint
@@ -243,20 +244,26 @@ def _download(
         "folder": str(root),
         "sets": [report.model_dump(mode="json") for report in outcome.sets],
     }
-    if outcome.failures:
-        for failed, error in outcome.failures.items():
-            output.note(f"{failed}: {error.message}" + (f" {error.hint}" if error.hint else ""))
+    for failed, error in outcome.failures.items():
+        output.note(f"{failed}: {error.message}" + (f" {error.hint}" if error.hint else ""))
     output.table(payload, "", ["set", "state", "files", "size", "commit"], rows)
     absent = [report.name for report in outcome.sets if report.state is State.ELSEWHERE]
     if absent:
+        count = "1 set is" if len(absent) == 1 else f"{len(absent)} sets are"
         output.note(
-            f"{len(absent)} sets are not on the Hub and not here: {', '.join(absent)}. "
-            f"`{program} evalsets list {name}` says where each comes from and the command that makes it."
+            f"{count} not on the Hub and not here: {', '.join(absent)}. "
+            f"`{program} evalsets list {name}` says how to make what is absent, and from which source."
         )
-    if any(report.state is State.UNRECORDED for report in outcome.sets):
-        output.note("Unrecorded sets have no digests to be checked by; `evalsets verify --record` records them.")
+    unrecorded = [report.name for report in outcome.sets if report.state is State.UNRECORDED]
+    if unrecorded:
+        output.note(
+            f"Here without recorded digests, and not checked: {', '.join(unrecorded)}. "
+            f"`{program} evalsets verify {name} --record` records them as they are."
+        )
     if outcome.failures:
         raise typer.Exit(next(iter(outcome.failures.values())).exit_code)
+    if absent or (unrecorded and endpoint is None):
+        raise typer.Exit(NotFoundError.exit_code)
 
 
 def _verify(output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, bool], workers: int) -> None:

@@ -252,7 +252,7 @@ def _download(
         count = "1 set is" if len(absent) == 1 else f"{len(absent)} sets are"
         output.note(
             f"{count} not on the Hub and not here: {', '.join(absent)}. "
-            f"`{program} evalsets list {name}` says how to make what is absent, and from which source."
+            f"`{program} evalsets list {name}` says where each comes from and the command that makes it."
         )
     unrecorded = [report.name for report in outcome.sets if report.state is State.UNRECORDED]
     if unrecorded:

@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -193,7 +192,8 @@ def test_a_broken_member_of_a_zip_file_is_one_sentence(tmp_path: Path) -> None:
     assert f"does not give {first.filename!r}" in failing(GTSRB, source, tmp_path / "sets").message
 
 
-def test_a_category_of_a_large_number_costs_nothing(tmp_path: Path) -> None:
+def test_a_category_of_a_large_number_is_one_category(tmp_path: Path) -> None:
+    """And not the last of a million million, whose names would fill the memory."""
     source = tmp_path / "source"
     source.mkdir()
     elevater(source, Pen(), 4, ("train", "val", "test"), coco=True)
@@ -201,9 +201,7 @@ def test_a_category_of_a_large_number_costs_nothing(tmp_path: Path) -> None:
         content = json.loads((source / f"{part}.json").read_text())
         content["categories"].append({"id": 10**12, "name": "far away"})
         (source / f"{part}.json").write_text(json.dumps(content))
-    began = time.process_time()
     assert "has 5 classes instead of 4" in failing(KITTI, source, tmp_path / "sets").message
-    assert time.process_time() - began < 60  # 10^12 names would never end
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 200, b"MATLAB 5.0 MAT-file" + b"\xff" * 500, b"cut off"])

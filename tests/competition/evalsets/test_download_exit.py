@@ -37,3 +37,32 @@ def test_offline_a_set_without_recorded_digests_is_no_success_until_it_is_record
     assert typed("evalsets", "verify", "select", "--only", "transfer-dtd", "--data-dir", tmp_path, "--record").code == 0
     result = download(tmp_path, "--offline")
     assert (result.code, "Here without" in result.err) == (0, False)
+
+
+def test_sets_that_one_command_makes_from_code_are_all_built_and_then_kept(tmp_path: Path) -> None:
+    """The first of them makes the others of its suite; that these are there then does not mean that they were kept."""
+    words = ("evalsets", "download", "digits-classification", "--data-dir", tmp_path, "--json")
+    for state in ("built", "kept"):
+        result = typed(*words)
+        assert result.code == 0
+        found = json.loads(result.out)["sets"]
+        assert len(found) > 1
+        assert {entry["state"] for entry in found} == {state}
+
+
+def test_verify_says_what_is_to_be_done_about_each_kind(tmp_path: Path) -> None:
+    tasks = ("imagenet-a", "transfer-dtd", "transfer-svhn", "transfer-gtsrb")
+    only = [word for task in tasks for word in ("--only", task)]
+    digits_set(tmp_path / "select-svhn")
+    digits_set(tmp_path / "select-gtsrb")
+    recorded = ("--only", "transfer-gtsrb", "--data-dir", tmp_path, "--record")
+    assert typed("evalsets", "verify", "select", *recorded).code == 0
+    (tmp_path / "select-gtsrb" / "classnames.txt").write_text("other\n")
+    result = typed("evalsets", "verify", "select", "--data-dir", tmp_path, *only)
+    assert result.code == 3
+    said = " ".join(result.err.split())
+    assert "brings and repairs what is on the Hub or made from code: wds_imagenet-a_test." in said
+    assert "`datacup evalsets list select` says where each comes from" in said
+    assert "the command that makes it: select-dtd." in said
+    assert "move set and lock file away and make it again: select-gtsrb." in said
+    assert "`datacup evalsets verify select --record` trusts their present bytes: select-svhn." in said

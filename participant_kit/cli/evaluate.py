@@ -20,6 +20,16 @@ from participant_kit.cli.submit import suggestion, suggestion_of_predictions
 from participant_kit.evaluation_plan import Plan, plan
 from participant_kit.settings import KitSettings
 
+EntryDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--entry-data", help="Folder of the entry's images, for tasks about them: shards, or a folder for each class."
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
+]
 _PUBLISHED = ("timm:", "open_clip:")
 
 
@@ -49,17 +59,8 @@ def command(
         Path | None,
         typer.Option("--data-dir", help="Folder of the evaluation sets; default: evaluation/ in DATACUP_CACHE."),
     ] = None,
-    entry_data: Annotated[
-        Path | None,
-        typer.Option(
-            "--entry-data",
-            help="Folder of the entry's images, for tasks about them: shards, or a folder for each class.",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", help="A .safetensors file for the published model; default: its own, from the Hub."),
-    ] = None,
+    entry_data: EntryDataOption = None,
+    weights: WeightsOption = None,
     output_dir: Annotated[
         Path | None,
         typer.Option("--output-dir", help="Where the published model's report goes; default: under ./runs."),
@@ -86,19 +87,30 @@ def command(
             raise UsageError(
                 "A published model is evaluated by --model and --suite.", hint="For example: --suite datacomp-38"
             )
-        rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
-        chosen = plan(rules, root, only=only or (), named=_file(suite))
-        folder = output_dir or Path("runs") / model.replace(":", "-").replace("/", "-")
-
-        from participant_kit.evaluation import REPORT_FILE, evaluate_reference
-
-        with console.progress("Evaluating") as progress:
-            report = evaluate_reference(model, weights, folder, rules, root, progress, only=chosen.runs)
-        _show_all(console, report, rules, chosen)
-        console.note(f"The report is {folder / REPORT_FILE}.")
-        _require_all(_file(suite) or rules.reference, root, chosen)
+        _evaluate_published(console, model, weights, output_dir, suite, root, only or ())
     else:
         _evaluate_run(console, _run_folder(run_dir, model), suite, root, only or (), entry_data)
+
+
+def _evaluate_published(
+    console: Console,
+    model: str,
+    weights: Path | None,
+    output_dir: Path | None,
+    suite: str,
+    root: Path,
+    only: Sequence[str],
+) -> None:
+    from participant_kit.evaluation import REPORT_FILE, evaluate_reference
+
+    rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
+    chosen = plan(rules, root, only=only, named=_file(suite))
+    folder = output_dir or Path("runs") / model.replace(":", "-").replace("/", "-")
+    with console.progress("Evaluating") as progress:
+        report = evaluate_reference(model, weights, folder, rules, root, progress, only=chosen.runs)
+    _show_all(console, report, rules, chosen)
+    console.note(f"The report is {folder / REPORT_FILE}.")
+    _require_all(_file(suite) or rules.reference, root, chosen)
 
 
 def _evaluate_run(

@@ -17,6 +17,8 @@ class Unscored:
 
     tasks: tuple[Task, ...]
     reason: str
+    missing: bool = False
+    """Their sets are not there, and can be got."""
 
     @property
     def sentence(self) -> str:
@@ -40,7 +42,9 @@ class Plan:
     missing: tuple[str, ...]
 
 
-def plan(suite: Suite, root: Path, *, only: Collection[str] = (), with_images: bool = False) -> Plan:
+def plan(
+    suite: Suite, root: Path, *, only: Collection[str] = (), with_images: bool = False, named: str | None = None
+) -> Plan:
     """Decide what can be run of a suite on a model.
 
     Args:
@@ -48,6 +52,7 @@ def plan(suite: Suite, root: Path, *, only: Collection[str] = (), with_images: b
         root: folder of the evaluation sets.
         only: ids of the tasks that are asked for; all when empty.
         with_images: the images that the entry consists of are at hand.
+        named: how commands are to name the suite, for one of a file; its reference when absent.
 
     Raises:
         UsageError: ``only`` names a task that the suite does not have, or nothing can be run.
@@ -63,10 +68,12 @@ def plan(suite: Suite, root: Path, *, only: Collection[str] = (), with_images: b
             reasons.setdefault(reason, []).append(task)
         else:
             runs.append(task)
-    unscored = tuple(Unscored(tuple(tasks), reason) for reason, tasks in reasons.items())
-    waiting = {task.dataset for each in unscored for task in each.tasks if each.reason == _not_there(root)}
+    unscored = tuple(
+        Unscored(tuple(tasks), reason, missing=reason == _not_there(root)) for reason, tasks in reasons.items()
+    )
+    waiting = {task.dataset for each in unscored if each.missing for task in each.tasks}
     if not runs:
-        raise _nothing(suite, asked, unscored, sorted(waiting))
+        raise _nothing(named or suite.reference, asked, unscored, _asked_for(suite, asked, only))
     return Plan(tuple(task.id for task in runs), unscored, tuple(sorted(waiting)))
 
 
@@ -82,17 +89,20 @@ def _not_there(root: Path) -> str:
     return f"their evaluation sets are not in {root}"
 
 
-def _nothing(suite: Suite, asked: Sequence[Task], unscored: Sequence[Unscored], missing: Sequence[str]) -> UsageError:
+def _asked_for(suite: Suite, asked: Sequence[Task], only: Collection[str]) -> str:
+    """What was asked for, as a sentence calls it."""
+    return f"task {asked[0].id!r}" if len(asked) == 1 else "these tasks" if only else f"suite {suite.reference}"
+
+
+def _nothing(named: str, asked: Sequence[Task], unscored: Sequence[Unscored], what: str) -> UsageError:
     if all(task.protocol is Protocol.PREDICTIONS for task in asked):
         return UsageError(
-            f"Suite {suite.reference} asks for predictions, and not for a model.",
-            hint=f"`datacup evaluate --predictions FILE.npz --suite {suite.reference}` scores them.",
+            f"Nothing of {what} is about a model: predictions are what is scored.",
+            hint=f"`datacup evaluate --predictions FILE.npz --suite {named}` scores them.",
         )
     if all(task.needs_images for task in asked):
-        return UsageError(
-            f"All tasks of suite {suite.reference} are about the entry's images.",
-            hint="Give their folder: --entry-data DIR",
-        )
-    why = "; ".join(each.reason for each in unscored)
-    hint = f"`datacup evalsets list {suite.reference}` says how to get sets." if missing else ""
-    return UsageError(f"No task of suite {suite.reference} can be run, since {why}.", hint=hint)
+        return UsageError(f"All of {what} is about the entry's images.", hint="Give their folder: --entry-data DIR")
+    why = "; ".join(each.sentence.removeprefix("Unscored, since ").removesuffix(".") for each in unscored)
+    missing = any(each.missing for each in unscored)
+    hint = f"`datacup evalsets list {named}` says how to get sets." if missing else ""
+    return UsageError(f"Nothing of {what} can be run, since {why}.", hint=hint)

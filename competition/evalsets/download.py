@@ -99,7 +99,8 @@ def download_sets(
         StorageError: the disk is full or the folder cannot be written.
         UsageError: another process downloads into the folder.
     """
-    return _each(wanted, root, lambda item: _obtain(item, root, endpoint, workers, progress))
+    before = _there(wanted, root)
+    return _each(wanted, root, lambda item: _obtain(item, root, endpoint, before, workers, progress))
 
 
 def check_offline(
@@ -111,7 +112,13 @@ def check_offline(
         StorageError: the folder cannot be read or written.
         UsageError: another process downloads into the folder.
     """
-    return _each(wanted, root, lambda item: _present(item, root, workers, progress))
+    before = _there(wanted, root)
+    return _each(wanted, root, lambda item: _present(item, root, before, workers, progress))
+
+
+def _there(wanted: Sequence[EvaluationSet], root: Path) -> frozenset[str]:
+    """Sets whose folders are there to begin with: making one from code brings the others of its suite, too."""
+    return frozenset(item.name for item in wanted if (root / item.name).is_dir())
 
 
 def _each(wanted: Sequence[EvaluationSet], root: Path, get: Callable[[EvaluationSet], SetReport]) -> Outcome:
@@ -128,11 +135,13 @@ def _each(wanted: Sequence[EvaluationSet], root: Path, get: Callable[[Evaluation
     return Outcome(tuple(reports), failures)
 
 
-def _present(item: EvaluationSet, root: Path, workers: int, progress: ProgressHook | None) -> SetReport:
+def _present(
+    item: EvaluationSet, root: Path, before: frozenset[str], workers: int, progress: ProgressHook | None
+) -> SetReport:
     """A set that needs no Hub, or that must be here already."""
     folder = root / item.name
     if item.origin is Origin.CODE:
-        return _built(item, root, workers, progress)
+        return _built(item, root, before, workers, progress)
     lock = read_lock(root, item.name)
     if not folder.is_dir():
         if item.origin is Origin.ELSEWHERE:
@@ -152,13 +161,20 @@ def _present(item: EvaluationSet, root: Path, workers: int, progress: ProgressHo
     return _report(lock, State.KEPT)
 
 
-def _obtain(item: EvaluationSet, root: Path, endpoint: str, workers: int, progress: ProgressHook | None) -> SetReport:
+def _obtain(
+    item: EvaluationSet,
+    root: Path,
+    endpoint: str,
+    before: frozenset[str],
+    workers: int,
+    progress: ProgressHook | None,
+) -> SetReport:
     if item.origin is not Origin.HUB:
-        return _present(item, root, workers, progress)
+        return _present(item, root, before, workers, progress)
     folder, staging = root / item.name, root / STAGING_FOLDER / item.name
     lock = read_lock(root, item.name)
     if lock is not None and lock.revision is None and folder.is_dir():
-        return _present(item, root, workers, progress)  # somebody's own set of that name, recorded as it was
+        return _present(item, root, before, workers, progress)  # somebody's own set of that name, recorded as it was
     remote = _pinned(item, root, endpoint, lock)
     if folder.is_dir():
         wrong = wrong_files(folder, remote, workers, progress)
@@ -229,20 +245,22 @@ def _recorded(
     return _report(lock, state, fetched)
 
 
-def _built(item: EvaluationSet, root: Path, workers: int, progress: ProgressHook | None) -> SetReport:
+def _built(
+    item: EvaluationSet, root: Path, before: frozenset[str], workers: int, progress: ProgressHook | None
+) -> SetReport:
     """A set that is made from code: made when absent, and made again when it is not what was recorded."""
     folder, suite = root / item.name, item.name.split("-", maxsplit=1)[0]
-    there, lock = folder.is_dir(), read_lock(root, item.name)
-    if there and lock is not None:
+    kept, lock = item.name in before, read_lock(root, item.name)
+    if folder.is_dir() and lock is not None:
         if not compare(folder, lock, workers, progress):
-            return _report(lock, State.KEPT)
+            return _report(lock, State.KEPT if kept else State.BUILT)
         with storage_errors("removing", folder):
             shutil.rmtree(folder)
-        there = False
+        kept = False
     build_sets(suite, root, progress)
     lock = record_set(folder, item.name, Origin.CODE, source=f"made from code, suite {suite}", workers=workers)
     write_lock(root, lock)
-    return _report(lock, State.KEPT if there else State.BUILT)
+    return _report(lock, State.KEPT if kept else State.BUILT)
 
 
 def build_sets(suite: str, root: Path, progress: ProgressHook | None) -> None:

@@ -1,11 +1,13 @@
-"""What to do about a set that is not here: where it comes from, and the command that brings it."""
+"""What to do about a set that is not here or not sound: where it comes from, and the command that brings it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from competition.evalsets.preparing.origins import origins
 from competition.evalsets.sources import EvaluationSet, Origin
+from competition.evalsets.verify import Finding, SetFinding
 
 PAGE = "docs/evaluation-sets.md"
 
@@ -41,6 +43,41 @@ def next_step(item: EvaluationSet, state: str, suite: str, program: str = "datac
         return NextStep(_source(item), given=f"put it there in a layout of {PAGE}")
     fetched = " --download" if known.download else ""
     return NextStep(known.page, known.given, f"{program} evalsets prepare {item.name} --source DIR{fetched}")
+
+
+def advice(
+    wanted: Sequence[EvaluationSet], wrong: Sequence[SetFinding], suite: str, program: str = "datacup"
+) -> list[str]:
+    """What is to be done about sets that are not sound, a sentence for each kind of them.
+
+    Args:
+        wanted: the sets that were looked at.
+        wrong: what was found about those that are not sound.
+        suite: whose they are, as it was typed.
+        program: whose commands: ``datacup`` or ``datacup-scorer``.
+    """
+    brought = {item.name for item in wanted if item.origin is not Origin.ELSEWHERE}
+    damaged = {Finding.DIFFERENT, Finding.MALFORMED}
+    command = f"{program} evalsets"
+    kinds = (
+        (
+            f"`{command} download {suite}` brings and repairs what is on the Hub or made from code",
+            [found.name for found in wrong if found.name in brought and found.finding is not Finding.UNRECORDED],
+        ),
+        (
+            f"`{command} list {suite}` says where each comes from and the command that makes it",
+            [found.name for found in wrong if found.name not in brought and found.finding is Finding.MISSING],
+        ),
+        (
+            "Put the recorded files back, or move set and lock file away and make it again",
+            [found.name for found in wrong if found.name not in brought and found.finding in damaged],
+        ),
+        (
+            f"Without digests to be checked by; `{command} verify {suite} --record` trusts their present bytes",
+            [found.name for found in wrong if found.finding is Finding.UNRECORDED],
+        ),
+    )
+    return [f"{what}: {', '.join(names)}." for what, names in kinds if names]
 
 
 def _source(item: EvaluationSet) -> str:

@@ -121,12 +121,12 @@ def _evaluate_published(console: Console, model: _Published, suite: str, root: P
 
     check_reference(model.name)
     rules = find_competition(suite).suite if _is_file(suite) else find_suite(suite)
-    chosen = plan(rules, root, only=only)
+    chosen = plan(rules, root, only=only, named=_file(suite))
     with console.progress("Evaluating") as progress:
         report = evaluate_reference(model.name, model.weights, model.folder, rules, root, progress, only=chosen.runs)
     _show_all(console, report, rules, chosen)
     console.note(f"The report is {model.folder / REPORT_FILE}.")
-    _require_all(rules, root, chosen)
+    _require_all(_file(suite) or rules.reference, root, chosen)
 
 
 def _evaluate_run(
@@ -136,13 +136,13 @@ def _evaluate_run(
 
     training = read_training_report(run)
     rules = _competition_of_run(training.competition) if suite is None else _competition_of_suite(suite, training)
-    chosen = plan(rules.suite, root, only=only, with_images=entry_data is not None)
+    chosen = plan(rules.suite, root, only=only, with_images=entry_data is not None, named=_file(suite))
     with console.progress("Evaluating") as progress:
         report = evaluate_run(run, rules, root, progress, only=chosen.runs, entry_data=entry_data)
     _show_all(console, report, rules.suite, chosen)
-    _require_all(rules.suite, root, chosen)
+    _require_all(_file(suite) or rules.suite.reference, root, chosen)
     if not only and not unsupported(rules) and any(scale.recipe == training.recipe for scale in rules.scales):
-        console.next_step(suggestion(rules, training.recipe, run, file=suite if _is_file(suite) else None))
+        console.next_step(suggestion(rules, training.recipe, run, file=_file(suite)))
 
 
 def _evaluate_predictions(console: Console, predictions: Path, suite: str | None, root: Path, *, of_run: bool) -> None:
@@ -163,7 +163,7 @@ def _evaluate_predictions(console: Console, predictions: Path, suite: str | None
         console.note(f"Unscored, since the file has no predictions for their sets: {', '.join(missing)}.")
     show(console, report, rules.suite)
     console.note(f"Report: {place}")
-    command = suggestion_of_predictions(rules, predictions, suite if _is_file(suite) else None)
+    command = suggestion_of_predictions(rules, predictions, _file(suite))
     if command is not None and not missing and not unsupported(rules):
         console.next_step(command)
 
@@ -181,13 +181,16 @@ def _show_all(console: Console, report: EvaluationReport, suite: Suite, chosen: 
     show(console, report, suite)
 
 
-def _require_all(suite: Suite, root: Path, chosen: Plan) -> None:
-    """What is there was evaluated; that something was not there must not pass for success."""
+def _require_all(named: str, root: Path, chosen: Plan) -> None:
+    """What is there was evaluated; that something was not there must not pass for success.
+
+    ``named`` is how a command names the suite.
+    """
     if chosen.missing:
         sets = ", ".join(chosen.missing)
         raise EvaluationError(
             f"The results are kept, but evaluation sets are not in {root}: {sets}.",
-            hint=f"`datacup evalsets list {suite.reference}` says how to get them; or name the tasks to run: --only.",
+            hint=f"`datacup evalsets list {named}` says how to get them; or name the tasks to run: --only.",
         )
 
 
@@ -261,6 +264,11 @@ def _competition_of_run(name: str) -> Competition:
             hint="Give that competition's YAML file: --suite FILE",
         )
     return find_competition(name)
+
+
+def _file(suite: str | None) -> str | None:
+    """The file of a suite, as it was typed; nothing for a built-in one."""
+    return suite if _is_file(suite) else None
 
 
 def _is_file(suite: str | None) -> bool:

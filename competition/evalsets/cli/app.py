@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from competition.errors import DataFormatError, NotFoundError
 from competition.evalsets.cli.output import Output
+from competition.evalsets.next_step import advice
 from competition.evalsets.preparing.recipes import Format
 from competition.evalsets.sources import sets_of
 from competition.rules import Suite, all_suites, find_competition, find_suite
@@ -102,7 +103,7 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
             bool,
             typer.Option(
                 "--offline",
-                help="Use no network: check what is here by its recorded digests, and fail for what is not.",
+                help="Use no network: check what is here by its recorded digests; fail for the rest.",
             ),
         ] = False,
         num_workers: WorkersOption = 8,
@@ -112,7 +113,8 @@ def _add_download(app: typer.Typer, place: Places, output: Outputs) -> None:
 
         Those on the Hub are downloaded, those made from code are made. Each is taken at a commit, which is recorded
         beside it (SET.lock.json) with the digest of every file. Run it again to go on where it stopped, and to repair.
-        Sets that are not on the Hub are named: `evalsets list` says what brings them.
+        Sets that are not on the Hub are named: `evalsets list` says what brings them. The exit code is 0 only if all
+        sets are here.
         """
         where = place()
         endpoint = None if offline else where.hub_endpoint
@@ -140,7 +142,8 @@ def _add_verify(app: typer.Typer, place: Places, output: Outputs) -> None:
         Every file is compared with what was recorded of it (SET.lock.json). The exit code is 0 only if every task has
         its set, unchanged; 2 if one is missing or has no recorded digests, 3 if one differs.
         """
-        _verify(output(as_json), suite, only, (data_dir or place().root, record), num_workers)
+        where = place()
+        _verify(output(as_json), suite, only, (data_dir or where.root, record, where.program), num_workers)
 
 
 def _add_prepare(app: typer.Typer, place: Places, output: Outputs) -> None:
@@ -204,7 +207,8 @@ def _prepare(output: Output, name: str, root: Path, options: PrepareOptions) -> 
         "digest": report.lock.digest,
     }
     rows = [[part, f"{images:,}"] for part, images in report.images.items()]
-    output.table(payload, f"{name}  {report.lock.digest}", ["part", "images"], rows)
+    output.table(payload, "", ["part", "images"], rows)
+    output.note(f"The set is {root / name}; its digest is {report.lock.digest[:12]}.")
     for part, dropped in report.without_colour.items():
         output.note(f"{dropped:,} images ({part}) are not stored in RGB and were left out, as the set has it.")
     if report.linked:
@@ -243,28 +247,35 @@ def _download(
         "folder": str(root),
         "sets": [report.model_dump(mode="json") for report in outcome.sets],
     }
-    if outcome.failures:
-        for failed, error in outcome.failures.items():
-            output.note(f"{failed}: {error.message}" + (f" {error.hint}" if error.hint else ""))
+    for failed, error in outcome.failures.items():
+        output.note(f"{failed}: {error.message}" + (f" {error.hint}" if error.hint else ""))
     output.table(payload, "", ["set", "state", "files", "size", "commit"], rows)
     absent = [report.name for report in outcome.sets if report.state is State.ELSEWHERE]
     if absent:
+        count = "1 set is" if len(absent) == 1 else f"{len(absent)} sets are"
         output.note(
-            f"{len(absent)} sets are not on the Hub and not here: {', '.join(absent)}. "
+            f"{count} not on the Hub and not here: {', '.join(absent)}. "
             f"`{program} evalsets list {name}` says where each comes from and the command that makes it."
         )
-    if any(report.state is State.UNRECORDED for report in outcome.sets):
-        output.note("Unrecorded sets have no digests to be checked by; `evalsets verify --record` records them.")
+    unrecorded = [report.name for report in outcome.sets if report.state is State.UNRECORDED]
+    if unrecorded:
+        output.note(
+            f"Here without recorded digests, and not checked: {', '.join(unrecorded)}. "
+            f"`{program} evalsets verify {name} --record` records them as they are."
+        )
     if outcome.failures:
         raise typer.Exit(next(iter(outcome.failures.values())).exit_code)
+    if absent or (unrecorded and endpoint is None):
+        raise typer.Exit(NotFoundError.exit_code)
 
 
-def _verify(output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, bool], workers: int) -> None:
+def _verify(output: Output, name: str, only: Sequence[str] | None, where: tuple[Path, bool, str], workers: int) -> None:
     from competition.evalsets.verify import Finding, verify_sets
 
-    (root, record), suite = where, _suite(name)
+    (root, record, program), suite = where, _suite(name)
+    wanted = sets_of(suite, only or None)
     with output.progress(f"Verifying the sets of {suite.reference}") as progress:
-        findings = verify_sets(sets_of(suite, only or None), root, record=record, workers=workers, progress=progress)
+        findings = verify_sets(wanted, root, record=record, workers=workers, progress=progress)
     wrong = [finding for finding in findings if finding.finding is not Finding.SOUND]
     payload = {
         "suite": suite.reference,
@@ -277,22 +288,13 @@ def _verify(output: Output, name: str, only: Sequence[str] | None, where: tuple[
         for found in findings
     ]
     output.table(payload, "", ["set", "finding", "commit", "digest", "detail"], rows)
-    _advise(output, wrong)
+    if wrong:
+        output.note(f"Tasks without a sound set: {', '.join(task for found in wrong for task in found.tasks)}.")
+        for sentence in advice(wanted, wrong, name, program):
+            output.note(sentence)
+    else:
+        output.note("Every task has its set, unchanged.")
     if any(finding.finding in {Finding.DIFFERENT, Finding.MALFORMED} for finding in wrong):
         raise typer.Exit(DataFormatError.exit_code)
     if wrong:
         raise typer.Exit(NotFoundError.exit_code)
-
-
-def _advise(output: Output, wrong: Sequence[Any]) -> None:
-    if not wrong:
-        output.note("Every task has its set, unchanged.")
-        return
-    tasks = [task for finding in wrong for task in finding.tasks]
-    output.note(f"Tasks without a sound set: {', '.join(tasks)}.")
-    kinds = {finding.finding.value for finding in wrong}
-    if kinds & {"missing", "different", "malformed"}:
-        output.note("`evalsets download` with the same suite fetches what is absent or differs and is on the Hub;")
-        output.note("`evalsets list` with it names the command for the others.")
-    if "unrecorded" in kinds:
-        output.note("Unrecorded sets have no digests to be checked by: --record trusts their present bytes.")

@@ -6,6 +6,8 @@ Lists are read with bounds, and no path of a list leaves the set's folder.
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,7 @@ def _cub(folder: Path) -> Source:
 def _stanford_dogs(folder: Path) -> Source:
     """Stanford Dogs: ``train_list.mat`` and ``test_list.mat`` with ``file_list`` and ``labels`` (from 1)."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     parts: dict[str, SourcePart] = {}
     names: dict[int, str] = {}
@@ -94,8 +97,14 @@ def _stanford_dogs(folder: Path) -> Source:
             content = loadmat(path, squeeze_me=True, variable_names=("file_list", "labels"))
             files = [str(name) for name in content["file_list"]]
             labels = [int(label) - 1 for label in content["labels"]]
-        except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
-            raise DataFormatError(f"{path} is no list of Stanford Dogs ({error}).") from error
+        except (
+            *(MatReadError, zlib.error, struct.error, EOFError, OSError, NotImplementedError),
+            *(ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError),
+        ) as error:
+            reason = (str(error).splitlines() or [""])[0].strip("'\"")[:120] or type(error).__name__
+            raise DataFormatError(
+                f"{path} is no list of Stanford Dogs, or not a whole one ({reason}).", hint="Get the source again."
+            ) from error
         if len(files) != len(labels):
             raise DataFormatError(f"{path} has {len(files)} files and {len(labels)} labels.")
         listed = list(zip(files, labels, strict=True))

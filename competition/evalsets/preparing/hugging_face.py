@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from competition.errors import DataFormatError, NotFoundError
 from competition.evalsets.preparing.captions import clean_captions
 from competition.evalsets.preparing.recipes import Kind, SetRecipe
+from competition.evalsets.preparing.saved import Scratch, damages, encoded_image, open_parquet, open_saved
 from competition.evalsets.preparing.source import Label, Source, SourcePart, joined
 
 _IMAGE_COLUMNS = ("image", "img")
@@ -21,18 +20,19 @@ _LABEL_COLUMNS = {
 _OTHER_NAMES = {"val": ("val", "validation", "valid"), "valid": ("valid", "validation", "val"), "all": ("train",)}
 
 
-def read_hugging_face(recipe: SetRecipe, folder: Path) -> Source:
+def read_hugging_face(recipe: SetRecipe, folder: Path, scratch: Scratch) -> Source:
     """The parts of a recipe; the library never calls home for a folder on disk.
 
     Args:
         recipe: what is read; a split may be called as the Hub calls it (validation).
         folder: of ``DatasetDict.save_to_disk``, or with ``<split>-*.parquet`` files (also in ``data/``).
+        scratch: a folder for what is unpacked, which is needed as long as the source is read.
 
     Raises:
         NotFoundError: there is no such folder or split.
         DataFormatError: a file is damaged, or there is no column of images or of what is known of them.
     """
-    splits = _open(folder)
+    splits = _open(folder, scratch)
     features: Any = next(iter(splits.values())).features
     wanted_columns = _LABEL_COLUMNS[recipe.kind]
     label = next((name for name in wanted_columns if name in features), None)
@@ -45,20 +45,21 @@ def read_hugging_face(recipe: SetRecipe, folder: Path) -> Source:
     inner = getattr(features[label], "feature", features[label])
     names = getattr(inner, "names", None) or [str(number) for number in range(recipe.classes)]
     parts = {
-        part: joined([_part(_split(splits, name, folder), image, (label, recipe.kind)) for name in wanted])
+        part: joined([_part(_split(splits, name, folder), folder, image, (label, recipe.kind)) for name in wanted])
         for part, wanted in recipe.splits.items()
     }
     return Source(tuple(names), parts)
 
 
-def _open(folder: Path) -> dict[str, Any]:
-    import datasets
-
+def _open(folder: Path, scratch: Scratch) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotFoundError(f"{folder} is no folder.", hint="Give the folder of the dataset as --source.")
     if (folder / "dataset_dict.json").exists():
-        with _damages(folder):
-            return dict(datasets.load_from_disk(str(folder)))
+        with damages(folder):
+            splits = dict(open_saved(folder))
+        if not splits:
+            raise DataFormatError(f"The dataset in {folder} has no split.", hint="Get the source again.")
+        return splits
     files: dict[str, list[str]] = {}
     for path in sorted({*folder.glob("*.parquet"), *folder.glob("data/*.parquet")}):
         files.setdefault(path.name.split("-")[0].removesuffix(".parquet"), []).append(str(path))
@@ -67,28 +68,7 @@ def _open(folder: Path) -> dict[str, Any]:
             f"{folder} holds neither a saved dataset (dataset_dict.json) nor parquet files.",
             hint="Give the folder of the dataset as --source.",
         )
-    with _damages(folder):
-        return {split: datasets.Dataset.from_parquet(paths, keep_in_memory=False) for split, paths in files.items()}
-
-
-@contextmanager
-def _damages(folder: Path) -> Iterator[None]:
-    """What the library and pyarrow raise for damaged files, as a sentence."""
-    import datasets
-    import pyarrow as pa
-
-    try:
-        yield
-    except (datasets.exceptions.DatasetsError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        cause = error.__cause__ or error
-        reason = (str(cause).splitlines() or [""])[0] or type(cause).__name__
-        raise DataFormatError(
-            f"The dataset in {folder} cannot be read ({reason[:160].rstrip('.')}).", hint="Get the source again."
-        ) from error
-    except OSError as error:
-        raise NotFoundError(
-            f"The dataset in {folder} is not whole ({error.strerror or error}).", hint="Get the source again."
-        ) from error
+    return {split: open_parquet(folder, paths, scratch) for split, paths in files.items()}
 
 
 def _split(splits: dict[str, Any], name: str, folder: Path) -> Any:
@@ -98,20 +78,20 @@ def _split(splits: dict[str, Any], name: str, folder: Path) -> Any:
     raise NotFoundError(f"{folder} has no split {name!r}; it has {', '.join(splits)}.")
 
 
-def _part(dataset: Any, image: str, labelled: tuple[str, Kind]) -> SourcePart:
+def _part(dataset: Any, folder: Path, image: str, labelled: tuple[str, Kind]) -> SourcePart:
     import datasets
 
     label, kind = labelled
-    images = dataset.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    with damages(folder):
+        images = dataset.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        values = dataset[label][:]
 
     def read(position: int) -> Any:
-        with _damages(Path(image)):
+        with damages(folder):
             entry = images[position][image]
-        if entry is None or (entry.get("bytes") is None and not entry.get("path")):
-            raise DataFormatError(f"Image {position} of the dataset is empty.", hint="Get the source again.")
-        return entry["bytes"] if entry.get("bytes") is not None else entry["path"]
+        return encoded_image(entry, folder, f"Image {position} of the dataset")
 
-    return SourcePart([_label(value, position, kind) for position, value in enumerate(dataset[label][:])], read)
+    return SourcePart([_label(value, position, kind) for position, value in enumerate(values)], read)
 
 
 def _label(value: Any, position: int, kind: Kind) -> Label:

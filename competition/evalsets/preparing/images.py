@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ MAX_IMAGE_BYTES = 200 * 10**6
 MAX_PIXELS = 64_000_000
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 _CONVERTED = ("PPM", "BMP", "TIFF", "GIF")
+_UNDECODABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError),
+    *(OverflowError, ZeroDivisionError, EOFError, RuntimeError, MemoryError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow's readers raise for damaged files: those of TIFF take nearly any value for granted."""
 
 
 class StoredImage:
@@ -42,9 +50,10 @@ class StoredImage:
                 self.data = data if image.format in _EXTENSIONS else as_png(image)
         except UnidentifiedImageError as error:
             raise DataFormatError(f"{where} is no image.", hint="Get the source of the set again.") from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except _UNDECODABLE as error:
+            reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
             raise DataFormatError(
-                f"The image {where} cannot be decoded ({error}).", hint="Get the source of the set again."
+                f"The image {where} cannot be decoded ({reason}).", hint="Get the source of the set again."
             ) from error
 
 

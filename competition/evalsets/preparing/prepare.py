@@ -22,6 +22,7 @@ from competition.evalsets.preparing.recipes import (
     find_recipe_of_set,
     stated_sizes,
 )
+from competition.evalsets.preparing.saved import Scratch, scratch_folder
 from competition.evalsets.preparing.source import Source, chosen
 from competition.evalsets.preparing.winogavil import read_winogavil, write_winogavil
 from competition.evalsets.preparing.writing import counted, write_part
@@ -85,17 +86,23 @@ def prepare_set(name: str, root: Path, options: PrepareOptions, progress: Progre
         return _put(recipe, root, options, templates, progress)
     if recipe.kind is Kind.CLASSES_ALONE:
         return _listed(recipe, root, options, progress)
-    if recipe.kind is Kind.INSTANCES:
-        return _winogavil(recipe, root, options, progress)
-    return _shards(recipe, root, options, templates, progress)
+    with scratch_folder(root) as scratch:
+        if recipe.kind is Kind.INSTANCES:
+            return _winogavil(recipe, root, options, scratch, progress)
+        return _shards(recipe, root, options, templates, scratch, progress)
 
 
 def _shards(
-    recipe: SetRecipe, root: Path, options: PrepareOptions, templates: bytes | None, progress: ProgressHook | None
+    recipe: SetRecipe,
+    root: Path,
+    options: PrepareOptions,
+    templates: bytes | None,
+    scratch: Scratch,
+    progress: ProgressHook | None,
 ) -> PrepareReport:
     """A set of images, each with its class, its classes or its captions."""
     kind = options.format or recipe.format
-    source = read_source(recipe, kind, options.source, download=options.download)
+    source = read_source(recipe, kind, options.source, scratch, download=options.download)
     dropped: dict[str, int] = {}
     if recipe.random_split:
         source, dropped = _split_at_random(source, recipe, progress)
@@ -145,9 +152,11 @@ def _listed(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: Pr
     return PrepareReport(images, {}, lock)
 
 
-def _winogavil(recipe: SetRecipe, root: Path, options: PrepareOptions, progress: ProgressHook | None) -> PrepareReport:
+def _winogavil(
+    recipe: SetRecipe, root: Path, options: PrepareOptions, scratch: Scratch, progress: ProgressHook | None
+) -> PrepareReport:
     """A set of instances that share pictures: its stated size is of instances, not of images."""
-    source = read_winogavil(options.source)
+    source = read_winogavil(options.source, scratch)
     if not options.any_size:
         _check_sizes(recipe, {"test": len(source.instances)}, "instances")
     images: dict[str, int] = {}

@@ -16,22 +16,12 @@ from competition.errors import DataFormatError, NotFoundError, UsageError
 from competition.evalsets.preparing.recipes import SetRecipe
 from competition.evalsets.preparing.source import Source, SourcePart, chosen, joined
 
-_DAMAGES = (
-    *(
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        EOFError,
-        OSError,
-        RuntimeError,
-        NotImplementedError,
-        AssertionError,
-    ),
+_OF_READERS = (
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError),
+    *(EOFError, OSError, RuntimeError, AssertionError),
     *(csv.Error, struct.error, ET.ParseError, zlib.error),
     *(tarfile.TarError, zipfile.BadZipFile),
 )
-"""What torchvision's readers, and those that they use, raise for damaged files."""
 
 _OF_BOOLEAN = {"train": True, "test": False}
 
@@ -77,7 +67,7 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
         options["download"] = True
     try:
         return kind(str(folder), **options)
-    except _DAMAGES as error:
+    except _damages() as error:
         first = _first_line(error)
         if isinstance(error, FileNotFoundError) or (isinstance(error, RuntimeError) and "not found" in first):
             raise NotFoundError(
@@ -92,14 +82,25 @@ def _open(recipe: SetRecipe, folder: Path, split: str, download: bool) -> Any:
         raise _unreadable(f"{recipe.dataset} ({split}) in {folder}", error) from error
 
 
+def _damages() -> tuple[type[Exception], ...]:
+    """What torchvision's readers, and those that they use, raise for damaged files."""
+    from scipy.io.matlab import MatReadError
+
+    return (*_OF_READERS, MatReadError)
+
+
 def _part(dataset: Any) -> SourcePart:
     def image(position: int) -> Any:
         try:
             return dataset[position][0]
-        except _DAMAGES as error:
+        except _damages() as error:
             raise _unreadable(f"image {position} of {type(dataset).__name__}", error) from error
 
-    return SourcePart(_labels(dataset), image)
+    try:
+        labels = _labels(dataset)
+    except _damages() as error:
+        raise _unreadable(f"the labels of {type(dataset).__name__}", error) from error
+    return SourcePart(labels, image)
 
 
 def _unreadable(what: str, error: Exception) -> DataFormatError:

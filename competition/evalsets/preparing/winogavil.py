@@ -21,6 +21,7 @@ from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.shards import Sample, write_samples
 from competition.errors import DataFormatError, NotFoundError
 from competition.evalsets.preparing.images import stored
+from competition.evalsets.preparing.saved import Scratch, damages, encoded_image, open_parquet, open_saved
 from competition.progress import Progress, ProgressHook
 
 TABLE = "winogavil_dataset.csv"
@@ -50,8 +51,12 @@ class WinogavilSource:
         return sorted({name for fields in self.instances for name in fields["candidates"]})
 
 
-def read_winogavil(folder: Path) -> WinogavilSource:
+def read_winogavil(folder: Path, scratch: Scratch) -> WinogavilSource:
     """What is published, from a folder on disk.
+
+    Args:
+        folder: of either form.
+        scratch: a folder for what is unpacked, which is needed as long as the source is read.
 
     Raises:
         NotFoundError: it holds neither form, or an image is absent.
@@ -62,7 +67,7 @@ def read_winogavil(folder: Path) -> WinogavilSource:
         raise NotFoundError(f"{folder} is no folder.", hint="Give the folder of what is published as --source.")
     with storage_errors("listing", folder):
         tables = sorted(path for path in folder.rglob(TABLE) if not path.name.startswith("."))
-    return _from_table(folder, tables[0]) if tables else _from_hub(folder)
+    return _from_table(folder, tables[0]) if tables else _from_hub(folder, scratch)
 
 
 def write_winogavil(made: Path, source: WinogavilSource, progress: ProgressHook | None = None) -> int:
@@ -118,16 +123,18 @@ def _from_table(folder: Path, table: Path) -> WinogavilSource:
     return source
 
 
-def _from_hub(folder: Path) -> WinogavilSource:
+def _from_hub(folder: Path, scratch: Scratch) -> WinogavilSource:
     import datasets
 
-    dataset = _opened(folder)
+    dataset = _opened(folder, scratch)
     absent = [name for name in (*COLUMNS, _IMAGES) if name not in dataset.features]
     if absent:
         raise DataFormatError(f"{folder} has no column {absent[0]!r}; it has {', '.join(dataset.features)}.")
-    texts = dataset.select_columns(list(COLUMNS))
+    with damages(folder):
+        texts = list(dataset.select_columns(list(COLUMNS)))
+        undecoded = datasets.Sequence(datasets.Image(decode=False))
+        encoded = dataset.select_columns([_IMAGES]).cast_column(_IMAGES, undecoded)
     instances = [_instance(row, f"Instance {number} of {folder}") for number, row in enumerate(texts, start=1)]
-    encoded = dataset.select_columns([_IMAGES]).cast_column(_IMAGES, datasets.Sequence(datasets.Image(decode=False)))
     places = {
         name: (row, place)
         for row, fields in reversed(list(enumerate(instances)))
@@ -136,19 +143,16 @@ def _from_hub(folder: Path) -> WinogavilSource:
 
     def image(name: str) -> Any:
         row, place = places[name]
-        pictures = encoded[row][_IMAGES]
+        with damages(folder):
+            pictures = encoded[row][_IMAGES] or []
         if len(pictures) != len(instances[row]["candidates"]):
             raise DataFormatError(f"Instance {row + 1} of {folder} has {len(pictures)} images.", hint=_HINT)
-        entry = pictures[place]
-        return entry["bytes"] if entry.get("bytes") is not None else entry["path"]
+        return encoded_image(pictures[place], folder, f"The image {name!r} of instance {row + 1}")
 
     return WinogavilSource(_some(instances, folder), image)
 
 
-def _opened(folder: Path) -> Any:
-    import datasets
-    from datasets.exceptions import DatasetsError
-
+def _opened(folder: Path, scratch: Scratch) -> Any:
     files = sorted(str(path) for path in {*folder.glob("*.parquet"), *folder.glob("*/*.parquet")})
     saved = [name for name in ("dataset_dict.json", "dataset_info.json") if (folder / name).exists()]
     if not files and not saved:
@@ -156,15 +160,10 @@ def _opened(folder: Path) -> Any:
             f"{folder} holds neither {TABLE}, nor a saved dataset, nor parquet files.",
             hint="Give the folder of what is published as --source.",
         )
-    try:
-        if not saved:
-            return datasets.Dataset.from_parquet(files, keep_in_memory=False)
-        found = datasets.load_from_disk(str(folder))
-    except (DatasetsError, OSError, ValueError, KeyError) as error:
-        raise DataFormatError(
-            f"The dataset in {folder} cannot be read ({type(error).__name__}).", hint=_HINT
-        ) from error
-    if isinstance(found, datasets.Dataset):
+    if not saved:
+        return open_parquet(folder, files, scratch)
+    found = open_saved(folder)
+    if not isinstance(found, dict):
         return found
     if "test" not in found:
         raise NotFoundError(f"{folder} has no split 'test'; it has {', '.join(found)}.")

@@ -92,10 +92,12 @@ def test_a_set_that_is_here_needs_nothing_and_an_unrecorded_one_is_to_be_recorde
 
 def test_downloading_a_suite_of_prepared_sets_names_what_lists_them(tmp_path: Path) -> None:
     result = typed("evalsets", "download", "simcore", "--offline", "--data-dir", tmp_path)
+    assert "11 sets are not on the Hub and not here: simcore-aircraft," in result.err
     assert "`datacup evalsets list simcore` says where each comes from" in result.err
     verified = typed("evalsets", "verify", "simcore", "--data-dir", tmp_path)
     assert verified.code == 2
-    assert "`evalsets list` with it names the command" in verified.err
+    assert "`datacup evalsets list simcore` says where each comes from" in verified.err
+    assert "evalsets download" not in verified.err  # which brings none of them
 
 
 def test_simcores_open_sets_are_pools_and_said_to_be(tmp_path: Path) -> None:

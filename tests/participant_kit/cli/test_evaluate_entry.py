@@ -121,7 +121,7 @@ def test_kept_results_are_of_the_same_images(same: bool, run: Path, tmp_path: Pa
     """An evaluation ends at a set that is damaged; what it kept serves these images only."""
     first, second = write_shards(tmp_path / "first", [0, 1]), write_shards(tmp_path / "second", [0, 1, 2])
     rules = write_rules(tmp_path, COVERAGE, LATER)
-    (tmp_path / "sets" / "later").mkdir(parents=True)
+    (tmp_path / "sets" / "later").mkdir(parents=True, exist_ok=True)
     result = refused(*words(run, rules, "--entry-data", first))
     assert "has 0 folders of classes" in result.err
     (kept,) = (run / "evaluation").rglob("coverage.json")
@@ -134,7 +134,7 @@ def test_kept_results_are_of_the_same_images(same: bool, run: Path, tmp_path: Pa
 
 def test_a_suite_about_images_alone_asks_for_them(run: Path, tmp_path: Path) -> None:
     result = refused(*words(run, write_rules(tmp_path, COVERAGE, NEIGHBOURS)))
-    assert "All tasks of suite tiny@1 are about the entry's images." in result.err
+    assert "All of suite tiny@1 is about the entry's images." in result.err
     assert "Give their folder: --entry-data DIR" in result.err
 
 

@@ -77,8 +77,8 @@ def test_an_evaluation_that_ended_in_between_goes_on_with_the_next_task(run: Pat
     ("suite", "only", "words_"),
     [
         ("imagenetv2", (), "Nothing of suite imagenetv2@1 is about a model"),
-        ("select", ("coverage",), "All that can be run of task 'coverage' is about the entry's images"),
-        ("select", ("coverage", "long-tail"), "All that can be run of these tasks is about the entry's images"),
+        ("select", ("coverage",), "All of task 'coverage' is about the entry's images"),
+        ("select", ("coverage", "long-tail"), "All of these tasks is about the entry's images"),
         ("simcore", (), "Nothing of suite simcore@1 can be run, since their evaluation sets are not in"),
         ("select", ("coverage", "transfer-dtd"), "Nothing of these tasks can be run, since "),
     ],

@@ -17,7 +17,7 @@ serve: $(READY) ## show the finished demo's site
 	$(BIN)/python -m demo serve --port $(PORT)
 
 test: $(READY) ## all tests; what needs an absent program is skipped visibly
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## style, types, architecture, migrations
 	$(BIN)/ruff check .

@@ -72,7 +72,7 @@ class ReferenceSamples:
     texts: tuple[str, ...]
 
 
-def reference_samples(count: int = REFERENCE_SAMPLES) -> ReferenceSamples:
+def reference_samples(count: int) -> ReferenceSamples:
     """Renderings of the reference part with true captions, and some pictures of patterns with theirs."""
     digits = load_part(Part.REFERENCE)
     images, texts = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8), []
@@ -108,7 +108,7 @@ def train_references(folder: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        samples = reference_samples()
+        samples = reference_samples(REFERENCE_SAMPLES)
         for role in RECIPES:
             save_model(model_path(folder, role), _train(role, samples))
     finally:

@@ -19,8 +19,10 @@ from PIL import Image
 from competition.data.shards import Sample, write_shard
 from tests.competition.verification.entries import COMPETITION_YAML
 from tests.conftest import ROOT
+from tests.forks import Forks
 from tests.participant_kit.cli.typed import Typed, refused, typed
 from tests.participant_kit.train.conftest import make_sample
+from tests.participant_kit.train.test_distributed import processes
 
 WORDS = ("train", "--data-dir", "shards", "--output-dir", "runs", "--exp-name", "mine")
 OPTIMIZER = "optimizer: {learning_rate: 0.001, warmup_steps: 2}"
@@ -72,10 +74,14 @@ def train_refused(code: int, *words: str, under: tuple[str, ...] = ()) -> str:
     return result.err
 
 
-def datacup(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, or in those that ``launcher`` starts."""
+DATACUP = "from participant_kit.cli import main\nmain()\n"
+
+
+def torchrun(count: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command in so many processes that PyTorch's launcher starts."""
     program = Path("datacup")
-    program.write_text("from participant_kit.cli import main\nmain()\n")
+    program.write_text(DATACUP)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
     command = [sys.executable, "-W", "ignore", *launcher, str(program), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
@@ -157,43 +163,52 @@ def test_small_and_narrow_images_are_trained_on(width: int, height: int) -> None
 
 
 @pytest.mark.slow
-def test_an_image_of_20_000_by_20_000_pixels_is_refused_and_not_decoded() -> None:
+def test_an_image_of_20_000_by_20_000_pixels_is_refused_and_not_decoded(forks: Forks) -> None:
     """As RGB it would take 1.2 GB, beside the 0.4 GB that one byte a pixel takes."""
     png = huge_png(20_000)
     assert len(png) < 200_000
     write(changed(5, jpg=None, png=png))
-    assert peak_memory("mine", corrupt=1) < peak_memory("without", corrupt=0) + 150
+    assert peak_memory(forks, "mine", corrupt=1) < peak_memory(forks, "without", corrupt=0) + 150
     write(changed(5, jpg=None, png=png))
     assert "pixels" in train_refused(6, "--exp-name", "strict")
 
 
-def peak_memory(name: str, *, corrupt: int) -> int:
+def peak_memory(forks: Forks, name: str, *, corrupt: int) -> int:
     """Of a run in a process of its own, in MiB; afterwards the shards are sound."""
-    done = datacup(*WORDS, *tolerant(0.1), "--exp-name", name, "--json")
+    done = forks.run(DATACUP, *WORDS, *tolerant(0.1), "--exp-name", name, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"]["corrupt_samples"] == corrupt
     write(SAMPLES)
     return int(json.loads(Path(f"runs/{name}/train_log.jsonl").read_text().splitlines()[-1])["peak_memory_mib"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("check", [(), ("--check",)])
-def test_processes_that_do_not_divide_the_batch(check: tuple[str, ...]) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3")
-    done = datacup(*WORDS, *rules(), *check, launcher=launcher)
-    assert done.returncode != 0
-    assert done.stderr.count("Error: A batch of 8 samples does not divide among 3 processes.") == 1
-    assert "Numbers of processes that fit, near yours: 1, 2, 4, 8." in done.stderr
-    assert "participant_kit/" not in done.stderr.replace("participant_kit.cli", "")
+def check_division(said: str) -> None:
+    """That the batch does not divide is said by one process of three, without a traceback, and nothing is trained."""
+    assert said.count("Error: A batch of 8 samples does not divide among 3 processes.") == 1
+    assert "Numbers of processes that fit, near yours: 1, 2, 4, 8." in said
+    assert "participant_kit/" not in said.replace("participant_kit.cli", "")
     assert not Path("runs/mine/train_log.jsonl").exists()
 
 
 @pytest.mark.slow
-def test_two_processes_check_together() -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = datacup(*WORDS, *rules(), "--check", "--json", launcher=launcher)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def test_processes_that_do_not_divide_the_batch() -> None:
+    done = torchrun(3, *WORDS, *rules())
+    assert done.returncode != 0
+    check_division(done.stderr)
+
+
+@pytest.mark.slow
+def test_a_check_of_processes_that_do_not_divide_the_batch(forks: Forks) -> None:
+    runs = processes(forks, 3, DATACUP, *WORDS, *rules(), "--check")
+    assert all(done.returncode for done in runs)
+    check_division("".join(done.stderr for done in runs))
+
+
+@pytest.mark.slow
+def test_two_processes_check_together(forks: Forks) -> None:
+    runs = processes(forks, 2, DATACUP, *WORDS, *rules(), "--check", "--json")
+    assert [done.returncode for done in runs] == [0, 0], [done.stderr for done in runs]
+    report = json.loads("".join(done.stdout for done in runs))  # of one of them
     assert (report["processes"], report["global_batch"], report["time"]["probe_steps"]) == (2, 8, 12)
     assert not Path("runs").exists()
 

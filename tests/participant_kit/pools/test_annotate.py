@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from participant_kit.pools.places import PoolPlaces
 from participant_kit.pools.verify import verify_pool
 from participant_kit.subsets import STRATEGIES, StrategyOptions, build_subset
 from tests.conftest import ROOT
+from tests.forks import Forks
 from tests.participant_kit.pools import small, tiny
 from tests.participant_kit.subsets.test_baselines import needs_gcld3, needs_wordnet
 
@@ -139,7 +138,9 @@ def test_extras_are_row_by_row_the_same_samples(made: tuple[Path, AnnotateReport
     assert {"en", "es"} <= languages
 
 
-def test_workers_and_a_kill_change_nothing(root: Path, made: tuple[Path, AnnotateReport], tmp_path: Path) -> None:
+def test_workers_and_a_kill_change_nothing(
+    forks: Forks, root: Path, made: tuple[Path, AnnotateReport], tmp_path: Path
+) -> None:
     shards = root / "pool" / "shards"
     code = (
         "import os, signal, sys; from pathlib import Path\n"
@@ -148,8 +149,7 @@ def test_workers_and_a_kill_change_nothing(root: Path, made: tuple[Path, Annotat
         "kill = lambda progress: progress.done == 2 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "annotate_pool(Path(sys.argv[1]), Path(sys.argv[2]), options(Path(sys.argv[3])), progress=kill)\n"
     )
-    arguments = [sys.executable, "-c", code, str(shards), str(tmp_path / "killed"), str(root)]
-    assert subprocess.run(arguments, check=False).returncode == -9
+    assert forks.run(code, shards, tmp_path / "killed", root).returncode == -9
     for folder in (tmp_path / "killed", tmp_path / "killed" / "extras"):  # as a kill amid a file would
         (folder / ".0.parquet.0123.partial").write_bytes(b"left by the kill")
     seen: list[Progress] = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from participant_kit.pools.digits import PoolReport, build_digits_pool, features
 from participant_kit.pools.digits.build import METADATA_SHARDS
 from participant_kit.pools.digits.crawl import find
 from participant_kit.pools.digits.shards import SHARD_SAMPLES
+from tests.forks import Forks
 from tests.participant_kit.pools import tiny
 
 SAMPLES = 300
@@ -154,10 +153,11 @@ def test_another_seed_is_another_pool(pool: tuple[Path, PoolReport], tmp_path: P
     assert not np.isin(mine, pool_uids(pool[0] / "metadata")).any()
 
 
-def test_a_killed_build_goes_on_and_ends_with_the_same_pool(pool: tuple[Path, PoolReport], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.participant_kit.pools.tiny", str(tmp_path), str(SAMPLES), "3"]
-    killed = subprocess.run(command, check=False, timeout=120, cwd=Path(__file__).parents[3])
-    assert killed.returncode == -9
+def test_a_killed_build_goes_on_and_ends_with_the_same_pool(
+    forks: Forks, pool: tuple[Path, PoolReport], tmp_path: Path
+) -> None:
+    killed = forks.run("from tests.participant_kit.pools.tiny import main; main()", tmp_path, SAMPLES, 3)
+    assert killed.returncode == -9, killed.stderr
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.tar")}
     assert 0 < len(kept) < 4
     torn = tmp_path / "shards" / "00000000.tar"

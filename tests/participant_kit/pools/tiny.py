@@ -1,4 +1,4 @@
-"""A small digits pool with barely trained score models; run as a program, a build that is killed half-way."""
+"""A small digits pool with barely trained score models; and a program whose build is killed half-way."""
 
 from __future__ import annotations
 
@@ -48,5 +48,6 @@ def _killed_after(done: int) -> ProgressHook:
     return hook
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build a pool in a folder, and kill this process when so many steps are done."""
     build_tiny(Path(sys.argv[1]), int(sys.argv[2]), _killed_after(int(sys.argv[3])))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,8 @@ from safetensors.torch import load_file
 
 from competition.errors import UsageError
 from participant_kit.train.distributed import place
+from tests.forks import Forks
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, make_sample, train_on
-
-ROOT = Path(__file__).resolve().parents[3]
 
 TRAIN = """
 import sys
@@ -69,30 +66,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def processes(count: int, code: str, *words: object) -> list[subprocess.CompletedProcess[str]]:
+def processes(forks: Forks, count: int, code: str, *words: object) -> list[subprocess.CompletedProcess[str]]:
     """Run the code in so many processes that find each other as torchrun's do."""
-    port = str(free_port())
-    started = []
-    for rank in range(count):
-        place_of = {
-            "RANK": rank,
-            "LOCAL_RANK": rank,
-            "WORLD_SIZE": count,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
-        environment = {**os.environ, **{key: str(value) for key, value in place_of.items()}, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, words)]
-        started.append(
-            subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
-    finished = []
-    for process in started:
-        out, error = process.communicate(timeout=120)
-        finished.append(subprocess.CompletedProcess(process.args, process.returncode, out, error))
-    return finished
+    job = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    places = [job | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    return forks.run_all(code, words, places)
 
 
 def losses(folder: Path) -> list[float]:
@@ -100,11 +78,11 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_follow_the_loss_curve_of_one(shards: MakeShards, tmp_path: Path) -> None:
+def test_two_processes_follow_the_loss_curve_of_one(forks: Forks, shards: MakeShards, tmp_path: Path) -> None:
     """The contrastive loss is over the whole batch: with local negatives alone it would start at ln 4, not ln 8."""
     data, out, steps = shards([make_sample(n) for n in range(60)]), tmp_path / "out", 25
     one = train_on(make_recipe(steps=steps), [data], out, "one")
-    first, second = processes(2, TRAIN, data, out, steps, 8)
+    first, second = processes(forks, 2, TRAIN, data, out, steps, 8)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert first.stdout.split()[-1] == "2"
     assert first.stdout == second.stdout
@@ -115,9 +93,9 @@ def test_two_processes_follow_the_loss_curve_of_one(shards: MakeShards, tmp_path
 
 
 @pytest.mark.slow
-def test_batch_normalisation_is_over_all_processes() -> None:
-    alone, *_ = processes(1, BATCH_NORM)
-    first, second = processes(2, BATCH_NORM)
+def test_batch_normalisation_is_over_all_processes(forks: Forks) -> None:
+    alone, *_ = processes(forks, 1, BATCH_NORM)
+    first, second = processes(forks, 2, BATCH_NORM)
     assert alone.returncode == first.returncode == second.returncode == 0, alone.stderr + first.stderr
     expected, found = ([float(value) for value in run.stdout.split()] for run in (alone, first))
     assert len(expected) > 15
@@ -129,10 +107,10 @@ def test_batch_normalisation_is_over_all_processes() -> None:
     ("data", "batch", "sentence"), [("nowhere", 8, "There is no folder"), ("shards", 9, "does not divide")]
 )
 def test_the_leader_says_what_is_wrong_and_nobody_waits(
-    shards: MakeShards, tmp_path: Path, data: str, batch: int, sentence: str
+    forks: Forks, shards: MakeShards, tmp_path: Path, data: str, batch: int, sentence: str
 ) -> None:
     shards()
-    runs = processes(2, TRAIN, tmp_path / data, tmp_path / "out", 5, batch)
+    runs = processes(forks, 2, TRAIN, tmp_path / data, tmp_path / "out", 5, batch)
     assert sentence in runs[0].stdout
     assert runs[0].returncode == 40
     assert runs[1].returncode in {40, 41}

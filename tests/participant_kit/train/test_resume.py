@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
 from tests.participant_kit.train.conftest import MakeShards, make_recipe, train_on
 from tests.participant_kit.train.test_golden_losses import RECIPES, write_digits
 
-ROOT = Path(__file__).resolve().parents[3]
-
-# Imports once, then forks a trainer for every kill: each one kills itself with SIGKILL after the given step.
+# Forks a trainer for every kill: each one kills itself with SIGKILL after the given step.
 KILLER = """
 import os, signal, sys
 from pathlib import Path
@@ -35,12 +32,10 @@ for kill in map(int, sys.argv[4:]):
 
 
 @pytest.mark.slow
-def test_killed_at_any_step(shards: MakeShards, tmp_path: Path) -> None:
+def test_killed_at_any_step(forks: Forks, shards: MakeShards, tmp_path: Path) -> None:
     data, out, steps = shards(), tmp_path / "out", 11
-    kills = ["1", "2", "3", "4", "7", "9", "10", "11"]
-    subprocess.run(
-        [sys.executable, "-c", KILLER, str(data), str(out), str(steps), *kills], cwd=ROOT, check=True, timeout=120
-    )
+    killed = forks.run(KILLER, data, out, steps, 1, 2, 3, 4, 7, 9, 10, 11)
+    assert killed.returncode == 0, killed.stderr
     recipe = make_recipe(steps=steps)
     resumed = train_on(recipe, [data], out, "killed", threads=2)
     unbroken = train_on(recipe, [data], out, "unbroken", threads=2)
@@ -93,15 +88,13 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith("-clip")])
-def test_every_kind_goes_on_from_a_kill(name: str, digits: Path, tmp_path: Path) -> None:
+def test_every_kind_goes_on_from_a_kill(forks: Forks, name: str, digits: Path, tmp_path: Path) -> None:
     """Optimiser state, momentum teachers, queues, centres and mixing are all restored, memory layouts too.
 
     And the killed one's loader ends: as long as it lives, it holds the pipe that is read here.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", SHORT, str(digits), str(tmp_path), name],
-        cwd=ROOT, check=True, timeout=240, capture_output=True, text=True,
-    )  # fmt: skip
+    done = forks.run(SHORT, digits, tmp_path, name)
+    assert done.returncode == 0, done.stderr
     resumed, unbroken, same_loss = done.stdout.split()
     assert resumed == unbroken
     assert same_loss == "True"

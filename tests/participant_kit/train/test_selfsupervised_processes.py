@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.forks import Forks
 from tests.participant_kit.train.test_distributed import processes
 
 METHODS = ("simclr", "moco", "byol", "simsiam", "swav", "dino")
@@ -30,9 +31,9 @@ with join("cpu") as group:
 
 
 @pytest.mark.slow
-def test_two_processes_follow_the_loss_curve_of_one() -> None:
-    alone, *_ = processes(1, LOSSES, *METHODS)
-    first, second = processes(2, LOSSES, *METHODS)
+def test_two_processes_follow_the_loss_curve_of_one(forks: Forks) -> None:
+    alone, *_ = processes(forks, 1, LOSSES, *METHODS)
+    first, second = processes(forks, 2, LOSSES, *METHODS)
     assert alone.returncode == first.returncode == second.returncode == 0, alone.stderr + first.stderr
     expected, found = ([float(value) for value in run.stdout.split()] for run in (alone, first))
     assert len(expected) == 6 * len(METHODS)

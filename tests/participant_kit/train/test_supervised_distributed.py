@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
 from tests.participant_kit.train.conftest import MakeShards, train_on
 from tests.participant_kit.train.test_distributed import losses, processes
 from tests.participant_kit.train.test_supervised import STEPS, labelled_samples, make_supervised
@@ -21,9 +22,9 @@ train_on(make_supervised(**changes), [Path(sys.argv[1])], Path(sys.argv[2]), sys
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(shards: MakeShards, tmp_path: Path) -> None:
+def test_two_processes_have_the_loss_curve_of_one(forks: Forks, shards: MakeShards, tmp_path: Path) -> None:
     data = shards(labelled_samples())
-    for finished in processes(2, TRAIN, data, tmp_path, "plain"):
+    for finished in processes(forks, 2, TRAIN, data, tmp_path, "plain"):
         assert finished.returncode == 0, finished.stderr
     train_on(make_supervised(mixing=None), [data], tmp_path, "one")
     expected = losses(tmp_path / "one")
@@ -32,9 +33,9 @@ def test_two_processes_have_the_loss_curve_of_one(shards: MakeShards, tmp_path: 
 
 
 @pytest.mark.slow
-def test_two_processes_mix_within_their_shares(shards: MakeShards, tmp_path: Path) -> None:
+def test_two_processes_mix_within_their_shares(forks: Forks, shards: MakeShards, tmp_path: Path) -> None:
     data = shards(labelled_samples())
-    for finished in processes(2, TRAIN, data, tmp_path, "mixed"):
+    for finished in processes(forks, 2, TRAIN, data, tmp_path, "mixed"):
         assert finished.returncode == 0, finished.stderr
     train_on(make_supervised(), [data], tmp_path, "one")
     found, expected = losses(tmp_path / "mixed-two"), losses(tmp_path / "one")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from participant_kit.train.data.choice import DataChoice
 from participant_kit.train.launcher import Plan, train
 from participant_kit.train.machine import Machine
 from participant_kit.train.trackers import TrackerName
-from tests.conftest import ROOT
+from tests.forks import Forks
 from tests.participant_kit.train.conftest import MakeShards, make_recipe
 
 CPU = Machine("cpu", threads=1, workers=0)
@@ -78,11 +75,10 @@ except InterruptedRunError:
 """
 
 
-def offline(data: Path, out: Path, name: str, stop: int) -> str:
+def offline(forks: Forks, data: Path, out: Path, name: str, stop: int) -> str:
     """Train with W&B in a process of its own, without a network; returns what it printed."""
-    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "HOME": str(out.parent)}
-    words = [sys.executable, "-W", "ignore", "-c", OFFLINE, str(data), str(out), name, str(stop)]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HOME": str(out.parent)}
+    done = forks.run(OFFLINE, data, out, name, stop, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,11 +88,13 @@ def wandb_ids(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_wandb_offline_keeps_the_run_and_its_continuation_under_one_id(shards: MakeShards, tmp_path: Path) -> None:
+def test_wandb_offline_keeps_the_run_and_its_continuation_under_one_id(
+    forks: Forks, shards: MakeShards, tmp_path: Path
+) -> None:
     pytest.importorskip("wandb")
     data, out = shards(), tmp_path / "out"
-    assert "interrupted" in offline(data, out, "run one", 8)
-    assert "interrupted" not in offline(data, out, "run one", 0)
+    assert "interrupted" in offline(forks, data, out, "run one", 8)
+    assert "interrupted" not in offline(forks, data, out, "run one", 0)
     first, second = wandb_ids(out / "run one")
     assert first == second
     assert first.startswith("run-one-")
@@ -105,6 +103,6 @@ def test_wandb_offline_keeps_the_run_and_its_continuation_under_one_id(shards: M
         content = record.read_bytes()
         for word in (b"train/loss", b"train/learning_rate", b"samples_seen"):
             assert word in content
-    offline(data, tmp_path / "other", "run one", 0)
+    offline(forks, data, tmp_path / "other", "run one", 0)
     (other,) = wandb_ids(tmp_path / "other" / "run one")
     assert other != first

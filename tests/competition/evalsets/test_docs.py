@@ -10,6 +10,7 @@ import pytest
 
 from competition.evalsets.preparing.recipes import RECIPES, Format, Kind
 from competition.evalsets.verify import Finding
+from competition.rules.references import CATALOG
 from tests.competition.evalsets.digits_folders import Pen, dtd
 from tests.conftest import ROOT
 from tests.participant_kit.cli.typed import typed
@@ -22,7 +23,8 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     dtd(tmp_path / "data", Pen())
     commands = re.findall(r"^\$ datacup (evalsets .*)$", TEXT, flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
+    (tmp_path / "my-competition.yaml").write_text((CATALOG / "digits" / "competition.yaml").read_text())
     for command in commands:
         words = shlex.split(command) + (["--any-size"] if "prepare" in command else [])
         result = typed(*words)

@@ -37,7 +37,7 @@ def test_a_set_with_such_a_strip_names_the_sample(tmp_path: Path) -> None:
         Sample("strip", {"png": strip(1, 65_000), "cls": b"1"}),
     ]
     folder = write_set(tmp_path / "set", samples, classnames="a\nb\n", zeroshot_classification_templates="{c}\n")
-    with pytest.raises(EvaluationError, match=r"'strip' .* too elongated"):
+    with pytest.raises(EvaluationError, match=r"first 'strip': .* too elongated"):
         load_classification(folder, Preparation(224))
 
 

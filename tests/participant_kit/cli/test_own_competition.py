@@ -74,7 +74,7 @@ def test_what_is_suggested_after_training_and_evaluation_works_as_it_is(folder: 
     name, *rest = following(evaluated)
     assert name == "submit"
     results = json.loads(Path("runs/mine/evaluation_report.json").read_text())["results"]
-    (shown,) = re.findall(r"^Average.* (\d\.\d{4})$", evaluated.out, flags=re.MULTILINE)
+    (shown,) = re.findall(r"^Average +(\d\.\d{4}) \[", evaluated.out, flags=re.MULTILINE)
     assert float(shown) == pytest.approx(fmean(result["value"] for result in results), abs=5.1e-5)
     submit = typer.main.get_command(app).commands["submit"]  # type: ignore[attr-defined]
     given = submit.make_context("submit", rest).params

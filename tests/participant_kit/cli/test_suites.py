@@ -106,7 +106,7 @@ def _run(folder: Path, competition: str, recipe: Recipe) -> Path:
 def test_a_suite_of_predictions_asks_no_model(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", "digits", find_recipe("digits-nano-clip")[1])
     result = refused("evaluate", "--model", run, "--suite", "imagenetv2@1", "--data-dir", tmp_path)
-    assert "Suite imagenetv2@1 asks for predictions, and not for a model." in result.err
+    assert "Nothing of suite imagenetv2@1 is about a model: predictions are what is scored." in result.err
     assert "`datacup evaluate --predictions FILE.npz --suite imagenetv2@1` scores them." in result.err
     assert not (run / "evaluation_report.json").exists()
 

@@ -61,15 +61,7 @@ class KnownDigests:
 
     def _read(self) -> dict[str, list[Any]]:
         """Entries by path: size, inode, two times in nanoseconds, digest."""
-        if self._index is None:
-            return {}
-        try:
-            content = json.loads(self._index.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        entries = content.get("files") if isinstance(content, dict) and content.get("version") == _VERSION else None
-        if not isinstance(entries, dict):
-            return {}
+        entries = _entries(self._index, "files")
         return {name: entry for name, entry in entries.items() if isinstance(entry, list) and _is_entry(entry)}
 
     def _write(self, entries: dict[str, list[Any]]) -> None:
@@ -120,15 +112,7 @@ class KnownListDigests:
 
     def _read(self) -> dict[str, str]:
         """Digests of contents by digests of what the files were like."""
-        if self._index is None:
-            return {}
-        try:
-            content = json.loads(self._index.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        entries = content.get("lists") if isinstance(content, dict) and content.get("version") == _VERSION else None
-        if not isinstance(entries, dict):
-            return {}
+        entries = _entries(self._index, "lists")
         return {name: entry for name, entry in entries.items() if isinstance(entry, str)}
 
     def _write(self, entries: dict[str, str]) -> None:
@@ -152,3 +136,15 @@ def _state(path: Path) -> list[int]:
 
 def _is_entry(entry: list[Any]) -> bool:
     return len(entry) == 5 and all(type(value) is int for value in entry[:4]) and isinstance(entry[4], str)
+
+
+def _entries(index: Path | None, kind: str) -> dict[str, Any]:
+    """What an index of this version holds under ``kind``; nothing where there is none, or it cannot be read."""
+    if index is None:
+        return {}
+    try:
+        content = json.loads(index.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    entries = content.get(kind) if isinstance(content, dict) and content.get("version") == _VERSION else None
+    return entries if isinstance(entries, dict) else {}

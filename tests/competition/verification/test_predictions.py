@@ -165,7 +165,7 @@ CASES: dict[str, tuple[RejectionReason, str, Callable[[PredictionsFolder], None]
     "a header of terabytes": (R.PREDICTIONS_SHAPE_MISMATCH, "(10, 100000000000)", member(header((10, 10**11)))),
     "a header that promises a header": (
         R.PREDICTIONS_MALFORMED,
-        "version 1.0",
+        "4294967295 bytes, more than 4096",
         member(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1)),
     ),
     "floats": (R.PREDICTIONS_MALFORMED, "float32; class ids are integers", changed(lambda t: t.astype(np.float32))),

@@ -83,7 +83,7 @@ def _check_order(name: str, uids: UidArray) -> None:
 
 
 def check_members(name: str, uids: UidArray, pool: UidArray, pool_id: str) -> None:
-    """Raise ``RejectionError`` when a uid is not in ``pool``. Both are sorted; memory is bounded whatever their length."""
+    """Raise ``RejectionError`` when a uid is not in ``pool``. Both are sorted; a block of each is in memory."""
     foreign, first = 0, ""
     for outside in foreign_positions(uids, pool):
         if len(outside) and not foreign:

@@ -58,9 +58,9 @@ def _ten_terabytes(header: Header) -> None:
 
 
 def _overlap(header: Header) -> None:
-    """A tensor reads the bytes of another one, and its own bytes are left over."""
-    header["text_projection"]["data_offsets"] = header["visual.proj"]["data_offsets"]
-    header["text_projection"]["shape"] = header["visual.proj"]["shape"]
+    """The last tensor begins in the one before it; no byte is left over."""
+    last = max(header.values(), key=lambda tensor: tensor["data_offsets"][1])
+    last["data_offsets"] = [offset - 64 for offset in last["data_offsets"]]
 
 
 def _hole(header: Header) -> None:
@@ -115,16 +115,18 @@ CASES: dict[str, Hostile[TinyEntry]] = {
     "a header of three hundred thousand lists": Hostile(
         R.MODEL_MALFORMED, "'a' is not", _text(b'{"a":[' + b"[]," * 320_000 + b"0]}")
     ),
-    "a number of ten thousand digits": Hostile(R.MODEL_MALFORMED, "no length", _text(b'{"a":' + b"9" * 10_000 + b"}")),
-    "a tensor of ten terabytes": Hostile(R.MODEL_MALFORMED, "before it", _header(_ten_terabytes)),
-    "tensors that overlap": Hostile(R.MODEL_MALFORMED, "overlaps", _header(_overlap)),
+    "a number of ten thousand digits": Hostile(
+        R.MODEL_MALFORMED, "not valid JSON", _text(b'{"a":' + b"9" * 10_000 + b"}")
+    ),
+    "a tensor of ten terabytes": Hostile(R.MODEL_MALFORMED, "'visual.proj' is not a dtype", _header(_ten_terabytes)),
+    "tensors that overlap": Hostile(R.MODEL_MALFORMED, "overlaps", _header(_overlap, lambda data: data[:-64])),
     "a hole between tensors": Hostile(R.MODEL_MALFORMED, "hole", _header(_hole, lambda data: data + bytes(64))),
     "an archive after the tensors": Hostile(
         R.MODEL_MALFORMED, "its header describes", _header(lambda _: None, lambda data: data + _checkpoint_of_torch())
     ),
     "cut short": Hostile(R.MODEL_MALFORMED, "its header describes", _header(lambda _: None, lambda data: data[:-4])),
     "a type that is code": Hostile(
-        R.MODEL_MALFORMED, "'__import__", _header(lambda header: header["visual.proj"].update(dtype="__import__('os')"))
+        R.MODEL_MALFORMED, "__import__", _header(lambda header: header["visual.proj"].update(dtype="__import__('os')"))
     ),
     "metadata that is no text": Hostile(
         R.MODEL_MALFORMED, "from text to text", _header(lambda header: header.update(__metadata__={"format": 1}))
@@ -136,7 +138,9 @@ CASES: dict[str, Hostile[TinyEntry]] = {
     ),
     "a tensor missing": Hostile(R.MODEL_SHAPE_MISMATCH, "lacks", _weights(lambda w: w.pop("logit_scale"))),
     "right shapes, wrong model": Hostile(R.MODEL_SHAPE_MISMATCH, "lacks tensors", _weights(_renamed)),
-    "shapes of each other": Hostile(R.MODEL_SHAPE_MISMATCH, "visual.proj", _weights(_right_shapes_of_another_model)),
+    "shapes of each other": Hostile(
+        R.MODEL_SHAPE_MISMATCH, "text_projection", _weights(_right_shapes_of_another_model)
+    ),
     "half precision": Hostile(R.MODEL_SHAPE_MISMATCH, "F16", _weights(_halve)),
     "the last weight of a tensor is no number": Hostile(R.MODEL_NOT_FINITE, "ln_post", _weights(_last_not_finite)),
     "an infinite temperature": Hostile(R.MODEL_NOT_FINITE, "logit_scale", _weights(_all_infinite)),

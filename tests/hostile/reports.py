@@ -100,7 +100,7 @@ CASES: dict[str, Hostile[TinyEntry]] = {
     "evaluation: a million metrics": Hostile(
         R.EVALUATION_MALFORMED,
         "members",
-        _evaluation_raw(b'{"results": [{"metrics": {' + b",".join(b'"%d":1' % n for n in range(600_000)) + b"}}]}"),
+        _evaluation_raw(b'{"results": [{"metrics": {' + b",".join(b'"%d":1' % n for n in range(400_000)) + b"}}]}"),
     ),
     "evaluation: two of them": Hostile(R.MANIFEST_MALFORMED, "2 files of role 'evaluation_report'", _two_evaluations),
     "lineage: another subset": Hostile(R.LINEAGE_MISMATCH, "sha256 4444", _lineage(subset_sha256="4" * 64)),

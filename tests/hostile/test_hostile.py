@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -39,7 +40,7 @@ OF_A_MODEL = {
 
 def on_the_hub(hub: RunningHub, folder: Path) -> Source:
     """The folder, committed to a repository of its own."""
-    repo = f"alice/{abs(hash(folder)):x}"
+    repo = f"alice/{uuid4().hex}"
     hub.api().create_repo(repo)
     revision = hub.api().upload_folder(repo_id=repo, folder_path=folder, path_in_repo="an/entry").oid
     return Source(endpoint=hub.url, repo=repo, revision=str(revision), path="an/entry")

@@ -22,8 +22,8 @@ SAMPLES = 4096
 NEAR = 0.01
 """Relative distance below which two models are near copies: worth a look, and no proof.
 
-Two runs of `digits-nano-clip` from one seed, on other data, differ by 0.009 after 20 of its 1,500 steps and by 0.028 after
-60; from another seed by 1.4 at any time.
+Two runs of `digits-nano-clip` from one seed, on other data, differ by 0.009 after 20 of its 1,500 steps and by 0.028
+after 60; from another seed by 1.4 at any time.
 """
 
 Sample = NDArray[np.float32]

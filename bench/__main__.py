@@ -18,6 +18,7 @@ from bench import (
     strategies,
     training,
     vectors,
+    verification,
 )
 
 BENCHES: dict[str, Callable[[], None]] = {
@@ -33,6 +34,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "strategies": strategies.main,
     "training": training.main,
     "vectors": vectors.main,
+    "verification": verification.main,
 }
 
 

@@ -9,9 +9,12 @@ from pydantic import Field
 
 from competition.errors import ModelOutputError, PredictionsError, RejectionError, RejectionReason
 from competition.records.base import Identifier, Record, Sha256
+from competition.records.evaluation import EvaluationReport
 from competition.rules import Competition, EntryKind, find_scale, find_track
+from competition.verification.evaluation_report import MAX_EVALUATION_BYTES, parse_evaluation
+from competition.verification.self_report import reported_gap
 from scorer.children import Send
-from scorer.messages import TaskFinished, TaskStarted
+from scorer.messages import ReportedGap, TaskFinished, TaskStarted
 from scorer.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ class EvaluateRequest(Record):
     track: Identifier
     scale: Identifier
     tasks: tuple[Identifier, ...]
+    reported_sha256: Sha256 | None = Field(default=None, description="of the entry's own evaluation report")
     judged_sha256: Sha256 = Field(description="of the model, or of the predictions, as the track takes")
     mirror: Path
     evaluation: Path
@@ -47,7 +51,7 @@ def evaluate_entry(raw: str, send: Send) -> None:
     torch.set_num_threads(request.threads)
     suite = request.competition.suite
     ensure_sets(suite.id, request.evaluation)
-    subject = _subject(request)
+    subject, report = _subject(request), _report(request)
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:
@@ -59,6 +63,23 @@ def evaluate_entry(raw: str, send: Send) -> None:
             # The order of the columns shows against the labels alone.
             raise RejectionError(error.reason, f"Task {task_id!r}: {error.message}") from error
         send(TaskFinished(result=result))
+        gap = reported_gap(report, result) if report is not None else None
+        if gap is not None:
+            send(ReportedGap(task=task_id, gap=gap))
+
+
+def _report(request: EvaluateRequest) -> EvaluationReport | None:
+    """What the entry says of itself, where the mirror here has it: there is nothing to score in it."""
+    if request.reported_sha256 is None:
+        return None
+    path = Mirror(request.mirror).path(request.reported_sha256)
+    if not path.exists() or path.stat().st_size > MAX_EVALUATION_BYTES:
+        return None
+    try:
+        return parse_evaluation(path.read_bytes(), "the evaluation report")
+    except RejectionError:
+        # Verified before reports were: what an old entry says of itself changes nothing about its scores.
+        return None
 
 
 def _subject(request: EvaluateRequest) -> Subject:

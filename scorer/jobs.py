@@ -79,6 +79,8 @@ class Job:
         def listen(message: messages.Message) -> None:
             if isinstance(message, messages.Checking):
                 self._notify("checking", check=message.check)
+            elif isinstance(message, messages.NearCopy):
+                self._notify("near_copy", other=message.submission, distance=message.distance)
 
         self._child(verify_entry, request.model_dump_json(), listen, self._settings.intake_seconds)
         return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
@@ -146,6 +148,7 @@ class Job:
             scale=self.grant.scale,
             tasks=tuple(pending),
             judged_sha256=judged_sha256,
+            reported_sha256=self._reported_sha256(),
             mirror=settings.mirror_root,
             evaluation=settings.evaluation_root,
             threads=settings.threads,
@@ -163,10 +166,17 @@ class Job:
                 self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
                 if left:
                     self._guard.check_between_tasks()
+            elif isinstance(message, messages.ReportedGap):
+                self._notify("reported_gap", task=message.task, gap=message.gap)
 
         self._child(evaluate_entry, request.model_dump_json(), listen, settings.task_seconds)
         if left:
             raise EngineError(f"The evaluating process ended without a result of {left[0]!r}.")
+
+    def _reported_sha256(self) -> str | None:
+        """Of the entry's own evaluation report, where it has one."""
+        files = self.grant.manifest.files if self.grant.manifest else ()
+        return next((file.sha256 for file in files if file.role is FileRole.EVALUATION_REPORT), None)
 
     def _child(
         self,

@@ -56,6 +56,11 @@ class ScorerSettings(BaseSettings):
     start_seconds: float = Field(default=300.0, gt=0, description="time limit of starting a process (imports)")
     stop_seconds: float = Field(default=20.0, gt=0, description="after SIGTERM, how long a running step may go on")
     memory_bytes: int = Field(default=64 * _GIB, gt=0, description="resident memory at which a process is ended")
+    scratch_bytes: int = Field(default=4 * _GIB, gt=0, description="size of a process' /tmp, which lies in memory")
+    free_bytes: int = Field(
+        default=_GIB, ge=0, description="left free on the disks of mirror and evaluation sets, else a process is ended"
+    )
+    max_tasks: int = Field(default=4096, ge=512, description="processes and threads of one process, all together")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="threads of the evaluations")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
 
@@ -88,6 +93,11 @@ class ScorerSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self._folder(self.evaluation, "evaluation")
+
+    @property
+    def decoded_root(self) -> Path:
+        """Folder of decoded evaluation sets (``competition.evaluation.set_cache``, which is dear to import)."""
+        return self.evaluation_root / ".decoded"
 
     def require_endpoint(self) -> str:
         """The leaderboard's address (raises ``UsageError`` when none is set)."""

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from competition.client import LeaderboardClient
-from competition.errors import UsageError
+from competition.errors import EngineError, UsageError
 from competition.printable import printable
 from competition.records.lifecycle import JobKind
-from scorer import logs
+from scorer import logs, sandbox
 from scorer.children import Children
 from scorer.mirror import Mirror
 from scorer.rulebook import check_files
@@ -28,6 +28,9 @@ def command(
     kinds: Annotated[str, typer.Option("--kinds", help="Which jobs to take: intake, scoring, or both.")] = (
         "intake,scoring"
     ),
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Score without isolation: only entries of people you trust.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every event as one line of JSON on stdout.")] = False,
 ) -> None:
     """Work for the leaderboard: fetch, mirror and verify entries, then evaluate them task by task.
@@ -43,12 +46,28 @@ def command(
     settings = ScorerSettings.read()
     check_files(settings.competitions)
     logs.configure(settings.log_level)
+    endpoint, token = settings.require_endpoint(), settings.require_token()
+    chosen = _kinds(kinds)
+    _isolate(insecure)
     Mirror(settings.mirror_root).sweep()
-    with LeaderboardClient(settings.require_endpoint(), settings.require_token()) as client:
-        service = Service(settings, client, Children(), kinds=_kinds(kinds), observe=_observer(as_json))
+    with LeaderboardClient(endpoint, token) as client:
+        children = Children(insecure=insecure)
+        service = Service(settings, client, children, kinds=chosen, observe=_observer(as_json))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: service.stop.request())
         service.run(mode, jobs)
+
+
+def _isolate(insecure: bool) -> None:
+    """Make sure that entries can be isolated, before there is one (raises ``EngineError``)."""
+    if insecure:
+        typer.echo("Warning: --insecure: entries are scored without isolation from this machine.", err=True)
+        return
+    try:
+        sandbox.require_isolation()
+    except EngineError as error:
+        hint = f"{error.hint} Or score only entries of people you trust, with --insecure."
+        raise EngineError(error.message, hint=hint) from error
 
 
 def _kinds(text: str) -> tuple[JobKind, ...]:

@@ -102,8 +102,6 @@ def enclose(access: Access, scratch_bytes: int, tasks: int) -> None:
     Raises:
         EngineError: the system does not allow it.
     """
-    # The one outside may be killed at any time; nothing in here survives that.
-    _check(_libc().prctl(_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
     try:
         _change_root(_plan(access), scratch_bytes)
         _bound_tasks(tasks)
@@ -118,6 +116,12 @@ def enclose(access: Access, scratch_bytes: int, tasks: int) -> None:
     names = {name for _, name in socket.if_nameindex()}
     if not access.network and names - {"lo"}:
         raise EngineError(f"The process is not isolated: it still has the network interfaces {sorted(names)}.")
+
+
+def end_with_parent() -> None:
+    """Be killed when the process that forked this one ends, where the system knows how: a scorer may be killed too."""
+    if sys.platform == "linux":
+        _check(_libc().prctl(_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
 
 
 def advice() -> str:

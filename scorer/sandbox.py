@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
 from typing import NoReturn
 
 from competition.errors import EngineError
-from scorer.namespaces import Access, enclose, separate
+from scorer.namespaces import Access, enclose, end_with_parent, separate
 
 _OPEN_FILES = 1024
 _WATCH_S = 0.5
@@ -85,9 +85,18 @@ def confine(file_bytes: int) -> None:
 
 
 def wait_for(pid: int) -> NoReturn:
-    """Wait for the child ``pid`` and end as it ended; end at once, and it with this process, when the scorer is gone."""
-    Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
-    _, status = os.waitpid(pid, 0)
+    """Wait for the child ``pid`` and end as it ended; when the scorer is gone, end at once with all of the session."""
+    # By descriptors: a process whose children are in another process namespace can start no thread.
+    parent = parent_process()
+    scorer = [parent.sentinel] if parent is not None else []
+    ended = [os.pidfd_open(pid)] if sys.platform == "linux" else []
+    while True:
+        ready = wait([*scorer, *ended], None if ended else _WATCH_S)
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if set(ready) & set(scorer):
+            os.killpg(os.getpid(), signal.SIGKILL)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number != signal.SIGKILL:
@@ -142,6 +151,7 @@ def fork_into(inside: Callable[[], None]) -> int:
     if pid == 0:
         status = 1
         try:
+            end_with_parent()
             inside()
             status = 0
         except EngineError as error:
@@ -152,11 +162,3 @@ def fork_into(inside: Callable[[], None]) -> int:
             sys.stderr.flush()
             os._exit(status)
     return pid
-
-
-def _end_with_parent() -> None:
-    """A scorer that was killed must not leave processes behind that go on computing for nobody."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -4,8 +4,8 @@ Imports are dear (torch 4 s, open_clip 10 s) and a fork of them is cheap, so one
 It is started with a scrubbed environment and by exec, so neither its environment nor its memory ever held the token of
 this process, and neither do the processes that are forked from it. Each of those separates itself from the machine
 before it reads its request (``scorer.sandbox``): one process stays outside and waits, its child does the work. They
-answer in lines of JSON over a pipe; nothing that they send is ever unpickled. No wait for the server or for a process is without a limit: a worker that waited for
-ever would renew its lease for ever.
+answer in lines of JSON over a pipe; nothing that they send is ever unpickled. No wait for the server or for a process
+is without a limit: a worker that waited for ever would renew its lease for ever.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from competition.data.atomic import make_folder
 from competition.errors import DataCupError, EngineError, RejectionError
 from scorer import messages, sandbox
 from scorer.mirror import DamagedFileError
-from scorer.namespaces import Access, enclose, separate
+from scorer.namespaces import NOTHING, Access, enclose, separate
 from scorer.watch import Watch
 
 Send = Callable[[messages.Message], None]
@@ -53,8 +53,8 @@ class Bounds:
     """Limits of one process. Durations in seconds: ``start`` until it is ready, ``step`` from message to message.
 
     ``memory_bytes`` (resident) and ``tasks`` (processes and threads) are of the process and all that it starts.
-    ``file_bytes`` bounds each file, ``scratch_bytes`` all of ``/tmp``; ``free_bytes`` must stay free on the disks of the
-    folders that the process may write.
+    ``file_bytes`` bounds each file, ``scratch_bytes`` all of ``/tmp``; ``free_bytes`` must stay free on the disks of
+    the folders that the process may write.
     """
 
     start: float
@@ -89,13 +89,14 @@ class Children:
         request: str,
         bounds: Bounds,
         *,
-        access: Access = Access(),
+        access: Access = NOTHING,
         on_message: Callable[[messages.Message], None],
         guard: Callable[[], None],
     ) -> None:
         """Run ``chore(request)`` in a process and hand its messages to ``on_message`` until it is done.
 
-        The process reaches what ``access`` names, whose writable folders are created. ``guard`` is called about ten times a second; what it raises ends the process and is passed on.
+        The process reaches what ``access`` names, whose writable folders are created. ``guard`` is called about ten
+        times a second; what it raises ends the process and is passed on.
 
         Raises:
             RejectionError: the process found the entry at fault.

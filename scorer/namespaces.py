@@ -14,6 +14,7 @@ import ctypes
 import importlib.util
 import os
 import platform
+import re
 import resource
 import socket
 import sys
@@ -45,7 +46,10 @@ _SYSTEM = ("bin", "lib", "lib32", "lib64", "sbin")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _ACCELERATORS = ("nvidia*", "dri", "kfd")
 _SYS = ("bus", "class", "dev", "devices", "module")
-_ETC = ("alternatives", "fonts", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "passwd")
+_ETC = (
+    *("alternatives", "fonts", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
+    "passwd",
+)
 _ETC_NETWORK = (
     *("ca-certificates", "gai.conf", "host.conf", "hosts", "nsswitch.conf", "pki", "protocols", "resolv.conf"),
     *("services", "ssl/certs", "ssl/openssl.cnf"),
@@ -62,6 +66,9 @@ class Access:
     network: bool = False
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+
+
+NOTHING = Access()
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,12 @@ def end_with_parent() -> None:
         _check(_libc().prctl(_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
 
 
+def bounds_pids() -> bool:
+    """Whether the kernel bounds the processes of each namespace for itself."""
+    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _OWN_PID_MAX
+
+
 def advice() -> str:
     """What most likely keeps processes from being isolated here, and what an operator can do."""
     if sys.platform != "linux":
@@ -172,7 +185,7 @@ def _code_folders() -> set[Path]:
 
 
 def _change_root(binds: Iterable[_Bind], scratch_bytes: int) -> None:
-    links = {name: os.readlink(f"/{name}") for name in _SYSTEM if Path(f"/{name}").is_symlink()}
+    links = {name: Path(f"/{name}").readlink() for name in _SYSTEM if Path(f"/{name}").is_symlink()}
     _mount(None, "/", None, _REC | _PRIVATE)
     base = "/tmp"  # noqa: S108 - any folder would do to mount on; nothing is written into it
     _mount("tmpfs", base, "tmpfs", _NOSUID | _NODEV, "size=4m,mode=755")
@@ -230,8 +243,7 @@ def _bound_tasks(tasks: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     limit = tasks if hard == resource.RLIM_INFINITY else min(tasks, hard)
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-    major, minor = platform.release().split(".")[:2]
-    if (int(major), int(minor.split("-")[0])) >= _OWN_PID_MAX:
+    if bounds_pids():
         Path("/proc/sys/kernel/pid_max").write_text(str(max(tasks, 301)), encoding="ascii")
 
 

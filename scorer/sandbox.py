@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from competition.errors import EngineError
-from scorer.namespaces import Access, enclose, end_with_parent, separate
+from scorer.namespaces import NOTHING, enclose, end_with_parent, separate
 
 _OPEN_FILES = 1024
 _WATCH_S = 0.5
@@ -111,10 +111,10 @@ def only_descriptors(kept: set[int]) -> None:
     What a process prints must not look like the scorer's own events, and the pipes of the server are not its business.
     """
     os.dup2(2, 1)
-    for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
-        if int(name) > 2 and int(name) not in kept:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.close(int(name))
+    listing = list(Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd").iterdir())
+    for descriptor in {int(path.name) for path in listing} - {0, 1, 2} - kept:
+        with contextlib.suppress(OSError):  # the listing's own
+            os.close(descriptor)
 
 
 def require_isolation() -> None:
@@ -132,13 +132,12 @@ def require_isolation() -> None:
 
 def try_isolation() -> NoReturn:
     """The process that ``require_isolation`` starts: prints message and hint when it cannot be isolated."""
-    access = Access()
 
     def inside() -> None:
-        enclose(access, scratch_bytes=2**20, tasks=512)
+        enclose(NOTHING, scratch_bytes=2**20, tasks=512)
 
     try:
-        separate(access)
+        separate(NOTHING)
     except EngineError as error:
         os.write(1, f"{error.message}\n{error.hint}\n".encode())
         os._exit(1)
@@ -146,7 +145,7 @@ def try_isolation() -> NoReturn:
 
 
 def fork_into(inside: Callable[[], None]) -> int:
-    """Fork a process that runs ``inside`` and ends: with status 0, or 1 after a ``EngineError``, or after a traceback."""
+    """Fork a process that runs ``inside`` and ends: with status 1 after an exception, which it prints, else with 0."""
     pid = os.fork()
     if pid == 0:
         status = 1

@@ -81,8 +81,8 @@ def _children(pid: int) -> list[int]:
     """The processes that ``pid`` started. A thread that started one hands it to the process when it ends."""
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii").split())
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
     except OSError:
         pass  # it has ended, or the system is not Linux
     return found

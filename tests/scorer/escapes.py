@@ -47,7 +47,7 @@ def connect(raw: str, send: Send) -> None:
 def others(raw: str, send: Send) -> None:
     """The processes that are seen, which of their environments hold the text, and whether the scorer can be stopped."""
     found = []
-    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    pids = sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
     scorer, text = json.loads(raw)
     for pid in pids:
         try:
@@ -76,7 +76,7 @@ def places(raw: str, send: Send) -> None:
     """Try to leave a file in each folder; and what can be listed there."""
     told = {}
     for folder in json.loads(raw):
-        listed = os.listdir(folder) if Path(folder).is_dir() else None
+        listed = [path.name for path in Path(folder).iterdir()] if Path(folder).is_dir() else None
         told[folder] = [_outcome(lambda folder=folder: Path(folder, "left-behind").write_text("x")), listed]
     _say(send, told)
 
@@ -148,12 +148,8 @@ def privileges(raw: str, send: Send) -> None:
 def descriptors(_raw: str, send: Send) -> None:
     """What the process has open, and something on stdout."""
     print("forged event", flush=True)  # noqa: T201
-    names = {int(name) for name in os.listdir("/proc/self/fd")}
-    _say(send, [os.readlink(f"/proc/self/fd/{name}") for name in sorted(names - {0, 1, 2}) if _open(name)])
-
-
-def _open(descriptor: int) -> bool:
-    return _outcome(lambda: os.fstat(descriptor)) == "done"
+    paths = [path for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink() and int(path.name) > 2]
+    _say(send, [str(path.readlink()) for path in paths])
 
 
 def rest(_raw: str, send: Send) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from competition.errors import EngineError, RejectionError, RejectionReason, StaleAttemptError
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
-from scorer.namespaces import Access
+from scorer.namespaces import NOTHING, Access
 from tests.scorer import chores
 from tests.scorer.processes import alive, below, gone, server_pid
 
@@ -34,7 +33,7 @@ def children() -> Children:
 
 
 def run(
-    children: Children, chore: Chore, request: str = "", bounds: Bounds = BOUNDS, access: Access = Access()
+    children: Children, chore: Chore, request: str = "", bounds: Bounds = BOUNDS, access: Access = NOTHING
 ) -> list[str]:
     heard: list[str] = []
 

@@ -169,9 +169,9 @@ class Job:
 
         # Sets that are made from code are made without the entry, because with it they cannot be written.
         sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
-        writing = Access(writable=(settings.evaluation_root,))
+        writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
         self._child(prepare_sets, sets, writing, lambda _message: None, settings.task_seconds)
-        inputs = (settings.mirror_root, settings.evaluation_root)
+        inputs = (settings.mirror_root, settings.evaluation_root, *settings.further_folders)
         access = Access(readable=inputs, writable=(settings.decoded_root,))
         self._child(evaluate_entry, request.model_dump_json(), access, listen, settings.task_seconds)
         if left:

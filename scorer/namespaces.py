@@ -206,8 +206,8 @@ def _change_root(binds: Iterable[_Bind], scratch_bytes: int) -> None:
     _mount("/tmp", "/dev/shm", None, _BIND)  # noqa: S108 - one bound for both
     for bind in binds:
         _bind(bind)
-    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
-        Path("/dev", name).symlink_to(f"/proc/self/fd{target}")
+    for name, below in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        Path("/dev", name).symlink_to(f"/proc/self/fd{below}")
     _check(_libc().umount2(_OLD.encode(), _DETACH), "umount")
     Path(_OLD).rmdir()
 

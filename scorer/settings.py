@@ -31,6 +31,10 @@ class ScorerSettings(BaseSettings):
     mirror: Path | None = Field(default=None, description="content-addressed store of entries; keep it for ever")
     pools: Path | None = Field(default=None, description="pools: <pools>/<pool id>/metadata/*.parquet")
     evaluation: Path | None = Field(default=None, description="evaluation sets: <evaluation>/<data set>")
+    readable: CommaSeparated = Field(
+        default=(),
+        description="further folders that processes may read, comma-separated: where links in evaluation sets lead to",
+    )
     hub_endpoint: str = Field(
         default="https://huggingface.co",
         validation_alias=AliasChoices("HF_ENDPOINT"),
@@ -64,7 +68,7 @@ class ScorerSettings(BaseSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="threads of the evaluations")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
 
-    @field_validator("competitions", "hubs", mode="before")
+    @field_validator("competitions", "hubs", "readable", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -93,6 +97,11 @@ class ScorerSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self._folder(self.evaluation, "evaluation")
+
+    @property
+    def further_folders(self) -> tuple[Path, ...]:
+        """Folders that links in the evaluation sets lead to."""
+        return tuple(Path(folder).expanduser().resolve() for folder in self.readable)
 
     @property
     def decoded_root(self) -> Path:

@@ -66,6 +66,7 @@ class ScorerSettings(BaseSettings):
     )
     max_tasks: int = Field(default=4096, ge=512, description="processes and threads of one process, all together")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="threads of the evaluations")
+    metrics_host: str = Field(default="127.0.0.1", description="where --metrics-port listens; anybody there may read")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
 
     @field_validator("competitions", "hubs", "readable", mode="before")

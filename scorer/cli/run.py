@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from competition.printable import printable
 from competition.records.lifecycle import JobKind
 from scorer import logs, sandbox
 from scorer.children import Children
+from scorer.metrics import Metrics, served
 from scorer.mirror import Mirror
 from scorer.rulebook import check_files
 from scorer.settings import ScorerSettings
@@ -28,6 +30,9 @@ def command(
     kinds: Annotated[str, typer.Option("--kinds", help="Which jobs to take: intake, scoring, or both.")] = (
         "intake,scoring"
     ),
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", min=0, max=65535, help="Serve metrics for Prometheus on this port.")
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Score without isolation: only entries of people you trust.")
     ] = False,
@@ -50,9 +55,20 @@ def command(
     chosen = _kinds(kinds)
     _isolate(insecure)
     Mirror(settings.mirror_root).sweep()
-    with LeaderboardClient(endpoint, token) as client:
+    metrics = Metrics()
+    tell = _observer(as_json)
+
+    def observe(event: dict[str, Any]) -> None:
+        metrics(event)
+        tell(event)
+
+    with ExitStack() as stack:
+        client = stack.enter_context(LeaderboardClient(endpoint, token))
+        if metrics_port is not None:
+            port = stack.enter_context(served(metrics, settings.metrics_host, metrics_port))
+            typer.echo(f"Metrics: http://{settings.metrics_host}:{port}/metrics", err=True)
         children = Children(insecure=insecure)
-        service = Service(settings, client, children, kinds=chosen, observe=_observer(as_json))
+        service = Service(settings, client, children, kinds=chosen, observe=observe)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: service.stop.request())
         service.run(mode, jobs)

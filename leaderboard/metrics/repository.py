@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ def job_counts(session: Session) -> list[JobCount]:
 def waiting_since(session: Session, now: datetime) -> dict[JobKind, datetime]:
     """Since when the oldest job of each kind could have been claimed; kinds of which none waits are absent."""
     query = select(Job.kind, func.min(Job.available_at)).where(Job.state == JobState.READY, Job.available_at <= now)
-    return {kind: since for kind, since in session.execute(query.group_by(Job.kind))}
+    return {JobKind(kind): since for kind, since in session.execute(query.group_by(Job.kind))}
 
 
 def ended_since(session: Session, start: datetime) -> dict[tuple[JobKind, JobState], int]:
@@ -44,15 +43,13 @@ def ended_since(session: Session, start: datetime) -> dict[tuple[JobKind, JobSta
 def submission_counts(session: Session) -> dict[Processing, int]:
     """Submissions by where they stand."""
     query = select(Submission.processing, func.count()).group_by(Submission.processing)
-    return {processing: count for processing, count in session.execute(query)}
+    return {Processing(processing): count for processing, count in session.execute(query)}
 
 
 def rejection_counts(session: Session) -> dict[RejectionReason, int]:
     """Invalid submissions by reason."""
     query = select(Submission.rejection_reason, func.count()).where(Submission.rejection_reason.is_not(None))
-    rows: Sequence[tuple[RejectionReason | None, int]] = [
-        (reason, count) for reason, count in session.execute(query.group_by(Submission.rejection_reason))
-    ]
+    rows = session.execute(query.group_by(Submission.rejection_reason))
     return {reason: count for reason, count in rows if reason is not None}
 
 

@@ -54,6 +54,7 @@ _ETC_NETWORK = (
     *("ca-certificates", "gai.conf", "host.conf", "hosts", "nsswitch.conf", "pki", "protocols", "resolv.conf"),
     *("services", "ssl/certs", "ssl/openssl.cnf"),
 )
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
@@ -162,13 +163,19 @@ def _plan(access: Access) -> list[_Bind]:
     system += [Path(f"/{name}") for name in _SYSTEM if not Path(f"/{name}").is_symlink()]
     system += [Path("/etc", name) for name in (*_ETC, *(_ETC_NETWORK if access.network else ()))]
     system += [Path("/sys", name) for name in _SYS]
-    system += [Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry.startswith("/")]
+    system += _named("LD_LIBRARY_PATH", *(_CERTIFICATES if access.network else ()))
     devices = [Path("/dev", name) for name in _DEVICES]
     devices += [path for pattern in _ACCELERATORS for path in sorted(Path("/dev").glob(pattern))]
     binds = {path: _Bind(path.resolve(), path) for path in (*system, *access.readable)}
     binds |= {path: _Bind(path.resolve(), path, device=True, writable=True) for path in devices}
     binds |= {path: _Bind(path.resolve(), path, writable=True) for path in access.writable}
     return [bind for _, bind in sorted(binds.items()) if bind.source.exists()]
+
+
+def _named(*variables: str) -> list[Path]:
+    """The absolute paths in those variables of the environment."""
+    entries = [entry for name in variables for entry in os.environ.get(name, "").split(":")]
+    return [Path(entry) for entry in entries if entry.startswith("/")]
 
 
 def _code_folders() -> set[Path]:

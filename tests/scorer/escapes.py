@@ -103,9 +103,10 @@ def fill_disk(raw: str, send: Send) -> None:
 
 
 def fork_bomb(_raw: str, send: Send) -> None:
-    """A shell function that starts itself twice, in the background."""
+    """A shell function that starts itself twice, in the background; the shell may die of it, this process does not."""
     _say(send, "lit")
     subprocess.run(["sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 30"], stderr=subprocess.DEVNULL, check=False)
+    time.sleep(60)
 
 
 def start_threads(raw: str, send: Send) -> None:

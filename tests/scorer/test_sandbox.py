@@ -92,6 +92,18 @@ def test_who_may_use_the_network_can_and_still_sees_no_folder(
     assert [listed for _, listed in seen.values()] == [None, None]
 
 
+def test_certificates_of_the_operator_are_seen_by_who_may_use_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+    def seen(access: Access) -> set[Path]:
+        return {bind.target for bind in namespaces._plan(access)}
+
+    assert tmp_path in seen(Access(network=True))
+    assert tmp_path not in seen(NOTHING)
+
+
 def test_other_processes_and_their_credentials_are_out_of_sight(
     children: Children, bare_children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:

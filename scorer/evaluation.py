@@ -35,6 +35,21 @@ class EvaluateRequest(Record):
     threads: int = Field(ge=1)
 
 
+class SetsRequest(Record):
+    """``prepare_sets``' request."""
+
+    suite: Identifier
+    evaluation: Path
+
+
+def prepare_sets(raw: str, _send: Send) -> None:
+    """Make the evaluation sets that are made from code, where they are absent; no entry is read."""
+    from competition.evaluation.sets import ensure_sets
+
+    request = SetsRequest.model_validate_json(raw)
+    ensure_sets(request.suite, request.evaluation)
+
+
 def evaluate_entry(raw: str, send: Send) -> None:
     """Evaluate the mirrored model or predictions on each task and send each result as soon as it is there.
 
@@ -45,12 +60,10 @@ def evaluate_entry(raw: str, send: Send) -> None:
     import torch
 
     from competition.evaluation.run import evaluate_task
-    from competition.evaluation.sets import ensure_sets
 
     request = EvaluateRequest.model_validate_json(raw)
     torch.set_num_threads(request.threads)
     suite = request.competition.suite
-    ensure_sets(suite.id, request.evaluation)
     subject, report = _subject(request), _report(request)
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))

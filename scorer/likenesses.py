@@ -17,6 +17,8 @@ from competition.data.npy import map_npy
 from competition.errors import DataFormatError
 from competition.verification.likeness import NEAR, SAMPLES, Sample, relative_distance
 
+LIKENESSES = "likenesses"
+"""The folder in the mirror."""
 _SALT_BYTES = 32
 
 

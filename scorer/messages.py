@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from competition.errors import RejectionReason
-from competition.records.base import Identifier, Record
+from competition.records.base import Identifier, Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
 
@@ -88,7 +88,26 @@ class Failed(Record):
     hint: str = ""
 
 
-Message = Ready | Checking | Mirrored | NearCopy | ReportedGap | TaskStarted | TaskFinished | Done | Rejected | Failed
+class Damaged(Record):
+    """A file of the mirror is not what its name says. The main process looks for itself."""
+
+    kind: Literal["damaged"] = "damaged"
+    sha256: Sha256
+
+
+Message = (
+    Ready
+    | Checking
+    | Mirrored
+    | NearCopy
+    | ReportedGap
+    | TaskStarted
+    | TaskFinished
+    | Done
+    | Rejected
+    | Failed
+    | Damaged
+)
 FINAL = (Done, Rejected, Failed)
 
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

@@ -17,7 +17,7 @@ from competition.verification.manifest import check_listing, check_rules, mismat
 from competition.verification.safetensors_file import read_header
 from scorer.children import Send
 from scorer.fetch import fetch
-from scorer.likenesses import Likenesses
+from scorer.likenesses import LIKENESSES, Likenesses
 from scorer.messages import Checking, Mirrored, NearCopy
 from scorer.mirror import Mirror, Source
 
@@ -87,7 +87,7 @@ def verify_entry(raw: str, send: Send) -> None:
     entry = Entry(manifest, request.competition, paths, pool)
     run_checks(entry, lambda name: send(Checking(check=name)))
     if entry.kind is EntryKind.MODEL:
-        _compare_with_others(entry, Likenesses(request.mirror / "likenesses"), send)
+        _compare_with_others(entry, Likenesses(request.mirror / LIKENESSES), send)
 
 
 def _compare_with_others(entry: Entry, likenesses: Likenesses, send: Send) -> None:

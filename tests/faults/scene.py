@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +23,7 @@ from leaderboard.database import Database
 from leaderboard.models import Evaluation, Job, JobState, TaskOutcome
 from leaderboard.submissions.lifecycle import TRANSITIONS
 from scorer.mirror import Mirror, MirroredEntry, Source
-from tests.competition.verification.entries import TASKS, TinyEntry
+from tests.competition.verification.entries import TASKS, TinyEntry, tiny_weights
 from tests.faults.nursery import Nursery, Process
 from tests.faults.proxy import Proxy
 from tests.scorer.conftest import MovableClock, RunningHub, Workplace
@@ -56,11 +56,11 @@ class Scene:
 
     # --- participants --------------------------------------------------------------------------------------------
 
-    def enter(self, repo: str = "alice/entries") -> str:
-        """Enter an entry by way of the Hub, as a participant does; the submission's id."""
+    def enter(self, repo: str = "alice/entries", weights: int = 0) -> str:
+        """Enter an entry by way of the Hub, as a participant does; the submission's id. ``weights`` is their seed."""
         ticket = self._register(repo)
         path = f"tiny/filtering/nano/{ticket.submission_id}"
-        revision = self.hub.upload(self._sealed(ticket), repo, path)
+        revision = self.hub.upload(self._sealed(ticket, weights), repo, path)
         self.participant.set_revision(ticket.submission_id, SubmissionRevision(revision=revision, path=path))
         return ticket.submission_id
 
@@ -93,10 +93,13 @@ class Scene:
         self.submissions.append(ticket.submission_id)
         return ticket
 
-    def _sealed(self, ticket: SubmissionTicket) -> TinyEntry:
+    def _sealed(self, ticket: SubmissionTicket, weights: int = 0) -> TinyEntry:
         folder = self.folder / ticket.submission_id
         shutil.copytree(self.made.folder, folder)
-        return TinyEntry(folder, ticket.submission_id, ticket.nonce).seal()
+        entry = TinyEntry(folder, ticket.submission_id, ticket.nonce)
+        if weights:
+            entry.save_weights(tiny_weights(weights))
+        return entry.seal()
 
     def state(self, submission: str) -> Processing:
         """Where a submission stands."""
@@ -209,6 +212,3 @@ def _check_rows(database: Database, submission: str, events: list[Event], expect
             assert published[0] is not None
         else:
             assert not any(published)
-
-
-Enter = Callable[[], str]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -117,10 +118,10 @@ def open_nursery() -> Iterator[Nursery]:
 
 def main() -> None:
     """The nursery itself: one order a line, answered with the number of the new process."""
-    import leaderboard.app
-    import leaderboard.cli.serving
-    import scorer.cli
     from scorer.children import Children
+
+    for module in ("leaderboard.app", "leaderboard.cli.serving", "scorer.cli"):
+        import_module(module)
 
     Children().warm_up()
     signal.signal(signal.SIGCHLD, _collect)
@@ -129,7 +130,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(order)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 def _collect(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A leaderboard, a Hub and scorers, all real, with a proxy in front of the servers; and what must hold after a fault."""
+"""A leaderboard, a Hub and scorers, all real, with proxies in front of the servers; what must hold after a fault."""
 
 from __future__ import annotations
 

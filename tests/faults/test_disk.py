@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from competition.data.digests import file_sha256
 from competition.records.lifecycle import Processing
 from tests.faults.scene import Scene
 
@@ -36,7 +37,8 @@ def test_an_entry_waits_until_there_is_room(scene: Scene, full_mirror: Path) -> 
     assert len(failures) == 1
     assert "no space left" in failures[0]
     assert scene.state(submission) is Processing.RECEIVED
-    assert not [path for path in (full_mirror / "objects").rglob("*") if path.is_file()]
+    kept = [path for path in (full_mirror / "objects").rglob("*") if path.is_file()]
+    assert [path.name for path in kept] == [file_sha256(path) for path in kept], "no half of a file is in the store"
     assert not list((full_mirror / "scratch").iterdir()), "nothing is left that takes the room"
     subprocess.run(["mount", "-o", "remount,size=32m", str(full_mirror)], check=True)
     scene.drain(mirror=full_mirror)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -46,7 +46,7 @@ class Killer:
     """Kills a worker that is named later than the fault is set up."""
 
     worker: Process | None = None
-    named: threading.Event = threading.Event()
+    named: threading.Event = field(default_factory=threading.Event)
 
     def name(self, worker: Process) -> None:
         self.worker = worker
@@ -74,7 +74,7 @@ def numbered(ending: str, number: int) -> Callable[[str], bool]:
 def test_killed_while_it_speaks_to_the_leaderboard(scene: Scene, name: str) -> None:
     stage = STAGES[name]
     submission = scene.enter_mirrored()
-    killer = Killer(named=threading.Event())
+    killer = Killer()
 
     def kill(exchange: Exchange) -> None:
         if stage.carried_out:
@@ -95,7 +95,7 @@ def test_killed_while_it_speaks_to_the_leaderboard(scene: Scene, name: str) -> N
 
 def test_killed_while_it_fetches(scene: Scene) -> None:
     submission = scene.enter()
-    killer = Killer(named=threading.Event())
+    killer = Killer()
 
     def kill(exchange: Exchange) -> None:
         reply = exchange.forward()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,9 +20,9 @@ RACES = 200
 
 
 @pytest.fixture
-def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+def settings(settings: Settings) -> Settings:
     """A job that is raced for fails as often as there are races."""
-    yield settings.model_copy(update={"max_attempts": RACES + 1, "reaper_seconds": 0})
+    return settings.model_copy(update={"max_attempts": RACES + 1, "reaper_seconds": 0})
 
 
 def test_two_workers_race_for_one_job_two_hundred_times(scene: Scene) -> None:

@@ -7,7 +7,8 @@ Every worker is a process with the client of the scorers; the leaderboard is the
 Workers walk through all that a submission needs (two claims, the stages, a result a task with the outcome of every
 query, two last words) as fast as they are answered, since they fetch and evaluate nothing. All of it shares the
 machine, the workers too. Without ``--database``, a PostgreSQL server that syncs every commit to the disk is started.
-Afterwards every entry must be scored, with every task accepted once and an unbroken log.
+Afterwards every entry must be scored, with every task accepted once and an unbroken log. The processor time, of the leaderboard and of the workers, says what a request costs
+where other work shares the machine.
 """
 
 from __future__ import annotations
@@ -77,15 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ExitStack() as stack:
         url = given.database or stack.enter_context(_own_database())
         submit, score = _prepare(url)
-        endpoint = stack.enter_context(_served(url))
+        endpoint, api = stack.enter_context(_served(url))
         alice = stack.enter_context(LeaderboardClient(endpoint, submit))
         entered = [_enter(alice, number) for number in range(given.submissions)]
-        requests, seconds = _race(given.workers, endpoint, score)
+        before = _processor_seconds(api)
+        requests, seconds, worked = _race(given.workers, endpoint, score)
+        served = _processor_seconds(api) - before
         _check(alice, entered)
     print(f"{given.workers} workers, {given.submissions} submissions, {os.cpu_count()} cores\n")
-    print("| requests | seconds | requests / s | submissions / s | lost |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
-    print(f"| {requests:,} | {seconds:.1f} | {requests / seconds:.0f} | {given.submissions / seconds:.1f} | 0 |")
+    print("| requests | seconds | requests / s | submissions / s | lost | leaderboard CPU ms / request | workers' |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    rates = f"{requests / seconds:.0f} | {given.submissions / seconds:.1f}"
+    print(
+        f"| {requests:,} | {seconds:.1f} | {rates} | 0 | {1000 * served / requests:.1f} | {1000 * worked / requests:.1f} |"
+    )
 
 
 @contextmanager
@@ -115,8 +121,8 @@ def _prepare(url: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _served(database_url: str) -> Iterator[str]:
-    """The leaderboard's own command, on a free port."""
+def _served(database_url: str) -> Iterator[tuple[str, int]]:
+    """The leaderboard's own command, on a free port: its address and its process."""
     command = [sys.executable, "-c", "from leaderboard.cli import main; main()", "serve", "--port", "0"]
     with tempfile.TemporaryDirectory() as folder:
         settings = {"DATABASE_URL": database_url, "DATA_DIR": folder, "HUBS": "", "COMPETITIONS": COMPETITION}
@@ -124,7 +130,7 @@ def _served(database_url: str) -> Iterator[str]:
         said = Path(folder) / "said"
         with said.open("wb") as errors, subprocess.Popen(command, env=environment, stderr=errors) as process:
             try:
-                yield _address(process, said)
+                yield _address(process, said), process.pid
             finally:
                 process.terminate()
 
@@ -162,8 +168,17 @@ def _enter(client: LeaderboardClient, number: int) -> str:
     return submission
 
 
-def _race(workers: int, endpoint: str, token: str) -> tuple[int, float]:
-    """Start all workers, say go, and count: answered requests, and seconds until the last has nothing left to do."""
+def _processor_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _race(workers: int, endpoint: str, token: str) -> tuple[int, float, float]:
+    """Start all workers and say go.
+
+    Answered requests, seconds until the last worker has nothing left to do, and the workers' processor seconds.
+    """
     command = [sys.executable, "-m", "bench.scoring_api", "--worker", endpoint, token]
     with ExitStack() as stack:
         started = [
@@ -179,7 +194,8 @@ def _race(workers: int, endpoint: str, token: str) -> tuple[int, float]:
             process.stdin.write("go\n")
             process.stdin.flush()
         answered = [json.loads(process.communicate()[0]) for process in started]
-        return sum(answered), time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    return sum(count for count, _ in answered), seconds, sum(used for _, used in answered)
 
 
 def _check(client: LeaderboardClient, entered: list[str]) -> None:
@@ -236,9 +252,10 @@ def _work(endpoint: str, token: str) -> None:
         worker = _Worker(client)
         print("ready", flush=True)
         sys.stdin.readline()
+        before = time.process_time()
         while worker.turn():
             pass
-        print(worker.requests)
+        print(json.dumps([worker.requests, time.process_time() - before]))
 
 
 def _manifest(grant: JobGrant) -> SubmissionManifest:

@@ -7,8 +7,8 @@ Every worker is a process with the client of the scorers; the leaderboard is the
 Workers walk through all that a submission needs (two claims, the stages, a result a task with the outcome of every
 query, two last words) as fast as they are answered, since they fetch and evaluate nothing. All of it shares the
 machine, the workers too. Without ``--database``, a PostgreSQL server that syncs every commit to the disk is started.
-Afterwards every entry must be scored, with every task accepted once and an unbroken log. The processor time, of the leaderboard and of the workers, says what a request costs
-where other work shares the machine.
+Afterwards every entry must be scored, with every task accepted once and an unbroken log. The processor time, of the
+leaderboard and of the workers, says what a request costs where other work shares the machine.
 """
 
 from __future__ import annotations

@@ -84,10 +84,12 @@ def job(session: Session, job_id: int) -> Job | None:
 def update_job(session: Session, job: Job, values: Mapping[str, Any]) -> bool:
     """Compare-and-set columns of a job: only if its state and attempt are as they were read."""
     query = update(Job).where(Job.id == job.id, Job.state == job.state, Job.attempt == job.attempt)
-    done = session.execute(
-        query.values(**values).returning(Job.id), execution_options={"synchronize_session": False}
-    ).scalar()
-    session.refresh(job)
+    done = session.scalar(
+        query.values(**values).returning(Job),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    )
+    if done is None:
+        session.refresh(job)
     return done is not None
 
 

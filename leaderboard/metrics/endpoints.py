@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from competition.exposition import CONTENT_TYPE, exposition
@@ -20,7 +20,8 @@ router = APIRouter(tags=["service"])
 _bearer = HTTPBearer(auto_error=False)
 
 
-def _admitted(
+async def _admitted(
+    request: Request,
     settings: Annotated[Settings, Depends(get_settings)],
     database: Annotated[Database, Depends(get_database)],
     clock: Annotated[Clock, Depends(get_clock)],
@@ -33,7 +34,7 @@ def _admitted(
     given = credentials.credentials if credentials is not None else ""
     if token and secrets.compare_digest(given.encode(), token.encode()):
         return
-    get_viewer(database, clock, credentials).require(Scope.ADMIN)
+    (await get_viewer(request, database, clock, credentials)).require(Scope.ADMIN)
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", dependencies=[Depends(_admitted)])

@@ -32,7 +32,7 @@ def full_mirror(tmp_path: Path) -> Iterator[Path]:
 
 def test_an_entry_waits_until_there_is_room(scene: Scene, full_mirror: Path) -> None:
     submission = scene.enter()
-    scene.worker("--once", mirror=full_mirror).wait()
+    scene.worker("--once", mirror=full_mirror, free_bytes=0).wait()
     failures = [event.detail["message"] for event in scene.events(submission) if event.kind == "platform_failure"]
     assert len(failures) == 1
     assert "no space left" in failures[0]
@@ -41,5 +41,5 @@ def test_an_entry_waits_until_there_is_room(scene: Scene, full_mirror: Path) -> 
     assert [path.name for path in kept] == [file_sha256(path) for path in kept], "no half of a file is in the store"
     assert not list((full_mirror / "scratch").iterdir()), "nothing is left that takes the room"
     subprocess.run(["mount", "-o", "remount,size=32m", str(full_mirror)], check=True)
-    scene.drain(mirror=full_mirror)
+    scene.drain(mirror=full_mirror, free_bytes=0)
     scene.settled()

@@ -13,11 +13,13 @@ from bench import (
     near_duplicates,
     pool,
     reshard,
+    scoring_api,
     selfsupervised,
     simcore,
     strategies,
     training,
     vectors,
+    verification,
 )
 
 BENCHES: dict[str, Callable[[], None]] = {
@@ -28,11 +30,13 @@ BENCHES: dict[str, Callable[[], None]] = {
     "near_duplicates": near_duplicates.main,
     "pool": pool.main,
     "reshard": reshard.main,
+    "scoring_api": scoring_api.main,
     "selfsupervised": selfsupervised.main,
     "simcore": simcore.main,
     "strategies": strategies.main,
     "training": training.main,
     "vectors": vectors.main,
+    "verification": verification.main,
 }
 
 

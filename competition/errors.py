@@ -180,6 +180,9 @@ class RejectionReason(StrEnum):
     LINEAGE_MALFORMED = "lineage_malformed"
     LINEAGE_MISMATCH = "lineage_mismatch"
     RECIPE_MISMATCH = "recipe_mismatch"
+    TRAINING_DATA_MISMATCH = "training_data_mismatch"
+    EVALUATION_MALFORMED = "evaluation_malformed"
+    EVALUATION_MISMATCH = "evaluation_mismatch"
     MODEL_MALFORMED = "model_malformed"
     MODEL_SHAPE_MISMATCH = "model_shape_mismatch"
     MODEL_NOT_FINITE = "model_not_finite"
@@ -220,6 +223,9 @@ _REJECTION_HINTS: dict[RejectionReason, str] = {
     RejectionReason.LINEAGE_MALFORMED: "Submit the `dataset.json` that `datacup build` wrote, unchanged.",
     RejectionReason.LINEAGE_MISMATCH: "Submit the subset that lies beside this `dataset.json`, or no lineage at all.",
     RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale you enter; recipes are fixed.",
+    RejectionReason.TRAINING_DATA_MISMATCH: "Train on the subset that you submit, with its own shards and no others.",
+    RejectionReason.EVALUATION_MALFORMED: "Submit the `evaluation_report.json` that `datacup evaluate` wrote, or none.",
+    RejectionReason.EVALUATION_MISMATCH: "Run `datacup evaluate` on the model that you submit, then submit again.",
     RejectionReason.MODEL_MALFORMED: "Submit the `model.safetensors` that `datacup train` wrote, unchanged.",
     RejectionReason.MODEL_SHAPE_MISMATCH: "Train with this scale's recipe: the weights are not those of its model.",
     RejectionReason.MODEL_NOT_FINITE: "Training diverged (NaN or infinity): check the data and train again.",

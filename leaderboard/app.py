@@ -24,6 +24,7 @@ from leaderboard.database import Database
 from leaderboard.dependencies import ReadSession, patience_of
 from leaderboard.events import endpoints as events
 from leaderboard.limits import BodyLimit
+from leaderboard.metrics import endpoints as metrics
 from leaderboard.scoring import endpoints as scoring
 from leaderboard.scoring import queue
 from leaderboard.settings import Settings
@@ -82,6 +83,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     ):  # fmt: skip
         api.include_router(router)
     app.include_router(api)
+    app.include_router(metrics.router, include_in_schema=False)
     app.include_router(pages.router, include_in_schema=False)
     app.mount(assets.MOUNT, assets.Assets(), name="static")
     return app

@@ -2,7 +2,7 @@
 
 A write commits when its endpoint has returned and before the answer is sent, so that no answer promises what a failed
 commit breaks. No connection is taken before the endpoint's first query: a thread that waits for one could
-otherwise keep its holder from going on.
+otherwise keep its holder from going on. What waits for nothing is a coroutine: the framework runs functions in threads.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from leaderboard.settings import Settings
 _bearer = HTTPBearer(auto_error=False, description="A token made by `datacup-leaderboard token create`.")
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """The application's database."""
     database = request.app.state.database
     assert isinstance(database, Database)
     return database
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """The application's settings."""
     settings = request.app.state.settings
     assert isinstance(settings, Settings)
     return settings
 
 
-def get_clock(request: Request) -> Clock:
+async def get_clock(request: Request) -> Clock:
     """The application's clock."""
     clock: Clock = request.app.state.clock
     return clock
@@ -51,9 +51,9 @@ def patience_of(settings: Settings) -> Patience:
     return Patience(lease=settings.lease_seconds, tries=settings.max_attempts, backoff=settings.backoff_seconds)
 
 
-def get_patience(request: Request) -> Patience:
+async def get_patience(request: Request) -> Patience:
     """The application's patience."""
-    return patience_of(get_settings(request))
+    return patience_of(await get_settings(request))
 
 
 def _read(database: Annotated[Database, Depends(get_database)]) -> Iterator[Session]:
@@ -66,16 +66,29 @@ def _write(database: Annotated[Database, Depends(get_database)]) -> Iterator[Ses
         yield session
 
 
-def get_viewer(
+async def get_viewer(
+    request: Request,
     database: Annotated[Database, Depends(get_database)],
     clock: Annotated[Clock, Depends(get_clock)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Viewer:
-    """Who is asking: the public, or the account of the token. A bad token is refused even where none is needed."""
-    if credentials is None:
-        return ANONYMOUS
+    """Who is asking: the public, or the account of the token. A bad token is refused even where none is needed.
+
+    The token is looked up once a request, however many ask.
+    """
+    viewer = getattr(request.state, "viewer", None)
+    if viewer is None:
+        viewer = ANONYMOUS
+        if credentials is not None:
+            viewer = await run_in_threadpool(_authenticate, database, credentials.credentials, clock)
+        request.state.viewer = viewer
+    assert isinstance(viewer, Viewer)
+    return viewer
+
+
+def _authenticate(database: Database, token: str, clock: Clock) -> Viewer:
     with database.reading() as session:
-        return accounts.authenticate(session, credentials.credentials, clock())
+        return accounts.authenticate(session, token, clock())
 
 
 class WorkerRoute(APIRoute):
@@ -87,15 +100,15 @@ class WorkerRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             credentials = await _bearer(request)
-            viewer = await run_in_threadpool(get_viewer, get_database(request), get_clock(request), credentials)
+            viewer = await get_viewer(request, await get_database(request), await get_clock(request), credentials)
             viewer.require(Scope.SCORE)
             return await handle(request)
 
         return checked
 
 
-def _requires(scope: Scope) -> Callable[[Viewer], Viewer]:
-    def check(viewer: Annotated[Viewer, Depends(get_viewer)]) -> Viewer:
+def _requires(scope: Scope) -> Callable[[Viewer], Coroutine[Any, Any, Viewer]]:
+    async def check(viewer: Annotated[Viewer, Depends(get_viewer)]) -> Viewer:
         viewer.require(scope)
         return viewer
 

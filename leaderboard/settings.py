@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from competition.errors import UsageError
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     reaper_seconds: float = Field(default=15.0, ge=0, description="between two looks for lost jobs; 0 = only at claims")
     draft_days: int = Field(default=30, ge=1, description="a registration without an upload is cancelled after these")
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="of a worker's message; others have 64 KiB")
+
+    metrics_public: bool = Field(default=False, description="whether everybody may read /metrics")
+    metrics_token: SecretStr | None = Field(
+        default=None, description="what Prometheus shows as bearer token at /metrics; without one only organisers read"
+    )
 
     @field_validator("competitions", "hubs", mode="before")
     @classmethod

@@ -2,9 +2,10 @@
 
 Imports are dear (torch 4 s, open_clip 10 s) and a fork of them is cheap, so one server process imports everything once.
 It is started with a scrubbed environment and by exec, so neither its environment nor its memory ever held the token of
-this process, and neither do the processes that are forked from it. They answer in lines of JSON over a pipe; nothing
-that they send is ever unpickled. No wait for the server or for a process is without a limit: a worker that waited for
-ever would renew its lease for ever.
+this process, and neither do the processes that are forked from it. Each of those separates itself from the machine
+before it reads its request (``scorer.sandbox``): one process stays outside and waits, its child does the work. They
+answer in lines of JSON over a pipe; nothing that they send is ever unpickled. No wait for the server or for a process
+is without a limit: a worker that waited for ever would renew its lease for ever.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from competition.data.atomic import make_folder
 from competition.errors import DataCupError, EngineError, RejectionError
 from scorer import messages, sandbox
+from scorer.mirror import DamagedFileError
+from scorer.namespaces import NOTHING, Access, enclose, separate
+from scorer.watch import Watch
 
 Send = Callable[[messages.Message], None]
 Chore = Callable[[str, Send], None]
@@ -40,23 +45,35 @@ _POLL_S = 0.1
 _EXIT_S = 10.0
 # What multiprocessing says about a process whose server is gone: it may well be alive.
 _SERVER_DIED = 255
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one process. Durations in seconds: ``start`` until it is ready, ``step`` from message to message."""
+    """Limits of one process. Durations in seconds: ``start`` until it is ready, ``step`` from message to message.
+
+    ``memory_bytes`` (resident) and ``tasks`` (processes and threads) are of the process and all that it starts.
+    ``file_bytes`` bounds each file, ``scratch_bytes`` all of ``/tmp``; ``free_bytes`` must stay free on the disks of
+    the folders that the process may write.
+    """
 
     start: float
     step: float
     memory_bytes: int
     file_bytes: int
+    scratch_bytes: int = 4 * _GIB
+    tasks: int = 4096
+    free_bytes: int = _GIB
 
 
 class Children:
-    """Starts processes and listens to them; may be used from several threads."""
+    """Starts processes and listens to them; may be used from several threads.
 
-    def __init__(self) -> None:
+    ``insecure`` processes are not isolated: they see the network, the file system and each other.
+    """
+
+    def __init__(self, *, insecure: bool = False) -> None:
+        self._insecure = insecure
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOAD)
         self._starting = threading.Lock()
@@ -72,24 +89,30 @@ class Children:
         request: str,
         bounds: Bounds,
         *,
+        access: Access = NOTHING,
         on_message: Callable[[messages.Message], None],
         guard: Callable[[], None],
     ) -> None:
         """Run ``chore(request)`` in a process and hand its messages to ``on_message`` until it is done.
 
-        ``guard`` is called about ten times a second; what it raises ends the process and is passed on.
+        The process reaches what ``access`` names, whose writable folders are created. ``guard`` is called about ten
+        times a second; what it raises ends the process and is passed on.
 
         Raises:
             RejectionError: the process found the entry at fault.
-            EngineError: the process failed, died, or ran over one of its limits.
+            EngineError: the process failed, died, could not be isolated, or ran over one of its limits.
+            StorageError: a folder cannot be created, or its disk is about to be full.
         """
+        for folder in access.writable:
+            make_folder(folder)
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_main, args=(chore, request, bounds.file_bytes, sender))
+        work = _Work(chore, request, bounds, None if self._insecure else access)
+        process = self._context.Process(target=_main, args=(work, sender))
         with receiver:
             with sender:
                 self._start(process, bounds.start, guard)
             try:
-                _listen(process, _Inbox(receiver), bounds, on_message, guard)
+                _listen(process, _Inbox(receiver), bounds, access, on_message, guard)
             finally:
                 _end(process)
 
@@ -129,9 +152,12 @@ def _listen(
     process: ForkServerProcess,
     inbox: _Inbox,
     bounds: Bounds,
+    access: Access,
     on_message: Callable[[messages.Message], None],
     guard: Callable[[], None],
 ) -> None:
+    assert process.pid is not None
+    watch = Watch(process.pid, bounds.memory_bytes, bounds.tasks, access.writable, bounds.free_bytes)
     limit = bounds.start
     deadline = time.monotonic() + limit
     while True:
@@ -140,8 +166,7 @@ def _listen(
         if isinstance(message, messages.FINAL):
             _conclude(message)
             return
-        if _resident_bytes(process) > bounds.memory_bytes:
-            raise EngineError(f"A process of the scorer was ended because it used over {bounds.memory_bytes} bytes.")
+        watch.check()
         if message is not None:
             on_message(message)
             limit = bounds.step
@@ -181,31 +206,64 @@ class _Inbox:
         return None
 
 
-def _main(chore: Chore, request: str, file_bytes: int, connection: Connection) -> None:
-    """The life of the process."""
+@dataclass(frozen=True)
+class _Work:
+    """What a process is to do, under which limits; no ``access``: without isolation."""
+
+    chore: Chore
+    request: str
+    bounds: Bounds
+    access: Access | None
+
+
+def _main(work: _Work, connection: Connection) -> None:
+    """The life of the process that waits: it reads nothing of an entry."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sandbox.confine(file_bytes)
+    sandbox.confine(work.bounds.file_bytes)
     outbox = os.fdopen(os.dup(connection.fileno()), "wb")
     connection.close()
+    try:
+        if work.access is not None:
+            separate(work.access)
+    except EngineError as error:
+        _send(outbox, messages.Failed(message=error.message, hint=error.hint))
+        os._exit(0)
+    pid = sandbox.fork_into(lambda: _do(work, outbox))
+    outbox.close()
+    sandbox.wait_for(pid)
+
+
+def _do(work: _Work, outbox: BinaryIO) -> None:
+    """The life of the process that works."""
 
     def send(message: messages.Message) -> None:
-        try:
-            outbox.write(message.model_dump_json().encode() + b"\n")
-            outbox.flush()
-        except BrokenPipeError:
-            # The scorer is gone, and with it everybody who could want to know more.
-            os._exit(1)
+        _send(outbox, message)
 
-    send(messages.Ready())
+    sandbox.only_descriptors({outbox.fileno()})
     try:
-        chore(request, send)
+        if work.access is not None:
+            enclose(work.access, work.bounds.scratch_bytes, work.bounds.tasks)
+        send(messages.Ready())
+        work.chore(work.request, send)
     except RejectionError as error:
         send(messages.Rejected(reason=error.reason, message=error.message))
+    except DamagedFileError as error:
+        send(messages.Damaged(sha256=error.sha256))
+        send(messages.Failed(message=error.message, hint=error.hint))
     except DataCupError as error:
         send(messages.Failed(message=error.message, hint=error.hint))
     else:
         send(messages.Done())
+
+
+def _send(outbox: BinaryIO, message: messages.Message) -> None:
+    try:
+        outbox.write(message.model_dump_json().encode() + b"\n")
+        outbox.flush()
+    except BrokenPipeError:
+        # The scorer is gone, and with it everybody who could want to know more.
+        os._exit(1)
 
 
 def _receive(process: ForkServerProcess, inbox: _Inbox) -> messages.Message | None:
@@ -242,11 +300,3 @@ def _end(process: ForkServerProcess) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
     process.join(_EXIT_S)
-
-
-def _resident_bytes(process: ForkServerProcess) -> int:
-    """Resident memory, 0 where the system does not tell."""
-    try:
-        return int(Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0

@@ -9,9 +9,12 @@ from pydantic import Field
 
 from competition.errors import ModelOutputError, PredictionsError, RejectionError, RejectionReason
 from competition.records.base import Identifier, Record, Sha256
+from competition.records.evaluation import EvaluationReport
 from competition.rules import Competition, EntryKind, find_scale, find_track
+from competition.verification.evaluation_report import MAX_EVALUATION_BYTES, parse_evaluation
+from competition.verification.self_report import reported_gap
 from scorer.children import Send
-from scorer.messages import TaskFinished, TaskStarted
+from scorer.messages import ReportedGap, TaskFinished, TaskStarted
 from scorer.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -25,10 +28,26 @@ class EvaluateRequest(Record):
     track: Identifier
     scale: Identifier
     tasks: tuple[Identifier, ...]
+    reported_sha256: Sha256 | None = Field(default=None, description="of the entry's own evaluation report")
     judged_sha256: Sha256 = Field(description="of the model, or of the predictions, as the track takes")
     mirror: Path
     evaluation: Path
     threads: int = Field(ge=1)
+
+
+class SetsRequest(Record):
+    """``prepare_sets``' request."""
+
+    suite: Identifier
+    evaluation: Path
+
+
+def prepare_sets(raw: str, _send: Send) -> None:
+    """Make the evaluation sets that are made from code, where they are absent; no entry is read."""
+    from competition.evaluation.sets import ensure_sets
+
+    request = SetsRequest.model_validate_json(raw)
+    ensure_sets(request.suite, request.evaluation)
 
 
 def evaluate_entry(raw: str, send: Send) -> None:
@@ -41,13 +60,11 @@ def evaluate_entry(raw: str, send: Send) -> None:
     import torch
 
     from competition.evaluation.run import evaluate_task
-    from competition.evaluation.sets import ensure_sets
 
     request = EvaluateRequest.model_validate_json(raw)
     torch.set_num_threads(request.threads)
     suite = request.competition.suite
-    ensure_sets(suite.id, request.evaluation)
-    subject = _subject(request)
+    subject, report = _subject(request), _report(request)
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:
@@ -59,6 +76,23 @@ def evaluate_entry(raw: str, send: Send) -> None:
             # The order of the columns shows against the labels alone.
             raise RejectionError(error.reason, f"Task {task_id!r}: {error.message}") from error
         send(TaskFinished(result=result))
+        gap = reported_gap(report, result) if report is not None else None
+        if gap is not None:
+            send(ReportedGap(task=task_id, gap=gap))
+
+
+def _report(request: EvaluateRequest) -> EvaluationReport | None:
+    """What the entry says of itself, where the mirror here has it: there is nothing to score in it."""
+    if request.reported_sha256 is None:
+        return None
+    path = Mirror(request.mirror).path(request.reported_sha256)
+    if not path.exists() or path.stat().st_size > MAX_EVALUATION_BYTES:
+        return None
+    try:
+        return parse_evaluation(path.read_bytes(), "the evaluation report")
+    except RejectionError:
+        # Verified before reports were: what an old entry says of itself changes nothing about its scores.
+        return None
 
 
 def _subject(request: EvaluateRequest) -> Subject:

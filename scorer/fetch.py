@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,16 +23,22 @@ _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.ER
 _GONE = {401, 403, 404, 410, 451}
 _PATHS_A_CALL = 100
 _ANSWER_S = 30.0
+_SHA1_DIGITS = 40
+_BLOCK_BYTES = 2**20
 
 Admission = Callable[[SubmissionManifest], None]
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What the Hub says about a file before it is fetched; ``sha256`` only of files in large-file storage."""
+    """What the Hub says about a file before it is fetched.
+
+    ``sha256`` only of files in large-file storage; ``blob``, git's name of the content, only of the others.
+    """
 
     size: int
     sha256: str | None
+    blob: str | None
 
 
 def fetch(
@@ -69,7 +76,7 @@ def fetch(
         for file in manifest.files:
             # A digest in a manifest is a claim; only the Hub's own word shows that the repository holds the file.
             if remote[file.path].sha256 is None or not mirror.holds(file.sha256, file.size):
-                _take(file, hub.download(file.path, scratch), mirror)
+                _take(file, remote[file.path], hub.download(file.path, scratch), mirror)
     mirror.remember(submission_id, MirroredEntry(source=source, manifest=manifest))
     return manifest
 
@@ -93,7 +100,8 @@ class Hub:
                     if size is not None:
                         lfs = getattr(info, "lfs", None)
                         digest = lfs.sha256 if lfs is not None else None
-                        found[info.path.removeprefix(prefix)] = RemoteFile(size, digest)
+                        blob = getattr(info, "blob_id", None) if lfs is None else None
+                        found[info.path.removeprefix(prefix)] = RemoteFile(size, digest, blob)
         return found
 
     def download(self, path: str, folder: Path) -> Path:
@@ -118,7 +126,10 @@ def _manifest_bytes(hub: Hub, scratch: Path) -> bytes:
         )
     if announced.size > MAX_MANIFEST_BYTES:
         raise manifest_too_large(announced.size)
-    with hub.download(MANIFEST_NAME, scratch).open("rb") as stream:
+    downloaded = hub.download(MANIFEST_NAME, scratch)
+    if not _is_announced(downloaded, announced):
+        raise _other_bytes(MANIFEST_NAME)
+    with downloaded.open("rb") as stream:
         return stream.read(MAX_MANIFEST_BYTES + 1)
 
 
@@ -134,8 +145,11 @@ def _check_announced(file: ManifestFile, remote: RemoteFile | None) -> None:
         raise digest_mismatch(file, remote.sha256)
 
 
-def _take(file: ManifestFile, downloaded: Path, mirror: Mirror) -> None:
-    """Put a downloaded file into the mirror if it is what was promised."""
+def _take(file: ManifestFile, remote: RemoteFile, downloaded: Path, mirror: Mirror) -> None:
+    """Put a downloaded file into the mirror if it is what was promised.
+
+    What is not has to be what the Hub holds before the entry is blamed: bytes change on their way, too.
+    """
     size = downloaded.stat().st_size
     if size != file.size:
         raise ServiceUnavailableError(
@@ -143,8 +157,30 @@ def _take(file: ManifestFile, downloaded: Path, mirror: Mirror) -> None:
         )
     found = file_sha256(downloaded)
     if found != file.sha256:
-        raise digest_mismatch(file, found)
+        raise digest_mismatch(file, found) if _is_announced(downloaded, remote) else _other_bytes(file.path)
     mirror.adopt(downloaded, file.sha256)
+
+
+def _is_announced(downloaded: Path, remote: RemoteFile) -> bool:
+    """Whether these bytes are those that the Hub holds, as far as it says what they are."""
+    if remote.sha256 is not None:
+        return file_sha256(downloaded) == remote.sha256
+    return remote.blob is None or len(remote.blob) != _SHA1_DIGITS or _git_blob(downloaded) == remote.blob
+
+
+def _git_blob(path: Path) -> str:
+    """Git's name of a file's content: the sha1 of ``blob``, its size and its bytes (Pro Git, "Git Objects")."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _other_bytes(path: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"The Hub sent other bytes of {path} than those that it says it holds.", hint="It is tried again."
+    )
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from competition.records.scoring import (
 from competition.rules import Competition, EntryKind, find_track
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
-from scorer.evaluation import EvaluateRequest, evaluate_entry
+from scorer.evaluation import EvaluateRequest, SetsRequest, evaluate_entry, prepare_sets
 from scorer.guard import Guard
+from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
+from scorer.namespaces import Access
 from scorer.rulebook import competition_of
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
@@ -79,8 +81,14 @@ class Job:
         def listen(message: messages.Message) -> None:
             if isinstance(message, messages.Checking):
                 self._notify("checking", check=message.check)
+            elif isinstance(message, messages.NearCopy):
+                self._notify("near_copy", other=message.submission, distance=message.distance)
 
-        self._child(verify_entry, request.model_dump_json(), listen, self._settings.intake_seconds)
+        access = Access(
+            readable=(request.mirror, request.pools),
+            writable=(request.mirror / "pool-index", request.mirror / LIKENESSES),
+        )
+        self._child(verify_entry, request.model_dump_json(), access, listen, self._settings.intake_seconds)
         return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
@@ -104,7 +112,8 @@ class Job:
                 found.append(message.manifest)
 
         limit = competition.limits.file_bytes + _MARGIN_BYTES
-        self._child(fetch_entry, request.model_dump_json(), listen, settings.intake_seconds, limit)
+        access = Access(network=True, writable=(settings.mirror_root,))
+        self._child(fetch_entry, request.model_dump_json(), access, listen, settings.intake_seconds, limit)
         if len(found) != 1:
             raise EngineError("The fetching process ended without saying what it had fetched.")
         size = sum(file.size for file in found[0].files)
@@ -146,6 +155,7 @@ class Job:
             scale=self.grant.scale,
             tasks=tuple(pending),
             judged_sha256=judged_sha256,
+            reported_sha256=self._reported_sha256(),
             mirror=settings.mirror_root,
             evaluation=settings.evaluation_root,
             threads=settings.threads,
@@ -163,21 +173,51 @@ class Job:
                 self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
                 if left:
                     self._guard.check_between_tasks()
+            elif isinstance(message, messages.ReportedGap):
+                self._notify("reported_gap", task=message.task, gap=message.gap)
 
-        self._child(evaluate_entry, request.model_dump_json(), listen, settings.task_seconds)
+        # Sets that are made from code are made without the entry, because with it they cannot be written.
+        sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
+        writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
+        self._child(prepare_sets, sets, writing, lambda _message: None, settings.task_seconds)
+        inputs = (settings.mirror_root, settings.evaluation_root, *settings.further_folders)
+        access = Access(readable=inputs, writable=(settings.decoded_root,))
+        self._child(evaluate_entry, request.model_dump_json(), access, listen, settings.task_seconds)
         if left:
             raise EngineError(f"The evaluating process ended without a result of {left[0]!r}.")
+
+    def _reported_sha256(self) -> str | None:
+        """Of the entry's own evaluation report, where it has one."""
+        files = self.grant.manifest.files if self.grant.manifest else ()
+        return next((file.sha256 for file in files if file.role is FileRole.EVALUATION_REPORT), None)
 
     def _child(
         self,
         chore: Chore,
         request: str,
+        access: Access,
         listen: Callable[[messages.Message], None],
         seconds: float,
         file_bytes: int = _CACHE_FILE_BYTES,
     ) -> None:
-        bounds = Bounds(self._settings.start_seconds, seconds, self._settings.memory_bytes, file_bytes)
-        self._children.run(chore, request, bounds, on_message=listen, guard=self._guard.check)
+        settings = self._settings
+        bounds = Bounds(
+            start=settings.start_seconds,
+            step=seconds,
+            memory_bytes=settings.memory_bytes,
+            file_bytes=file_bytes,
+            scratch_bytes=settings.scratch_bytes,
+            tasks=settings.max_tasks,
+            free_bytes=settings.free_bytes,
+        )
+
+        def on_message(message: messages.Message) -> None:
+            if isinstance(message, messages.Damaged):
+                # Only here may the mirror be written; the word of a process that has read an entry is not enough.
+                Mirror(settings.mirror_root).verified(message.sha256)
+            listen(message)
+
+        self._children.run(chore, request, bounds, access=access, on_message=on_message, guard=self._guard.check)
 
     def _stage(self, stage: str) -> None:
         self._client.report_stage(self.grant.job_id, StageReport(attempt=self.grant.attempt, stage=stage))

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from competition.errors import RejectionReason
-from competition.records.base import Record
+from competition.records.base import Identifier, Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
 
@@ -34,6 +34,22 @@ class Mirrored(Record):
 
     kind: Literal["mirrored"] = "mirrored"
     manifest: SubmissionManifest
+
+
+class NearCopy(Record):
+    """The entry's model is nearly that of another submission; whose that is, only the leaderboard knows."""
+
+    kind: Literal["near_copy"] = "near_copy"
+    submission: Identifier
+    distance: float = Field(ge=0, description="relative, of a sample of the weights; 0 = the same")
+
+
+class ReportedGap(Record):
+    """The entry's own evaluation report says something else of a task than was verified."""
+
+    kind: Literal["reported_gap"] = "reported_gap"
+    task: Identifier
+    gap: float = Field(description="reported less verified")
 
 
 class TaskStarted(Record):
@@ -72,7 +88,26 @@ class Failed(Record):
     hint: str = ""
 
 
-Message = Ready | Checking | Mirrored | TaskStarted | TaskFinished | Done | Rejected | Failed
+class Damaged(Record):
+    """A file of the mirror is not what its name says. The main process looks for itself."""
+
+    kind: Literal["damaged"] = "damaged"
+    sha256: Sha256
+
+
+Message = (
+    Ready
+    | Checking
+    | Mirrored
+    | NearCopy
+    | ReportedGap
+    | TaskStarted
+    | TaskFinished
+    | Done
+    | Rejected
+    | Failed
+    | Damaged
+)
 FINAL = (Done, Rejected, Failed)
 
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

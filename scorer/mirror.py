@@ -26,6 +26,17 @@ from competition.records.manifest import SubmissionManifest
 _ABANDONED_S = 24 * 3600.0
 
 
+class DamagedFileError(StorageError):
+    """A file of the mirror is not what its name says."""
+
+    def __init__(self, path: Path, sha256: str, found: str) -> None:
+        super().__init__(
+            f"The mirrored file {path} was damaged (its sha256 is {found}) and has been set aside.",
+            hint="It is fetched again at the next attempt; check the disk.",
+        )
+        self.sha256 = sha256
+
+
 class Source(Record):
     """Where an entry lies on the Hub: one folder of one repository at one commit."""
 
@@ -61,16 +72,20 @@ class Mirror:
             return False
 
     def verified(self, sha256: str) -> Path:
-        """The file of that digest, read once to be sure of it (raises ``StorageError`` when absent or damaged)."""
+        """The file of that digest, read once to be sure of it.
+
+        Raises:
+            DamagedFileError: it is another one. It is set aside, unless the mirror is read-only here: then somebody who
+                may write must look too.
+            StorageError: it is absent.
+        """
         path = self.path(sha256)
         with storage_errors("reading the mirrored file", path):
             found = file_sha256(path)
         if found != sha256:
-            self._set_aside(path)
-            raise StorageError(
-                f"The mirrored file {path} was damaged (its sha256 is {found}) and has been set aside.",
-                hint="It is fetched again at the next attempt; check the disk.",
-            )
+            if os.access(path.parent, os.W_OK):
+                self._set_aside(path)
+            raise DamagedFileError(path, sha256, found)
         return path
 
     def adopt(self, file: Path, sha256: str) -> None:

@@ -1,17 +1,24 @@
-"""What a process that touches an entry may do. Here: limits of the operating system and an environment without secrets.
-
-Network isolation needs a namespace of its own and is not part of this module.
+"""What a process that touches an entry may do: an environment without secrets, limits of the operating system, and a
+view of the machine that holds what it needs and nothing else (``scorer.namespaces``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
-from threading import Thread
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import NoReturn
+
+from competition.errors import EngineError
+from scorer.namespaces import NOTHING, enclose, end_with_parent, separate
 
 _OPEN_FILES = 1024
 _WATCH_S = 0.5
@@ -61,7 +68,7 @@ def ending_with_parent() -> Iterator[None]:
 
 
 def confine(file_bytes: int) -> None:
-    """Restrict this process: no core dumps, files of at most ``file_bytes``, few open files, and not to be orphaned.
+    """Restrict this process: no core dumps, files of at most ``file_bytes``, few open files.
 
     The process becomes the leader of a session, so that it can be ended together with whatever it starts.
     """
@@ -75,12 +82,82 @@ def confine(file_bytes: int) -> None:
         _, hard = resource.getrlimit(kind)
         value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (value, value))
-    Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
 
 
-def _end_with_parent() -> None:
-    """A scorer that was killed must not leave processes behind that go on computing for nobody."""
+def wait_for(pid: int) -> NoReturn:
+    """Wait for the child ``pid`` and end as it ended; when the scorer is gone, end at once with all of the session."""
+    # By descriptors: a process whose children are in another process namespace can start no thread.
     parent = parent_process()
-    if parent is not None:
-        parent.join()
+    scorer = [parent.sentinel] if parent is not None else []
+    ended = [os.pidfd_open(pid)] if sys.platform == "linux" else []
+    while True:
+        ready = wait([*scorer, *ended], None if ended else _WATCH_S)
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if set(ready) & set(scorer):
+            os.killpg(os.getpid(), signal.SIGKILL)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
+def only_descriptors(kept: set[int]) -> None:
+    """Close every file descriptor but the three standard ones and ``kept``, and have stdout lead to stderr.
+
+    What a process prints must not look like the scorer's own events, and the pipes of the server are not its business.
+    """
+    os.dup2(2, 1)
+    listing = list(Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd").iterdir())
+    for descriptor in {int(path.name) for path in listing} - {0, 1, 2} - kept:
+        with contextlib.suppress(OSError):  # the listing's own
+            os.close(descriptor)
+
+
+def require_isolation() -> None:
+    """Isolate a process and let it end (raises ``EngineError`` with what to do when the system does not allow it)."""
+    code = "from scorer import sandbox; sandbox.try_isolation()"
+    place = str(Path(__file__).resolve().parent.parent)
+    with scrubbed_environment():
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, timeout=60, check=False
+        )
+    if done.returncode != 0:
+        message, _, hint = done.stdout.strip().partition("\n")
+        raise EngineError(message or f"A process could not be isolated: {done.stderr.strip()[-500:]}", hint=hint)
+
+
+def try_isolation() -> NoReturn:
+    """The process that ``require_isolation`` starts: prints message and hint when it cannot be isolated."""
+
+    def inside() -> None:
+        enclose(NOTHING, scratch_bytes=2**20, tasks=512)
+
+    try:
+        separate(NOTHING)
+    except EngineError as error:
+        os.write(1, f"{error.message}\n{error.hint}\n".encode())
         os._exit(1)
+    wait_for(fork_into(inside))
+
+
+def fork_into(inside: Callable[[], None]) -> int:
+    """Fork a process that runs ``inside`` and ends: with status 1 after an exception, which it prints, else with 0."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            end_with_parent()
+            inside()
+            status = 0
+        except EngineError as error:
+            os.write(1, f"{error.message}\n{error.hint}\n".encode())
+        except BaseException:  # noqa: BLE001 - the traceback is for the log, and nothing may go on as the parent
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid

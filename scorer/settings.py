@@ -31,6 +31,10 @@ class ScorerSettings(BaseSettings):
     mirror: Path | None = Field(default=None, description="content-addressed store of entries; keep it for ever")
     pools: Path | None = Field(default=None, description="pools: <pools>/<pool id>/metadata/*.parquet")
     evaluation: Path | None = Field(default=None, description="evaluation sets: <evaluation>/<data set>")
+    readable: CommaSeparated = Field(
+        default=(),
+        description="further folders that processes may read, comma-separated: where links in evaluation sets lead to",
+    )
     hub_endpoint: str = Field(
         default="https://huggingface.co",
         validation_alias=AliasChoices("HF_ENDPOINT"),
@@ -56,10 +60,16 @@ class ScorerSettings(BaseSettings):
     start_seconds: float = Field(default=300.0, gt=0, description="time limit of starting a process (imports)")
     stop_seconds: float = Field(default=20.0, gt=0, description="after SIGTERM, how long a running step may go on")
     memory_bytes: int = Field(default=64 * _GIB, gt=0, description="resident memory at which a process is ended")
+    scratch_bytes: int = Field(default=4 * _GIB, gt=0, description="size of a process' /tmp, which lies in memory")
+    free_bytes: int = Field(
+        default=_GIB, ge=0, description="left free on the disks of mirror and evaluation sets, else a process is ended"
+    )
+    max_tasks: int = Field(default=4096, ge=512, description="processes and threads of one process, all together")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="threads of the evaluations")
+    metrics_host: str = Field(default="127.0.0.1", description="where --metrics-port listens; anybody there may read")
     log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
 
-    @field_validator("competitions", "hubs", mode="before")
+    @field_validator("competitions", "hubs", "readable", mode="before")
     @classmethod
     def _from_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -88,6 +98,16 @@ class ScorerSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self._folder(self.evaluation, "evaluation")
+
+    @property
+    def further_folders(self) -> tuple[Path, ...]:
+        """Folders that links in the evaluation sets lead to."""
+        return tuple(Path(folder).expanduser().resolve() for folder in self.readable)
+
+    @property
+    def decoded_root(self) -> Path:
+        """Folder of decoded evaluation sets (``competition.evaluation.set_cache``, which is dear to import)."""
+        return self.evaluation_root / ".decoded"
 
     def require_endpoint(self) -> str:
         """The leaderboard's address (raises ``UsageError`` when none is set)."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from competition.records.base import Identifier, Record, Sha256
-from competition.records.manifest import SubmissionManifest
+from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import JobGrant
 from competition.rules import Competition, EntryKind
 from competition.verification import Entry, run_checks
+from competition.verification.likeness import weight_sample
 from competition.verification.manifest import check_listing, check_rules, mismatch
+from competition.verification.safetensors_file import read_header
 from scorer.children import Send
 from scorer.fetch import fetch
-from scorer.messages import Checking, Mirrored
+from scorer.likenesses import LIKENESSES, Likenesses
+from scorer.messages import Checking, Mirrored, NearCopy
 from scorer.mirror import Mirror, Source
 
 
@@ -81,7 +84,20 @@ def verify_entry(raw: str, send: Send) -> None:
     pool = None
     if entry.kind is EntryKind.MODEL:
         pool = indexed_uids(entry.scale.given_pool, request.pools, request.mirror / "pool-index")
-    run_checks(Entry(manifest, request.competition, paths, pool), lambda name: send(Checking(check=name)))
+    entry = Entry(manifest, request.competition, paths, pool)
+    run_checks(entry, lambda name: send(Checking(check=name)))
+    if entry.kind is EntryKind.MODEL:
+        _compare_with_others(entry, Likenesses(request.mirror / LIKENESSES), send)
+
+
+def _compare_with_others(entry: Entry, likenesses: Likenesses, send: Send) -> None:
+    """Tell of the nearest other submission with nearly these weights. A sign and no proof: the entry goes on."""
+    manifest = entry.manifest
+    file, path = entry.only(FileRole.MODEL)
+    sample = weight_sample(path, read_header(path, file.path), likenesses.salt())
+    for other, distance in likenesses.near(manifest.recipe_digest, manifest.submission_id, sample)[:1]:
+        send(NearCopy(submission=other, distance=distance))
+    likenesses.keep(manifest.recipe_digest, manifest.submission_id, sample)
 
 
 def check_registration(manifest: SubmissionManifest, registration: Registration) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, StringConstraints
 
 
 def _without_dot_parts(path: str) -> str:
@@ -18,6 +18,17 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+
+class _FirstMistake(FailFast):
+    """pydantic's own mark cannot be hashed, which a part of a union must be."""
+
+    def __hash__(self) -> int:
+        return hash(self.fail_fast)
+
+
+_T = TypeVar("_T")
+# Each mistake is kept in a kilobyte: of a stranger's list of a million mistakes the first one is enough.
+Several = Annotated[tuple[_T, ...], _FirstMistake()]
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from competition.records.base import Identifier, Line, Record, Sha256, Share, Timestamp
+from competition.records.base import Identifier, Line, Record, Several, Sha256, Share, Timestamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,13 +128,13 @@ class TaskResult(Record):
         description="on a GPU, the most that torch had allocated there while the task ran; on the CPU, the largest "
         "resident size that the process ever had, with all tasks before this one; the report's device says which",
     )
-    classes: tuple[ClassResult, ...] = Field(
+    classes: Several[ClassResult] = Field(
         default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"
     )
     units: Line | None = Field(
         default=None, description="whose outcomes these are, where the value is of one group, such as the worst region"
     )
-    outcomes: tuple[Outcomes, ...] = Field(default=(), max_length=MAX_COMPONENTS)
+    outcomes: Several[Outcomes] = Field(default=(), max_length=MAX_COMPONENTS)
 
     @model_validator(mode="after")
     def _no_more_outcomes_than_can_be(self) -> Self:
@@ -173,7 +173,7 @@ class EvaluationReport(Record):
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="in which the model ran")
     device: Line | None = Field(default=None, description="cpu, or the name of the GPU")
-    results: tuple[TaskResult, ...]
+    results: Several[TaskResult]
     code_version: Line
     finished_at: Timestamp
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from competition.canonical import digest
-from competition.records.base import FileName, Identifier, Line, Prose, Record, Sha256, Timestamp
+from competition.records.base import FileName, Identifier, Line, Prose, Record, Several, Sha256, Timestamp
 
 LINEAGE_NAME = "dataset.json"
 MAX_LINEAGE_BYTES = 1_000_000
@@ -19,7 +19,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
 Whole = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]  # canonical JSON knows no larger one
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Value = bool | Whole | float | Prose
-Option = Value | Annotated[tuple[Value, ...], Field(max_length=1024)]
+Option = Value | Annotated[Several[Value], Field(max_length=1024)]
 
 
 class SourceFile(Record):
@@ -44,7 +44,7 @@ class LineageStep(Record):
     name: Identifier
     operation: Operation
     options: dict[Word, Option] = Field(max_length=64)
-    inputs: tuple[Identifier, ...] = Field(max_length=MAX_STEPS, description="names of earlier steps")
+    inputs: Several[Identifier] = Field(max_length=MAX_STEPS, description="names of earlier steps")
     reads_pool: bool
     assets: dict[Word, SourceFile] = Field(max_length=1024)
     digest: Sha256 = Field(description="of all that the result depends on, see stage_digest")
@@ -66,7 +66,7 @@ class DatasetLineage(Record):
 
     schema_version: Literal[1] = 1
     pool: LineagePool
-    steps: tuple[LineageStep, ...] = Field(min_length=1, max_length=MAX_STEPS)
+    steps: Several[LineageStep] = Field(min_length=1, max_length=MAX_STEPS)
     code_version: Line
     created_at: Timestamp
 

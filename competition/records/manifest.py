@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from competition.records.base import Identifier, Line, Prose, Record, RelativePath, Sha256, Timestamp
+from competition.records.base import Identifier, Line, Prose, Record, RelativePath, Several, Sha256, Timestamp
 
 MANIFEST_NAME = "submission.json"
 
@@ -57,7 +57,7 @@ class SubmissionManifest(Record):
     description: Prose = ""
     subset_samples: int | None = Field(default=None, ge=1, description="uids of the subset, repeats counted")
     subset_unique: int | None = Field(default=None, ge=1)
-    files: tuple[ManifestFile, ...] = Field(min_length=1, max_length=1024)
+    files: Several[ManifestFile] = Field(min_length=1, max_length=1024)
     code_version: Line
     created_at: Timestamp
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from competition.records.base import Identifier, Line, Record, Sha256, Timestamp
+from competition.records.base import Identifier, Line, Record, Several, Sha256, Timestamp
 
 
 class DataPart(Record):
@@ -28,12 +28,12 @@ class TrainingData(Record):
     samples: int = Field(ge=1)
     digest: Sha256
     corrupt_samples: int = Field(ge=0, description="undecodable samples met while training")
-    source_samples: tuple[int, ...] = Field(default=(), description="samples of every source, in order")
-    weights: tuple[float, ...] | None = Field(default=None, description="how often sources are seen, in proportion")
+    source_samples: Several[int] = Field(default=(), description="samples of every source, in order")
+    weights: Several[float] | None = Field(default=None, description="how often sources are seen, in proportion")
     labels_sha256: Sha256 | None = Field(
         default=None, description="over the pairs of uid and class number of the table of labels, sorted by uid"
     )
-    parts: tuple[DataPart, ...] = Field(default=(), description="the first 100,000, in the order of the sources")
+    parts: Several[DataPart] = Field(default=(), description="the first 100,000, in the order of the sources")
 
 
 class Hardware(Record):

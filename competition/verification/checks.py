@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from competition.records.manifest import SubmissionManifest
 from competition.rules import Competition, EntryKind
 from competition.verification.entry import Entry
+from competition.verification.evaluation_report import check_evaluation
 from competition.verification.files import check_digests, locate
 from competition.verification.lineage import check_lineage
-from competition.verification.manifest import check_listing, check_names, check_rules, read_manifest
+from competition.verification.manifest import check_listing, check_names, check_rules, check_texts, read_manifest
 from competition.verification.model import check_model_header, check_model_weights
 from competition.verification.predictions import check_predictions
 from competition.verification.subset import check_subset
-from competition.verification.training import check_training
+from competition.verification.training import check_training, check_training_data
 
 if TYPE_CHECKING:
     from competition.data.uids import UidArray
@@ -24,6 +25,7 @@ Check = Callable[[Entry], None]
 
 _OF_ALL: tuple[tuple[str, Check], ...] = (
     ("rules", check_rules),
+    ("texts", check_texts),
     ("listing", check_listing),
     ("digests", check_digests),
 )
@@ -31,8 +33,10 @@ CHECKS: dict[EntryKind, tuple[tuple[str, Check], ...]] = {
     EntryKind.MODEL: (
         *_OF_ALL,
         ("training", check_training),
+        ("evaluation", check_evaluation),
         ("lineage", check_lineage),
         ("subset", check_subset),
+        ("training-data", check_training_data),
         ("model-header", check_model_header),
         ("model-weights", check_model_weights),
     ),

@@ -43,10 +43,11 @@ def check_file(file: ManifestFile, path: Path) -> None:
         raise RejectionError(
             RejectionReason.FILE_MISSING, f"{file.path} is listed but cannot be read ({error.strerror})."
         ) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):  # asked before it becomes a stream, which a folder cannot
+        os.close(descriptor)
+        raise RejectionError(RejectionReason.PATH_NOT_ALLOWED, f"{file.path} is not a plain file.")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise RejectionError(RejectionReason.PATH_NOT_ALLOWED, f"{file.path} is not a plain file.")
         if status.st_size != file.size:
             raise size_mismatch(file, status.st_size)
         found = hashlib.file_digest(stream, "sha256").hexdigest()

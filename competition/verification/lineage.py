@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from competition.errors import RejectionError, RejectionReason
 from competition.records.lineage import MAX_LINEAGE_BYTES, DatasetLineage
 from competition.records.manifest import FileRole
-from competition.verification.entry import Entry, shown
+from competition.verification.entry import Entry
+from competition.verification.json_document import parse_record
 
 
 def check_lineage(entry: Entry) -> None:
@@ -30,15 +29,8 @@ def check_lineage(entry: Entry) -> None:
 
 def parse_lineage(raw: bytes, name: str) -> DatasetLineage:
     """The lineage in the bytes of its file, which messages call ``name`` (raises ``RejectionError``)."""
-    try:
-        return DatasetLineage.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = shown(".".join(map(str, first["loc"]))).strip("'")
-        problem = first["msg"].removeprefix("Value error, ").rstrip(".")[:400]
-        raise RejectionError(
-            RejectionReason.LINEAGE_MALFORMED, f"{name} is not a lineage: {f'{field}: ' if field else ''}{problem}."
-        ) from error
+    reason = RejectionReason.LINEAGE_MALFORMED
+    return parse_record(DatasetLineage, raw, name=name, what="a lineage", reason=reason)
 
 
 def check_result(lineage: DatasetLineage, name: str, subset: str, sha256: str) -> None:

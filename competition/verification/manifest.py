@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
@@ -12,16 +13,19 @@ from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import MANIFEST_NAME, FileRole, SubmissionManifest
 from competition.rules import EntryKind
 from competition.verification.entry import Entry, shown
+from competition.verification.json_document import UnreadableJsonError, read_json, told
 
 MAX_MANIFEST_BYTES = 1_000_000
 
+# What a browser reads as the beginning of a tag, a comment or a declaration.
+_MARKUP = re.compile(r"<[A-Za-z/!?]")
 # An entry is data: a name that promises anything else (a pickle above all) is refused before the file is fetched.
 _SUFFIXES = {
     FileRole.SUBSET: {".npy"},
     FileRole.MODEL: {".safetensors"},
     FileRole.TRAINING_REPORT: {".json"},
     FileRole.TRAINING_LOG: {".jsonl"},
-    FileRole.EVALUATION_REPORT: {".json", ".jsonl"},
+    FileRole.EVALUATION_REPORT: {".json"},
     FileRole.RESULTS: {".jsonl"},
     FileRole.CARD: {".md"},
     FileRole.LINEAGE: {".json"},
@@ -47,7 +51,11 @@ def parse_manifest(raw: bytes) -> SubmissionManifest:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise manifest_too_large(len(raw))
     try:
-        return SubmissionManifest.model_validate_json(raw)
+        document = read_json(raw)
+    except UnreadableJsonError as error:
+        raise RejectionError(RejectionReason.MANIFEST_MALFORMED, f"{MANIFEST_NAME}: {error}.") from error
+    try:
+        return SubmissionManifest.model_validate(document)
     except ValidationError as error:
         raise _rejection(error.errors(include_url=False, include_context=False)) from error
 
@@ -102,6 +110,19 @@ def check_rules(entry: Entry) -> None:
             f"{MANIFEST_NAME}: recipe_digest is {manifest.recipe_digest}, but {trained} of scale {scale.id!r} has "
             f"{expected}.",
         )
+
+
+def check_texts(entry: Entry) -> None:
+    """Names and description are plain text: pages, feeds and cards of other programs show them too, escaped or not."""
+    for field in ("method_name", "author", "description"):
+        text = getattr(entry.manifest, field)
+        found = _MARKUP.search(text)
+        if found:
+            raise RejectionError(
+                RejectionReason.MANIFEST_MALFORMED,
+                f"{MANIFEST_NAME}: {field} has {shown(text[found.start() : found.start() + 20])}, which reads as HTML; "
+                "write plain text, and a space after a < that means less.",
+            )
 
 
 def mismatch(field: str, expected: object, found: object) -> RejectionError:
@@ -160,12 +181,8 @@ def _rejection(errors: list[ErrorDetails]) -> RejectionError:
             value = error["input"]
             path = value.get("path") if isinstance(value, dict) else value
             return _not_allowed(path, "a path is relative, without .. and of plain characters")
-    first = errors[0]
-    field = shown(".".join(str(part) for part in first["loc"])).strip("'")
     more = f" ({len(errors) - 1} more problems follow)" if len(errors) > 1 else ""
-    problem = first["msg"].removeprefix("Value error, ").rstrip(".")[:400]
-    where = f"{MANIFEST_NAME}: {field}" if field else MANIFEST_NAME
-    return RejectionError(RejectionReason.MANIFEST_MALFORMED, f"{where}: {problem}{more}.")
+    return RejectionError(RejectionReason.MANIFEST_MALFORMED, f"{MANIFEST_NAME}: {told(errors[0])}{more}.")
 
 
 def _not_allowed(path: object, why: str) -> RejectionError:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from competition.errors import RejectionError, RejectionReason
 from competition.verification.entry import shown
 
-MAX_HEADER_BYTES = 10_000_000
+# A model of a thousand tensors has 120 kB. Python's objects of a hostile header take forty times its length.
+MAX_HEADER_BYTES = 1_000_000
 _MAX_DIMENSIONS = 8
 _MAX_EXTENT = 1 << 40
+_MAX_DIGITS = 15
 _CHUNK_BYTES = 1 << 24
 
 # NumPy has no bfloat16: its bits are looked at as integers.
@@ -58,7 +60,7 @@ def read_header(path: Path, name: str) -> dict[str, TensorEntry]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         document, data_start = _header_json(stream, size, name)
-    document.pop("__metadata__", None)
+    _check_metadata(document.pop("__metadata__", {}), name)
     tensors = {key: _tensor(key, value, data_start, name) for key, value in document.items()}
     _check_layout(tensors, data_start, size, name)
     return tensors
@@ -84,7 +86,7 @@ def _header_json(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any]
     if length > MAX_HEADER_BYTES:
         raise _malformed(f"{name} has a header of {length} bytes; at most {MAX_HEADER_BYTES} are read.")
     try:
-        document = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_distinct)
+        document = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_distinct, parse_int=_natural)
     except (ValueError, RecursionError) as error:
         reason = shown(error).strip("'\"")
         raise _malformed(f"{name} has a header that is not valid JSON: {reason}.") from error
@@ -93,11 +95,29 @@ def _header_json(stream: BinaryIO, size: int, name: str) -> tuple[dict[str, Any]
     return document, 8 + length
 
 
+def _check_metadata(metadata: Any, name: str) -> None:
+    """The official library, which loads the model, wants a map from text to text: what it refuses is refused here."""
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _malformed(f"{name}: the header's __metadata__ is not a map from text to text.")
+
+
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a name occurs twice")
+    for key, value in pairs:
+        # JSON can write half a character, which UTF-8 cannot: encoding it is a ValueError.
+        key.encode("utf-8")
+        if isinstance(value, str):
+            value.encode("utf-8")
     return members
+
+
+def _natural(text: str) -> int:
+    """A number of the header: JSON knows -0, which the official library does not take for a length."""
+    if text.startswith("-") or len(text) > _MAX_DIGITS:
+        raise ValueError(f"the number {shown(text)} is no length")
+    return int(text)
 
 
 def _tensor(key: str, value: Any, data_start: int, name: str) -> TensorEntry:

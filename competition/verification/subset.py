@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from competition.data.uids import (
     UID_DTYPE,
     UidArray,
-    count_in,
     first_unsorted,
     load_subset,
-    multiplicities,
+    repeated_rows,
     uids_to_hex,
 )
 from competition.errors import DataFormatError, RejectionError, RejectionReason
 from competition.records.manifest import FileRole
 from competition.verification.entry import Entry
+from competition.verification.membership import foreign_positions
 
 _MAX_HEADER_BYTES = 4096
-_CHUNK = 1 << 20
 
 
 def check_subset(entry: Entry) -> None:
     """Format and limits, order, membership in the pool (where one is at hand), and the manifest's counts."""
     file, path = entry.only(FileRole.SUBSET)
-    limit = entry.competition.limits.subset_uids
-    uids = _open(file.path, path, limit)
-    if not len(uids):
-        raise _malformed(f"{file.path} holds no uid.")
-    if len(uids) > limit:
-        raise _malformed(f"{file.path} holds {len(uids)} uids; a subset may have at most {limit}, repeats counted.")
-    _check_order(file.path, uids)
-    if entry.pool_uids is not None:
-        check_members(file.path, uids, entry.pool_uids, entry.scale.given_pool.id)
-    unique = len(multiplicities(uids)[0])
+    limit, pool = entry.competition.limits.subset_uids, entry.pool_uids
+    pool_id = "" if pool is None else entry.scale.given_pool.id
+    samples, unique = check_uids(file.path, path, limit=limit, pool=pool, pool_id=pool_id)
     for field, claimed, found in (
-        ("subset_samples", entry.manifest.subset_samples, len(uids)),
+        ("subset_samples", entry.manifest.subset_samples, samples),
         ("subset_unique", entry.manifest.subset_unique, unique),
     ):
         if claimed != found:
@@ -45,6 +35,30 @@ def check_subset(entry: Entry) -> None:
                 RejectionReason.SUBSET_COUNT_MISMATCH,
                 f"{file.path}: the manifest says {field} = {claimed}, but the file has {found}.",
             )
+
+
+def check_uids(name: str, path: Path, *, limit: int, pool: UidArray | None, pool_id: str) -> tuple[int, int]:
+    """The uids of a file, repeats counted, and the distinct ones; memory is bounded whatever their number.
+
+    Args:
+        name: what messages call the file.
+        path: where it lies.
+        limit: the most uids that it may have, repeats counted.
+        pool: the pool's uids, sorted; None leaves membership unchecked.
+        pool_id: what messages call the pool.
+
+    Raises:
+        RejectionError: no subset, empty, too long, unsorted, or with a uid that is not in the pool.
+    """
+    uids = _open(name, path, limit)
+    if not len(uids):
+        raise _malformed(f"{name} holds no uid.")
+    if len(uids) > limit:
+        raise _malformed(f"{name} holds {len(uids)} uids; a subset may have at most {limit}, repeats counted.")
+    _check_order(name, uids)
+    if pool is not None:
+        check_members(name, uids, pool, pool_id)
+    return len(uids), len(uids) - repeated_rows(uids)
 
 
 def _open(name: str, path: Path, limit: int) -> UidArray:
@@ -69,16 +83,11 @@ def _check_order(name: str, uids: UidArray) -> None:
 
 
 def check_members(name: str, uids: UidArray, pool: UidArray, pool_id: str) -> None:
-    """Raise ``RejectionError`` when a uid is not in ``pool``, which is sorted.
-
-    Chunk by chunk, so that memory stays bounded whatever the subset's length.
-    """
+    """Raise ``RejectionError`` when a uid is not in ``pool``. Both are sorted; a block of each is in memory."""
     foreign, first = 0, ""
-    for start in range(0, len(uids), _CHUNK):
-        part = uids[start : start + _CHUNK]
-        outside = np.flatnonzero(count_in(part, pool) == 0)
+    for outside in foreign_positions(uids, pool):
         if len(outside) and not foreign:
-            first = uids_to_hex(part[outside[:1]])[0]
+            first = uids_to_hex(uids[outside[:1]])[0]
         foreign += len(outside)
     if foreign:
         raise RejectionError(

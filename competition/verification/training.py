@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import FileRole
 from competition.records.training import TrainingReport
 from competition.verification.entry import Entry, shown
+from competition.verification.json_document import parse_record
 
 MAX_REPORT_BYTES = 1_000_000
 
@@ -37,6 +36,20 @@ def check_training(entry: Entry) -> None:
         )
 
 
+def check_training_data(entry: Entry) -> None:
+    """The report does not tell of more samples than the subset has: some of it may be lost, but nothing is added.
+
+    It comes after the check that the manifest counts the subset rightly.
+    """
+    name, report = _read(entry)
+    subset = entry.manifest.subset_samples
+    if subset is not None and report.data.samples > subset:
+        raise RejectionError(
+            RejectionReason.TRAINING_DATA_MISMATCH,
+            f"{name}: the model was trained on {report.data.samples} samples, but the subset has {subset}.",
+        )
+
+
 def _read(entry: Entry) -> tuple[str, TrainingReport]:
     file, path = entry.only(FileRole.TRAINING_REPORT)
     if file.size > MAX_REPORT_BYTES:
@@ -44,12 +57,6 @@ def _read(entry: Entry) -> tuple[str, TrainingReport]:
             RejectionReason.FILE_TOO_LARGE,
             f"{file.path} has {file.size} bytes; a training report may have at most {MAX_REPORT_BYTES}.",
         )
-    try:
-        return file.path, TrainingReport.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = shown(".".join(map(str, first["loc"]))).strip("'")
-        raise RejectionError(
-            RejectionReason.MANIFEST_MALFORMED,
-            f"{file.path} is not a training report: {field}: {first['msg'].rstrip('.')[:400]}.",
-        ) from error
+    reason = RejectionReason.MANIFEST_MALFORMED
+    raw, what = path.read_bytes(), "a training report"
+    return file.path, parse_record(TrainingReport, raw, name=file.path, what=what, reason=reason)

@@ -117,12 +117,25 @@ def give_back(
 def reap(session: Session, now: datetime, patience: Patience) -> int:
     """Take back every job whose lease has ended, and give a job to every submission that lacks one; how many."""
     act = Act(SYSTEM, now)
+    _redate(session, now, patience)
     lapsed = repository.lapsed(session, now)
     for job, submission in lapsed:
         message = "The worker was not heard of until its lease ended."
         give_back(session, job, submission, act, patience, kind="lease_expired", message=message)
     orphans = [_adopt(session, submission_id, act) for submission_id in repository.without_job(session)]
     return len(lapsed) + sum(orphans)
+
+
+def _redate(session: Session, now: datetime, patience: Patience) -> None:
+    """Where the clock was set back, count what the wrong one had begun from now on: nobody waits until it is right."""
+    lease, longest = timedelta(seconds=patience.lease), patience.delay(max(1, patience.tries - 1))
+    found = repository.misdated(session, now, lease, longest)
+    for job, _submission in found:
+        waits = job.state is JobState.READY
+        values = {"available_at": now} if waits else {"lease_expires_at": now + lease}
+        repository.update_job(session, job, values)
+    if found:
+        log.warning("clock_was_set_back", jobs=len(found))
 
 
 def requeue(session: Session, submission_id: str, act: Act) -> JobKind:

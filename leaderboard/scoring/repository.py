@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session, undefer
 
 from competition.records.lifecycle import JobKind, Processing
@@ -45,6 +45,24 @@ def lapsed(session: Session, now: datetime) -> list[tuple[Job, Submission]]:
     return [(job, submission) for job, submission in found]
 
 
+def misdated(
+    session: Session, now: datetime, lease: timedelta, longest_wait: timedelta
+) -> list[tuple[Job, Submission]]:
+    """Jobs with a lease or a wait that cannot have begun at ``now`` or before, locked as ``lapsed`` locks them."""
+    lasts = and_(Job.state == JobState.LEASED, Job.lease_expires_at > now + lease)
+    late = or_(Job.available_at > now + longest_wait, and_(Job.failures == 0, Job.available_at > now))
+    query = (
+        select(Job, Submission)
+        .join(Submission, Submission.id == Job.submission_id)
+        .where(or_(lasts, and_(Job.state == JobState.READY, late)))
+        .order_by(Job.id)
+        .limit(_BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    found = session.execute(query, execution_options={"populate_existing": True})
+    return [(job, submission) for job, submission in found]
+
+
 def without_job(session: Session) -> Sequence[str]:
     """Ids of submissions on which work is due although no job is live. There should never be one."""
     due = [state for state in Processing if not state.terminal and state is not Processing.DRAFT]
@@ -66,10 +84,12 @@ def job(session: Session, job_id: int) -> Job | None:
 def update_job(session: Session, job: Job, values: Mapping[str, Any]) -> bool:
     """Compare-and-set columns of a job: only if its state and attempt are as they were read."""
     query = update(Job).where(Job.id == job.id, Job.state == job.state, Job.attempt == job.attempt)
-    done = session.execute(
-        query.values(**values).returning(Job.id), execution_options={"synchronize_session": False}
-    ).scalar()
-    session.refresh(job)
+    done = session.scalar(
+        query.values(**values).returning(Job),
+        execution_options={"synchronize_session": False, "populate_existing": True},
+    )
+    if done is None:
+        session.refresh(job)
     return done is not None
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 
 from competition.client import LeaderboardClient
-from competition.errors import UsageError
+from competition.errors import EngineError, UsageError
 from competition.printable import printable
 from competition.records.lifecycle import JobKind
-from scorer import logs
+from scorer import logs, sandbox
 from scorer.children import Children
+from scorer.metrics import Metrics, served
 from scorer.mirror import Mirror
 from scorer.rulebook import check_files
 from scorer.settings import ScorerSettings
@@ -28,6 +30,12 @@ def command(
     kinds: Annotated[str, typer.Option("--kinds", help="Which jobs to take: intake, scoring, or both.")] = (
         "intake,scoring"
     ),
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", min=0, max=65535, help="Serve metrics for Prometheus on this port.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Score without isolation: only entries of people you trust.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every event as one line of JSON on stdout.")] = False,
 ) -> None:
     """Work for the leaderboard: fetch, mirror and verify entries, then evaluate them task by task.
@@ -43,12 +51,39 @@ def command(
     settings = ScorerSettings.read()
     check_files(settings.competitions)
     logs.configure(settings.log_level)
+    endpoint, token = settings.require_endpoint(), settings.require_token()
+    chosen = _kinds(kinds)
+    _isolate(insecure)
     Mirror(settings.mirror_root).sweep()
-    with LeaderboardClient(settings.require_endpoint(), settings.require_token()) as client:
-        service = Service(settings, client, Children(), kinds=_kinds(kinds), observe=_observer(as_json))
+    metrics = Metrics()
+    tell = _observer(as_json)
+
+    def observe(event: dict[str, Any]) -> None:
+        metrics(event)
+        tell(event)
+
+    with ExitStack() as stack:
+        client = stack.enter_context(LeaderboardClient(endpoint, token))
+        if metrics_port is not None:
+            port = stack.enter_context(served(metrics, settings.metrics_host, metrics_port))
+            typer.echo(f"Metrics: http://{settings.metrics_host}:{port}/metrics", err=True)
+        children = Children(insecure=insecure)
+        service = Service(settings, client, children, kinds=chosen, observe=observe)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: service.stop.request())
         service.run(mode, jobs)
+
+
+def _isolate(insecure: bool) -> None:
+    """Make sure that entries can be isolated, before there is one (raises ``EngineError``)."""
+    if insecure:
+        typer.echo("Warning: --insecure: entries are scored without isolation from this machine.", err=True)
+        return
+    try:
+        sandbox.require_isolation()
+    except EngineError as error:
+        hint = f"{error.hint} Or score only entries of people you trust, with --insecure."
+        raise EngineError(error.message, hint=hint) from error
 
 
 def _kinds(text: str) -> tuple[JobKind, ...]:

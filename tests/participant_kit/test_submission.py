@@ -71,7 +71,7 @@ def entry(tmp_path: Path) -> Entry:
         scale=find_scale(competition, "nano"),
         run_dir=run,
         subset=tmp_path / "subset.npy",
-        method_name="Tiny <b>method</b>",
+        method_name="Tiny *method* < &amp;",
         author="Ada",
         description="# not a heading",
     )
@@ -211,7 +211,7 @@ def test_the_card_shows_words_as_words(entry: Entry, board: Board, hub_root: Pat
         view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
     card = (entry.run_dir / "submissions" / view.id / "README.md").read_text()
     body = card.split("---", 2)[2]
-    assert "<b>" not in body
+    assert "# Tiny \\*method\\* \\< \\&amp;" in body
     assert "\n# not a heading" not in body
     assert huggingface_hub.ModelCard(card).data.eval_results is not None
 

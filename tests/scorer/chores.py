@@ -16,9 +16,8 @@ from scorer.messages import Checking
 
 
 def environment(_raw: str, send: Send) -> None:
-    """Names and values of the environment of this process and of the server that it was forked from."""
-    server = Path(f"/proc/{os.getppid()}/environ").read_bytes().decode()
-    send(Checking(check=json.dumps([dict(os.environ), server])))
+    """Names and values of the environment of this process."""
+    send(Checking(check=json.dumps(dict(os.environ))))
 
 
 def reject(raw: str, _send: Send) -> None:
@@ -44,15 +43,10 @@ def half_a_message(_raw: str, send: Send) -> None:
     time.sleep(100)
 
 
-def server(_raw: str, send: Send) -> None:
-    """Say which process this one was forked from."""
-    send(Checking(check=str(os.getppid())))
-
-
 def sleep(raw: str, send: Send) -> None:
-    """Start a process of its own, say which, and sleep."""
-    child = subprocess.Popen(["sleep", raw])
-    send(Checking(check=f"{os.getpid()} {child.pid}"))
+    """Start a process of its own, say so, and sleep."""
+    subprocess.Popen(["sleep", raw])
+    send(Checking(check="sleeping"))
     time.sleep(float(raw))
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import pytest
 from competition.errors import EngineError, RejectionError, RejectionReason, StaleAttemptError
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
+from scorer.namespaces import NOTHING, Access
 from tests.scorer import chores
-from tests.scorer.processes import alive
+from tests.scorer.processes import alive, below, gone, server_pid
 
 BOUNDS = Bounds(start=120, step=60, memory_bytes=2**40, file_bytes=2**19)
 
@@ -32,23 +32,17 @@ def children() -> Children:
     return children
 
 
-def run(children: Children, chore: Chore, request: str = "", bounds: Bounds = BOUNDS) -> list[str]:
+def run(
+    children: Children, chore: Chore, request: str = "", bounds: Bounds = BOUNDS, access: Access = NOTHING
+) -> list[str]:
     heard: list[str] = []
 
     def listen(message: messages.Message) -> None:
         if isinstance(message, messages.Checking):
             heard.append(message.check)
 
-    children.run(chore, request, bounds, on_message=listen, guard=lambda: None)
+    children.run(chore, request, bounds, access=access, on_message=listen, guard=lambda: None)
     return heard
-
-
-def _gone(pid: int) -> bool:
-    for _ in range(200):
-        if not alive(pid):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_neither_the_process_nor_its_server_has_ever_seen_a_secret(
@@ -56,8 +50,10 @@ def test_neither_the_process_nor_its_server_has_ever_seen_a_secret(
 ) -> None:
     monkeypatch.setenv("DATACUP_TOKEN", "a-secret-token")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-key")
-    own, server = json.loads(run(children, chores.environment)[0])
+    own = json.loads(run(children, chores.environment)[0])
+    server = Path(f"/proc/{server_pid()}/environ").read_bytes().decode()
     assert "PATH" in own
+    assert "PATH" in server
     for text in (json.dumps(own), server):
         assert "a-secret" not in text
         assert "DATACUP_TOKEN" not in text
@@ -95,13 +91,13 @@ def test_without_progress_a_process_is_ended_with_all_that_it_started(children: 
 
     def listen(message: messages.Message) -> None:
         if isinstance(message, messages.Checking):
-            pids.extend(map(int, message.check.split()))
+            pids.extend(below(server_pid()))
 
     bounds = Bounds(start=120, step=0.5, memory_bytes=2**40, file_bytes=2**20)
     with pytest.raises(EngineError, match="without progress"):
         children.run(chores.sleep, "100", bounds, on_message=listen, guard=lambda: None)
-    assert len(pids) == 2
-    assert all(_gone(pid) for pid in pids)
+    assert len(pids) == 3, "one waits, one works, one sleeps"
+    assert all(gone(pid) for pid in pids)
 
 
 def test_too_much_memory_ends_a_process(children: Children) -> None:
@@ -119,7 +115,7 @@ def test_too_much_memory_ends_a_process(children: Children) -> None:
 
 def test_too_large_a_file_is_not_written(children: Children, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="status 1"):
-        run(children, chores.write_much, str(tmp_path / "much"))
+        run(children, chores.write_much, str(tmp_path / "much"), access=Access(writable=(tmp_path,)))
     assert (tmp_path / "much").stat().st_size <= BOUNDS.file_bytes
 
 
@@ -128,7 +124,7 @@ def test_the_guard_ends_a_process_and_its_reason_is_passed_on(children: Children
 
     def listen(message: messages.Message) -> None:
         if isinstance(message, messages.Checking):
-            pids.extend(map(int, message.check.split()))
+            pids.extend(below(server_pid()))
 
     def guard() -> None:
         if pids:
@@ -136,7 +132,8 @@ def test_the_guard_ends_a_process_and_its_reason_is_passed_on(children: Children
 
     with pytest.raises(StaleAttemptError):
         children.run(chores.sleep, "100", BOUNDS, on_message=listen, guard=guard)
-    assert all(_gone(pid) for pid in pids)
+    assert pids
+    assert all(gone(pid) for pid in pids)
 
 
 def test_half_a_message_keeps_nobody_waiting(children: Children) -> None:
@@ -148,7 +145,8 @@ def test_half_a_message_keeps_nobody_waiting(children: Children) -> None:
 @pytest.fixture
 def stopped_server(children: Children) -> Iterator[None]:
     """The server does not answer, as one whose imports do not end."""
-    pid = int(run(children, chores.server)[0])
+    run(children, chores.environment)
+    pid = server_pid()
     os.kill(pid, signal.SIGSTOP)
     yield
     os.kill(pid, signal.SIGCONT)
@@ -174,19 +172,20 @@ def test_a_server_that_died_is_replaced_by_one_without_secrets_and_its_processes
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATACUP_TOKEN", "a-secret-token")
-    server = int(run(children, chores.server)[0])
+    run(children, chores.environment)
+    server = server_pid()
     pids: list[int] = []
 
     def kill_the_server(message: messages.Message) -> None:
         if isinstance(message, messages.Checking):
-            pids.extend(map(int, message.check.split()))
+            pids.extend(below(server))
             os.kill(server, signal.SIGKILL)
 
     bounds = Bounds(start=120, step=0.5, memory_bytes=2**40, file_bytes=2**20)
     with pytest.raises(EngineError, match="without progress"):
         children.run(chores.sleep, "100", bounds, on_message=kill_the_server, guard=lambda: None)
-    assert len(pids) == 2
-    assert all(_gone(pid) for pid in pids)
+    assert len(pids) == 3, "one waits, one works, one sleeps"
+    assert all(gone(pid) for pid in pids)
     assert "a-secret" not in run(children, chores.environment)[0]
 
 
@@ -213,7 +212,7 @@ def test_a_process_that_still_imports_ends_with_its_parent() -> None:
         pid = int(parent.stdout.readline())
         assert alive(pid)
         parent.kill()
-    assert _gone(pid)
+    assert gone(pid)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"kind": "pickle"}', b"\x80\x04K\x01.", b'{"kind": "task_finished"}'])

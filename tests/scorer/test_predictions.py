@@ -160,5 +160,5 @@ def test_a_folder_is_verified_without_a_leaderboard_and_without_a_pool(
     assemble(entry, ticket, tmp_path / "folder")
     verify.command(tmp_path / "folder", competition=str(workplace.root / "tiny.yaml"), as_json=True)
     told = capsys.readouterr()
-    assert json.loads(told.out)["checks"] == ["rules", "listing", "digests", "predictions"]
+    assert json.loads(told.out)["checks"] == ["rules", "texts", "listing", "digests", "predictions"]
     assert told.err == "", "there is no pool that could be missing"

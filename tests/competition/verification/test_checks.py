@@ -47,6 +47,11 @@ def test_without_a_pool_all_but_membership_is_checked(entry: TinyEntry) -> None:
     check_submission(entry.seal().folder, tiny_competition(), None)
 
 
+def test_an_entry_may_say_what_its_model_is_worth(entry: TinyEntry) -> None:
+    entry.evaluation()
+    check_submission(entry.seal(description="better, p < 0.01").folder, tiny_competition(), pool_array())
+
+
 def test_an_entry_may_say_how_its_subset_was_made(entry: TinyEntry) -> None:
     entry.lineage()
     manifest = check_submission(entry.seal().folder, tiny_competition(), pool_array())
@@ -163,6 +168,14 @@ def _other_lineage(text: str) -> Break:
     return apply
 
 
+def _evaluation(**changes: object) -> Break:
+    def apply(entry: TinyEntry) -> None:
+        entry.evaluation(**changes)
+        entry.seal()
+
+    return apply
+
+
 def _two_lineages(entry: TinyEntry) -> None:
     entry.lineage()
     _extra_file("second.json", FileRole.LINEAGE)(entry)
@@ -201,6 +214,11 @@ CASES: dict[str, tuple[RejectionReason, str, Break]] = {
         R.MANIFEST_MALFORMED,
         "x1b",
         lambda e: e.seal(**{"\x1b[31m" + "x" * 100_000: 1}),
+    ),
+    "HTML in a name": (
+        R.MANIFEST_MALFORMED,
+        "method_name has '<img src=x",
+        lambda e: e.seal(method_name="<img src=x>"),
     ),
     "control characters in a name": (R.MANIFEST_MALFORMED, "method_name", lambda e: e.seal(method_name="a\x1b[2Jb")),
     "a name of a megabyte": (R.MANIFEST_MALFORMED, "author", lambda e: e.seal(author="x" * 900_000)),
@@ -295,10 +313,23 @@ CASES: dict[str, tuple[RejectionReason, str, Break]] = {
         "must end in .json",
         _extra_file("dataset.yaml", FileRole.LINEAGE),
     ),
+    "evaluation of another model": (R.EVALUATION_MISMATCH, "model_sha256 is 5555", _evaluation(model_sha256="5" * 64)),
+    "evaluation under another suite": (R.EVALUATION_MISMATCH, "suite_digest", _evaluation(suite_digest="5" * 64)),
+    "evaluation that is none": (R.EVALUATION_MALFORMED, "not an evaluation report: results", _evaluation(results=1)),
+    "evaluation without a number": (
+        R.EVALUATION_MALFORMED,
+        "Invalid JSON",
+        _evaluation(results=[{"value": float("nan")}]),
+    ),
     "wrong recipe digest": (R.RECIPE_MISMATCH, "recipe_digest", lambda e: e.seal(recipe_digest="2" * 64)),
     "report of another recipe": (R.RECIPE_MISMATCH, "recipe is 'tiny-micro'", _report(recipe="tiny-micro")),
     "trained for longer": (R.RECIPE_MISMATCH, "steps is '24'", _report(steps=24)),
     "more samples seen": (R.RECIPE_MISMATCH, "samples_seen is '960'", _report(samples_seen=960)),
+    "trained on more than the subset": (
+        R.TRAINING_DATA_MISMATCH,
+        "trained on 24 samples, but the subset has 23",
+        _report(data={"shards": 1, "samples": 24, "digest": "0" * 64, "corrupt_samples": 0}),
+    ),
     "report is not one": (R.MANIFEST_MALFORMED, "not a training report: steps", _report(steps=-1)),
     "report of another model": (R.DIGEST_MISMATCH, "written for a model", _report(model_sha256="3" * 64)),
     "model lacks a tensor": (

@@ -74,7 +74,9 @@ def test_a_sound_entry_passes_every_check(entry: PredictionsFolder) -> None:
     heard: list[str] = []
     manifest = check_submission(entry.folder, guessing(), None, heard.append)
     assert (
-        heard == [name for name, _ in CHECKS[EntryKind.PREDICTIONS]] == ["rules", "listing", "digests", "predictions"]
+        heard
+        == [name for name, _ in CHECKS[EntryKind.PREDICTIONS]]
+        == ["rules", "texts", "listing", "digests", "predictions"]
     )
     assert (manifest.subset_samples, manifest.subset_unique) == (None, None)
 

@@ -1,0 +1,1 @@
+"""What the queue and the entries look like from outside, in the format that Prometheus reads."""

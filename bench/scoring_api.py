@@ -231,17 +231,17 @@ class _Worker:
             return True
         for task, result in self._results.items():
             self._stage(grant, task)
-            self._client.report_result(grant.job_id, ResultReport(attempt=grant.attempt, result=result))
+            self._client.report_result(grant, ResultReport(attempt=grant.attempt, result=result))
             self.requests += 1
         self._finish(grant, JobFinish(report=ScoringComplete(attempt=grant.attempt)))
         return True
 
     def _stage(self, grant: JobGrant, stage: str) -> None:
-        self._client.report_stage(grant.job_id, StageReport(attempt=grant.attempt, stage=stage))
+        self._client.report_stage(grant, StageReport(attempt=grant.attempt, stage=stage))
         self.requests += 1
 
     def _finish(self, grant: JobGrant, message: JobFinish) -> None:
-        self._client.finish(grant.job_id, message)
+        self._client.finish(grant, message)
         self.requests += 1
 
 

@@ -136,21 +136,25 @@ class LeaderboardClient:
         response = self._send("POST", "scoring/claims", request, attempts=1)
         return None if response.status_code == httpx.codes.NO_CONTENT else _parse(TypeAdapter(JobGrant), response)
 
-    def heartbeat(self, job_id: int, message: Heartbeat) -> None:
+    def heartbeat(self, grant: JobGrant, message: Heartbeat) -> None:
         """Extend the lease (raises ``StaleAttemptError`` when it has ended)."""
-        self._send("POST", f"scoring/jobs/{job_id}/heartbeat", message)
+        self._say(grant, "heartbeat", message)
 
-    def report_stage(self, job_id: int, message: StageReport) -> None:
+    def report_stage(self, grant: JobGrant, message: StageReport) -> None:
         """Say which stage the work has entered."""
-        self._send("POST", f"scoring/jobs/{job_id}/stage", message)
+        self._say(grant, "stage", message)
 
-    def report_result(self, job_id: int, message: ResultReport) -> None:
+    def report_result(self, grant: JobGrant, message: ResultReport) -> None:
         """Hand in the result of one task. Idempotent."""
-        self._send("POST", f"scoring/jobs/{job_id}/results", message)
+        self._say(grant, "results", message)
 
-    def finish(self, job_id: int, message: JobFinish) -> None:
+    def finish(self, grant: JobGrant, message: JobFinish) -> None:
         """Hand in the outcome of the job. Idempotent within the attempt."""
-        self._send("POST", f"scoring/jobs/{job_id}/finish", message)
+        self._say(grant, "finish", message)
+
+    def _say(self, grant: JobGrant, what: str, message: Record) -> None:
+        """About a job the worker's own token says nothing: the attempt's does."""
+        self._send("POST", f"scoring/jobs/{grant.job_id}/{what}", message, token=grant.token)
 
     # --- transport -----------------------------------------------------------------------------------------------
 
@@ -173,9 +177,12 @@ class LeaderboardClient:
         *,
         params: dict[str, str | int] | None = None,
         attempts: int | None = None,
+        token: str | None = None,
     ) -> httpx.Response:
         content = body.model_dump_json() if body is not None else None
-        headers = {"Content-Type": "application/json"} if content is not None else None
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         tries = attempts or self._attempts
         problem = ""
         for number in range(tries):

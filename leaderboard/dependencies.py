@@ -20,10 +20,15 @@ from leaderboard.accounts import service as accounts
 from leaderboard.accounts.viewer import ANONYMOUS, Scope, Viewer
 from leaderboard.clock import Clock
 from leaderboard.database import Database
+from leaderboard.scoring import job_tokens
+from leaderboard.scoring.job_tokens import Holder
 from leaderboard.scoring.queue import Patience
 from leaderboard.settings import Settings
 
 _bearer = HTTPBearer(auto_error=False, description="A token made by `datacup-leaderboard token create`.")
+_job_bearer = HTTPBearer(
+    scheme_name="JobToken", auto_error=False, description="The token of one attempt at a job, from the claim's answer."
+)
 
 
 async def get_database(request: Request) -> Database:
@@ -91,17 +96,44 @@ def _authenticate(database: Database, token: str, clock: Clock) -> Viewer:
         return accounts.authenticate(session, token, clock())
 
 
+async def get_holder(
+    request: Request,
+    database: Annotated[Database, Depends(get_database)],
+    clock: Annotated[Clock, Depends(get_clock)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_job_bearer)],
+) -> Holder:
+    """Who speaks for the attempt at the job that the request is about. The token is looked up once a request."""
+    found = getattr(request.state, "holder", None)
+    if found is None:
+        token = None if credentials is None else credentials.credentials
+        found = await run_in_threadpool(_hold, database, token, str(request.path_params["job_id"]), clock)
+        request.state.holder = found
+    assert isinstance(found, Holder)
+    return found
+
+
+def _hold(database: Database, token: str | None, job_id: str, clock: Clock) -> Holder:
+    with database.reading() as session:
+        return job_tokens.holder(session, token, job_id, clock())
+
+
 class WorkerRoute(APIRoute):
-    """A route that looks at the token before it reads the body: only workers may send large ones."""
+    """A route that looks at the token before it reads the body: only workers may send large ones.
+
+    Where the path names a job, the token must be that of the job; elsewhere a worker's own.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the check."""
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            credentials = await _bearer(request)
-            viewer = await get_viewer(request, await get_database(request), await get_clock(request), credentials)
-            viewer.require(Scope.SCORE)
+            database, clock = await get_database(request), await get_clock(request)
+            if "job_id" in request.path_params:
+                await get_holder(request, database, clock, await _job_bearer(request))
+            else:
+                viewer = await get_viewer(request, database, clock, await _bearer(request))
+                viewer.require(Scope.SCORE)
             return await handle(request)
 
         return checked
@@ -120,6 +152,7 @@ WriteSession = Annotated[Session, Depends(_write, scope="function")]
 AnyViewer = Annotated[Viewer, Depends(get_viewer)]
 Submitter = Annotated[Viewer, Depends(_requires(Scope.SUBMIT))]
 Scorer = Annotated[Viewer, Depends(_requires(Scope.SCORE))]
+JobHolder = Annotated[Holder, Depends(get_holder)]
 Now = Annotated[Clock, Depends(get_clock)]
 Chosen = Annotated[Settings, Depends(get_settings)]
 WorkPatience = Annotated[Patience, Depends(get_patience)]

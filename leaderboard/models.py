@@ -199,6 +199,8 @@ class TaskOutcome(Base):
     metrics: Mapped[dict[str, Any]]
     samples: Mapped[int]
     seconds: Mapped[float]
+    device: Mapped[str | None] = mapped_column(Text)
+    device_seconds: Mapped[float | None]
     outcomes: Mapped[list[Any]] = mapped_column(JSON, deferred=True)
     replicates: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     accepted_at: Mapped[datetime]
@@ -209,6 +211,7 @@ class Job(Base):
 
     ``failures`` counts the tries that brought nothing; a job that moves on task by task is not given up.
     ``finish_digest`` is the digest of the last accepted final message, so that repeating it changes nothing.
+    ``token_id`` is the token that the last claim came with, ``token_digest`` the sha256 of the one given out for it.
     """
 
     __tablename__ = "jobs"
@@ -232,6 +235,8 @@ class Job(Base):
     failures: Mapped[int] = mapped_column(default=0)
     available_at: Mapped[datetime]
     holder_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id"))
+    token_digest: Mapped[str | None] = mapped_column(_DIGEST)
     worker: Mapped[str | None] = mapped_column(Text)
     lease_expires_at: Mapped[datetime | None] = mapped_column(index=True)
     finish_attempt: Mapped[int | None]

@@ -168,7 +168,7 @@ class Job:
                 result = message.result
                 if not left or result.task != left[0]:
                     raise EngineError(f"The evaluating process sent a result of {result.task!r} out of turn.")
-                self._client.report_result(self.grant.job_id, ResultReport(attempt=self.grant.attempt, result=result))
+                self._client.report_result(self.grant, ResultReport(attempt=self.grant.attempt, result=result))
                 left.pop(0)
                 self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
                 if left:
@@ -220,5 +220,5 @@ class Job:
         self._children.run(chore, request, bounds, access=access, on_message=on_message, guard=self._guard.check)
 
     def _stage(self, stage: str) -> None:
-        self._client.report_stage(self.grant.job_id, StageReport(attempt=self.grant.attempt, stage=stage))
+        self._client.report_stage(self.grant, StageReport(attempt=self.grant.attempt, stage=stage))
         self._notify("stage", stage=stage)

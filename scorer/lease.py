@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from competition.client import LeaderboardClient
-from competition.errors import ConflictError, DataCupError, StaleAttemptError
+from competition.errors import AuthenticationError, ConflictError, DataCupError, StaleAttemptError
 from competition.records.scoring import Heartbeat, JobGrant
 
 _BEATS_PER_LEASE = 3.0
@@ -42,7 +42,10 @@ class Lease:
         self._over.set()
 
     def check(self) -> None:
-        """Raises ``StaleAttemptError`` once the leaderboard has said that the attempt is no longer the live one."""
+        """Raises ``StaleAttemptError`` once the leaderboard has said that the attempt is no longer the live one.
+
+        So it is, too, when the token that the job was claimed with was revoked.
+        """
         if self._lost.is_set():
             raise StaleAttemptError(f"The lease of job {self._grant.job_id} has ended.")
 
@@ -50,8 +53,8 @@ class Lease:
         message = Heartbeat(attempt=self._grant.attempt)
         while not self._over.wait(self._interval):
             try:
-                self._client.heartbeat(self._grant.job_id, message)
-            except ConflictError:
+                self._client.heartbeat(self._grant, message)
+            except (ConflictError, AuthenticationError):
                 self._lost.set()
                 return
             except DataCupError as error:

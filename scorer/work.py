@@ -155,7 +155,7 @@ class Service:
             with Lease(self._client, grant, self._settings.heartbeat_seconds) as lease:
                 guard = Guard(lease, self.stop)
                 outcome = _outcome(Job(grant, self._client, self._children, self._settings, guard, notify))
-                self._client.finish(grant.job_id, JobFinish(report=outcome))
+                self._client.finish(grant, JobFinish(report=outcome))
         except ConflictError as error:
             bound.warning("attempt_over", error=error.message)
             notify("abandoned", message=error.message)

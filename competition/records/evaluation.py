@@ -6,9 +6,9 @@ import base64
 import binascii
 import itertools
 import zlib
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from competition.records.base import Identifier, Line, Record, Several, Sha256, Share, Timestamp
 
@@ -99,6 +99,9 @@ class ClassResult(Record):
         return self
 
 
+_LATER = frozenset({"device", "device_seconds"})
+
+
 class TaskResult(Record):
     """One task, evaluated. A task that could not be evaluated has no result: unscored is never 0."""
 
@@ -128,6 +131,10 @@ class TaskResult(Record):
         description="on a GPU, the most that torch had allocated there while the task ran; on the CPU, the largest "
         "resident size that the process ever had, with all tasks before this one; the report's device says which",
     )
+    device: Line | None = Field(default=None, description="of a scorer's result: cpu, or the name of the GPU")
+    device_seconds: float | None = Field(
+        default=None, ge=0, description="of a scorer's result: how long the task had the device, waiting for it not counted"
+    )
     classes: Several[ClassResult] = Field(
         default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"
     )
@@ -135,6 +142,12 @@ class TaskResult(Record):
         default=None, description="whose outcomes these are, where the value is of one group, such as the worst region"
     )
     outcomes: Several[Outcomes] = Field(default=(), max_length=MAX_COMPONENTS)
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_no_scorer_added_anything(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Results without the later fields keep the digests that they had before there were these fields."""
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name not in _LATER or value is not None}
 
     @model_validator(mode="after")
     def _no_more_outcomes_than_can_be(self) -> Self:

@@ -1,7 +1,8 @@
 """What a scorer and the API say to each other: claims, progress, results.
 
 Every message of a worker carries the attempt number of its lease; the API accepts it only while that attempt is the
-live one (fencing), so that a worker that slept past its lease changes nothing.
+live one (fencing), so that a worker that slept past its lease changes nothing. What is said about a job is said with
+the token of the attempt, which the claim's answer holds; the worker's own token is for claiming alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class JobGrant(Record):
     job_id: int
     kind: JobKind
     attempt: int = Field(ge=1)
+    token: str = Field(
+        repr=False,
+        pattern=r"^[A-Za-z0-9._-]{16,256}$",
+        description="bearer token for all that is said about this attempt, as long as its lease",
+    )
     lease_seconds: int = Field(gt=0)
     submission_id: Identifier
     nonce: Sha256

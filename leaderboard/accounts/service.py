@@ -61,7 +61,7 @@ def authenticate(session: Session, token: str, now: datetime) -> Viewer:
             f"The token expired at {found.expires_at:%Y-%m-%d %H:%M:%S} UTC.", hint="Ask the organisers for a new one."
         )
     scopes = frozenset(Scope(scope) for scope in found.scopes)
-    return Viewer(found.account_id, found.account.name, scopes, found.expires_at)
+    return Viewer(found.account_id, found.account.name, scopes, found.expires_at, found.id)
 
 
 def revoke_token(session: Session, token_id: int, now: datetime) -> None:

@@ -25,6 +25,7 @@ class Viewer:
     account: str | None = None
     scopes: frozenset[Scope] = frozenset()
     expires_at: datetime | None = None
+    token_id: int | None = None
 
     @property
     def is_admin(self) -> bool:

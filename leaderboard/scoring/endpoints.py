@@ -1,4 +1,4 @@
-"""Routes of the workers. All need a token of scope `score`."""
+"""Routes of the workers. Claiming needs a token of scope `score`, and gives one for what is said about the job."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from fastapi import APIRouter, Response
 
 from competition.records.scoring import ClaimRequest, Heartbeat, JobFinish, JobGrant, ResultReport, StageReport
 from leaderboard.answers import documented
-from leaderboard.dependencies import Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
+from leaderboard.dependencies import JobHolder, Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
 from leaderboard.parameters import JobId
 from leaderboard.scoring import service
 
 router = APIRouter(prefix="/scoring", tags=["scoring"], route_class=WorkerRoute)
-_ERRORS = documented(400, 401, 403, 404, 409, 413)
+_ERRORS = documented(400, 401, 404, 409, 413)
 _NOTHING = {"description": "There is nothing to do.", "model": None}
 
 
@@ -24,25 +24,25 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
 ) -> JobGrant | Response:
-    """The oldest waiting job of the wanted kinds, or 204. Its `attempt` goes into every later message."""
+    """The oldest waiting job of the wanted kinds, or 204. Its `attempt` goes into every later message, its `token` stands for it."""
     grant = service.claim(session, request, viewer, clock(), patience)
     return Response(status_code=204) if grant is None else grant
 
 
 @router.post("/jobs/{job_id}/heartbeat", summary="Extend the lease", status_code=204, responses=_ERRORS)
 def heartbeat(
-    job_id: JobId, message: Heartbeat, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
+    job_id: JobId, message: Heartbeat, session: WriteSession, holder: JobHolder, clock: Now, patience: WorkPatience
 ) -> None:
     """The worker is alive. 409 `stale_attempt` says that the lease has ended: drop the job."""
-    service.heartbeat(session, job_id, message, viewer, clock(), patience.lease)
+    service.heartbeat(session, job_id, message, holder, clock(), patience.lease)
 
 
 @router.post("/jobs/{job_id}/stage", summary="Say where the work has come to", status_code=204, responses=_ERRORS)
 def report_stage(
-    job_id: JobId, message: StageReport, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
+    job_id: JobId, message: StageReport, session: WriteSession, holder: JobHolder, clock: Now, patience: WorkPatience
 ) -> None:
     """Intake: `mirrored`, `validating`. Scoring: the id of the task being evaluated."""
-    service.report_stage(session, job_id, message, viewer, clock(), patience.lease)
+    service.report_stage(session, job_id, message, holder, clock(), patience.lease)
 
 
 @router.post(
@@ -56,18 +56,18 @@ def report_result(
     message: ResultReport,
     reading: ReadSession,
     session: WriteSession,
-    viewer: Scorer,
+    holder: JobHolder,
     clock: Now,
     patience: WorkPatience,
 ) -> None:
     """Stored once and never replaced; repeating it changes nothing."""
     weighed = service.weigh(reading, job_id, message)
-    service.accept_result(session, job_id, weighed, viewer, clock(), patience.lease)
+    service.accept_result(session, job_id, weighed, holder, clock(), patience.lease)
 
 
 @router.post("/jobs/{job_id}/finish", summary="Hand in the outcome of the job", status_code=204, responses=_ERRORS)
 def finish(
-    job_id: JobId, message: JobFinish, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
+    job_id: JobId, message: JobFinish, session: WriteSession, holder: JobHolder, clock: Now, patience: WorkPatience
 ) -> None:
     """`verified` (intake), `scored` (every task has a result), `invalid` (the entry's fault), `failed` (ours)."""
-    service.finish(session, job_id, message, viewer, clock(), patience)
+    service.finish(session, job_id, message, holder, clock(), patience)

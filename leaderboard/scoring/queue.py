@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
 from competition.records.lifecycle import JobKind, Processing
-from leaderboard.accounts.viewer import SYSTEM, Act
+from leaderboard.accounts.viewer import SYSTEM, Act, Viewer
 from leaderboard.events import service as events
 from leaderboard.models import Job, JobState, Submission
-from leaderboard.scoring import repository
+from leaderboard.scoring import job_tokens, repository
 from leaderboard.submissions import lifecycle
 from leaderboard.submissions import repository as submissions
 
@@ -64,17 +64,20 @@ def cancel(session: Session, submission_id: str, now: datetime) -> None:
 
 
 def lease(
-    session: Session, kinds: Sequence[JobKind], holder_id: int, worker: str, act: Act, patience: Patience
-) -> tuple[Job, Submission] | None:
-    """Lease the oldest waiting job, under a new attempt number."""
+    session: Session, kinds: Sequence[JobKind], viewer: Viewer, worker: str, act: Act, patience: Patience
+) -> tuple[Job, Submission, str] | None:
+    """Lease the oldest waiting job, under a new attempt number and with a new token, which is stored nowhere."""
     found = repository.next_ready(session, kinds, act.at)
     if found is None:
         return None
     job, submission = found
+    token, digest = job_tokens.make(job.id, job.attempt + 1)
     values = {
         "state": JobState.LEASED,
         "attempt": job.attempt + 1,
-        "holder_id": holder_id,
+        "holder_id": viewer.account_id,
+        "token_id": viewer.token_id,
+        "token_digest": digest,
         "worker": worker,
         "lease_expires_at": act.at + timedelta(seconds=patience.lease),
     }
@@ -84,7 +87,7 @@ def lease(
         lifecycle.move(session, submission, Processing.LEASED, act, kind="claimed", detail=detail)
     else:
         events.append(session, submission.id, act, "claimed", detail=detail)
-    return job, submission
+    return job, submission, token
 
 
 def give_back(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from competition.errors import ConflictError, NotFoundError, StaleAttemptError, ValidationFailedError
+from competition.errors import ConflictError, NotFoundError, ValidationFailedError
 from competition.printable import printable
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind, Processing, Trust
@@ -37,7 +37,8 @@ from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
 from leaderboard.models import Evaluation, Job, JobState, Submission, TaskOutcome
-from leaderboard.scoring import queue, repository, results
+from leaderboard.scoring import job_tokens, queue, repository, results
+from leaderboard.scoring.job_tokens import Holder
 from leaderboard.scoring.queue import Patience
 from leaderboard.submissions import lifecycle
 from leaderboard.submissions import repository as submissions
@@ -75,20 +76,20 @@ def claim(
     assert viewer.account_id is not None
     queue.reap(session, now, patience)
     act = Act(viewer.account or "", now)
-    found = queue.lease(session, request.kinds, viewer.account_id, request.worker, act, patience)
+    found = queue.lease(session, request.kinds, viewer, request.worker, act, patience)
     return None if found is None else _grant(session, *found, patience)
 
 
-def heartbeat(session: Session, job_id: int, message: Heartbeat, viewer: Viewer, now: datetime, lease: int) -> None:
+def heartbeat(session: Session, job_id: int, message: Heartbeat, holder: Holder, now: datetime, lease: int) -> None:
     """Extend the lease."""
-    _extend(session, _hold(session, job_id, message, viewer, now), lease)
+    _extend(session, _hold(session, job_id, message, holder, now), lease)
 
 
 def report_stage(
-    session: Session, job_id: int, message: StageReport, viewer: Viewer, now: datetime, lease: int
+    session: Session, job_id: int, message: StageReport, holder: Holder, now: datetime, lease: int
 ) -> None:
     """Note where the work has come to; repeating it changes nothing but the lease."""
-    held = _hold(session, job_id, message, viewer, now)
+    held = _hold(session, job_id, message, holder, now)
     _extend(session, held, lease)
     if held.job.kind is JobKind.INTAKE:
         to, stage = _INTAKE_STAGES.get(message.stage), None
@@ -120,12 +121,12 @@ def weigh(session: Session, job_id: int, message: ResultReport) -> Weighed:
     return Weighed(message, results.replicates_of(message.result, suite.digest))
 
 
-def accept_result(session: Session, job_id: int, weighed: Weighed, viewer: Viewer, now: datetime, lease: int) -> None:
+def accept_result(session: Session, job_id: int, weighed: Weighed, holder: Holder, now: datetime, lease: int) -> None:
     """Store a task's result under the live attempt; repeating it changes nothing.
 
     Raises ``StaleAttemptError``, or ``ConflictError`` when the task has another accepted result: it is never replaced.
     """
-    held = _hold(session, job_id, weighed.message, viewer, now)
+    held = _hold(session, job_id, weighed.message, holder, now)
     if held.job.evaluation_id is None:
         raise _no_scoring_job(job_id)
     result = weighed.message.result
@@ -147,14 +148,14 @@ def accept_result(session: Session, job_id: int, weighed: Weighed, viewer: Viewe
 
 
 def finish(
-    session: Session, job_id: int, message: JobFinish, viewer: Viewer, now: datetime, patience: Patience
+    session: Session, job_id: int, message: JobFinish, holder: Holder, now: datetime, patience: Patience
 ) -> None:
     """The last word about a job; repeating it within the attempt changes nothing."""
     report = message.report
     job = repository.job(session, job_id)
     if job is not None and (job.finish_attempt, job.finish_digest) == (report.attempt, _digest(message)):
         return
-    held = _hold(session, job_id, report, viewer, now)
+    held = _hold(session, job_id, report, holder, now)
     _note_finish(session, held, message)
     if isinstance(report, PlatformFailure):
         message_text = printable(report.message, keep="\n")
@@ -169,7 +170,7 @@ def finish(
         _end_scoring(session, held)
 
 
-def _hold(session: Session, job_id: int, message: AttemptMessage, viewer: Viewer, now: datetime) -> Held:
+def _hold(session: Session, job_id: int, message: AttemptMessage, holder: Holder, now: datetime) -> Held:
     """The job, if the message comes from its live attempt; its submission is locked until the transaction ends."""
     job = repository.job(session, job_id)
     if job is None:
@@ -178,13 +179,10 @@ def _hold(session: Session, job_id: int, message: AttemptMessage, viewer: Viewer
     job = repository.job(session, job_id)
     assert submission is not None
     assert job is not None, "jobs are never deleted"
-    live = job.state is JobState.LEASED and job.attempt == message.attempt and job.holder_id == viewer.account_id
+    live = job.state is JobState.LEASED and job.attempt == message.attempt == holder.attempt
     if not live or job.lease_expires_at is None or job.lease_expires_at <= now:
-        raise StaleAttemptError(
-            f"Attempt {message.attempt} of job {job_id} is not the live one: its lease has ended.",
-            hint="Drop this job and claim another; what was accepted before is kept.",
-        )
-    return Held(job, submission, Act(viewer.account or "", now))
+        raise job_tokens.stale(job_id, message.attempt)
+    return Held(job, submission, Act(holder.account, now))
 
 
 def _extend(session: Session, held: Held, lease: int) -> None:
@@ -278,7 +276,7 @@ def _check_manifest(manifest: SubmissionManifest, submission: Submission) -> Non
         raise ValidationFailedError("report.manifest.subset_samples: more than any pool holds.")
 
 
-def _grant(session: Session, job: Job, submission: Submission, patience: Patience) -> JobGrant:
+def _grant(session: Session, job: Job, submission: Submission, token: str, patience: Patience) -> JobGrant:
     scoring = job.evaluation_id is not None
     manifest = SubmissionManifest.model_validate_json(submission.manifest) if scoring and submission.manifest else None
     finished = repository.finished_tasks(session, job.evaluation_id) if job.evaluation_id is not None else []
@@ -288,6 +286,7 @@ def _grant(session: Session, job: Job, submission: Submission, patience: Patienc
         job_id=job.id,
         kind=job.kind,
         attempt=job.attempt,
+        token=token,
         lease_seconds=patience.lease,
         submission_id=submission.id,
         manifest=manifest,
@@ -313,6 +312,8 @@ def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:
         metrics=result.metrics,
         samples=result.samples,
         seconds=result.seconds,
+        device=result.device,
+        device_seconds=result.device_seconds,
         outcomes=[part.model_dump(mode="json") for part in result.outcomes],
         replicates=None if weighed.replicates is None else results.pack(weighed.replicates),
         accepted_at=now,

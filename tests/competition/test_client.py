@@ -11,7 +11,8 @@ import pytest
 
 from competition import errors
 from competition.client import LeaderboardClient
-from competition.records.scoring import ClaimRequest, Heartbeat
+from competition.records.lifecycle import JobKind
+from competition.records.scoring import ClaimRequest, Heartbeat, JobGrant
 
 
 class _Script(BaseHTTPRequestHandler):
@@ -19,10 +20,12 @@ class _Script(BaseHTTPRequestHandler):
 
     answers: list[tuple[int, object]] = []
     seen: list[str] = []
+    tokens: list[str | None] = []
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.seen.append(f"{self.command} {self.path}")
+        self.tokens.append(self.headers["Authorization"])
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         payload = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
@@ -38,7 +41,7 @@ class _Script(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    _Script.seen = []
+    _Script.seen, _Script.tokens = [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), _Script) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
@@ -84,9 +87,28 @@ def test_no_work_is_none(server: str) -> None:
 def test_errors_of_the_api_come_back_as_our_types(server: str, status: int, code: str, kind: type[Exception]) -> None:
     _Script.answers = [(status, {"error": {"code": code, "message": "What happened.", "hint": "What to do."}})]
     with _client(server) as client, pytest.raises(kind) as caught:
-        client.heartbeat(1, Heartbeat(attempt=1))
+        client.heartbeat(_grant(), Heartbeat(attempt=1))
     assert str(caught.value) == "What happened. What to do."
     assert len(_Script.seen) == 1
+
+
+def _grant() -> JobGrant:
+    same, words = "0" * 64, ("submission_id", "competition", "track", "scale", "suite")
+    digests = {f"{what}_digest": same for what in ("competition", "recipe", "suite")}
+    return JobGrant(
+        job_id=1, kind=JobKind.INTAKE, attempt=1, token="dcj_1.1.the-token-of-the-attempt", lease_seconds=60, nonce=same,
+        hub_endpoint="http://127.0.0.1:1", repo="alice/entry", revision="c" * 40, path="one", manifest=None,
+        finished_tasks=(), **dict.fromkeys(words, "one"), **digests,
+    )  # fmt: skip
+
+
+def test_what_is_said_about_a_job_is_said_with_the_token_of_the_attempt(server: str) -> None:
+    _Script.answers = [(204, None)]
+    with _client(server) as client:
+        client.heartbeat(_grant(), Heartbeat(attempt=1))
+        client.claim(ClaimRequest(worker="w"))
+    assert _Script.tokens == ["Bearer dcj_1.1.the-token-of-the-attempt", "Bearer token"]
+    assert "the-token" not in repr(_grant())
 
 
 def test_something_else_at_the_address_is_said_so(server: str) -> None:

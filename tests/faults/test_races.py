@@ -49,7 +49,7 @@ def test_two_workers_race_for_one_job_two_hundred_times(scene: Scene) -> None:
                 if race < RACES
                 else EntryInvalid(attempt=race, reason=RejectionReason.FILE_MISSING, message="Enough.")
             )
-            clients[won[0]].finish(grant.job_id, JobFinish(report=outcome))
+            clients[won[0]].finish(grant, JobFinish(report=outcome))
     assert set(winners) == {0, 1}, "there was a race"
     scene.settled(Processing.INVALID)
 

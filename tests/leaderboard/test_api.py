@@ -101,36 +101,47 @@ def test_hostile_text_is_kept_as_text(site: Site) -> None:
     assert site.view(submission)["method_name"] == name
 
 
-@pytest.mark.parametrize(
-    ("path", "account", "bound"),
-    [("/submissions", "alice", SMALL_BODY_BYTES), ("/scoring/jobs/1/results", "worker", 2**20)],
-)
+@pytest.mark.parametrize(("what", "bound"), [("submissions", SMALL_BODY_BYTES), ("results", 2**20)])
 def test_bodies_beyond_the_bound_are_refused_announced_or_not(
-    sqlite_template: Path, tmp_path: Path, path: str, account: str, bound: int
+    sqlite_template: Path, tmp_path: Path, what: str, bound: int
 ) -> None:
     shutil.copy(sqlite_template, tmp_path / "bounded.db")
     with open_site(f"sqlite:///{tmp_path / 'bounded.db'}", max_body_bytes=2**20) as site:
+        path, headers = "/submissions", _as(site, "alice")
+        if what == "results":
+            site.enter()
+            path, headers = _job(site.claim(), what)
 
         def send(size: int, *, announced: bool) -> tuple[int, str]:
             pieces = (b"x" * 1024 for _ in range(size // 1024))
             content = b"".join(pieces) if announced else pieces
-            return _error(site.http.post(f"{API}{path}", content=content, headers=_as(site, account)))
+            return _error(site.http.post(f"{API}{path}", content=content, headers=headers))
 
         for announced in (True, False):
             assert send(bound, announced=announced)[0] == 422, "read, and found to be no JSON"
             assert send(bound + 1024, announced=announced)[0] == 413
 
 
-@pytest.mark.parametrize(
-    "what", ["claims", *(f"jobs/1/{word}" for word in ("heartbeat", "stage", "results", "finish"))]
-)
-def test_only_a_worker_has_a_large_body_read(sqlite_site: Site, what: str) -> None:
+def test_only_a_worker_has_a_large_body_read(sqlite_site: Site) -> None:
     """What is no JSON is found out by reading it: the token comes first."""
-    answers = [
-        _error(sqlite_site.http.post(f"{API}/scoring/{what}", content=b"{", headers=headers))
-        for headers in ({}, _as(sqlite_site, "alice"), _as(sqlite_site, "worker"))
-    ]
-    assert answers == [(401, "unauthenticated"), (403, "forbidden"), (422, "validation")]
+
+    def answers(path: str, *headers: dict[str, str]) -> list[tuple[int, str]]:
+        return [_error(sqlite_site.http.post(f"{API}{path}", content=b"{", headers=one)) for one in headers]
+
+    unknown, forbidden, read = (401, "unauthenticated"), (403, "forbidden"), (422, "validation")
+    alice, worker = _as(sqlite_site, "alice"), _as(sqlite_site, "worker")
+    assert answers("/scoring/claims", {}, alice, worker) == [unknown, forbidden, read]
+    sqlite_site.enter()
+    grant = sqlite_site.claim()
+    for what in ("heartbeat", "stage", "results", "finish"):
+        path, holder = _job(grant, what)
+        assert answers(path, {}, alice, worker, holder) == [unknown, unknown, unknown, read]
+        assert answers("/scoring/claims", holder) == [unknown], "a job's token is for the job alone"
+
+
+def _job(grant: Any, what: str) -> tuple[str, dict[str, str]]:
+    """Where to say something about a job that was claimed, and with which token."""
+    return f"/scoring/jobs/{grant['job_id']}/{what}", {"Authorization": f"Bearer {grant['token']}"}
 
 
 def test_a_fault_of_ours_says_so_and_nothing_more(sqlite_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

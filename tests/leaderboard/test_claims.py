@@ -46,7 +46,8 @@ def test_racing_claimers_get_distinct_jobs(site: Site) -> None:
     entered = [site.enter() for _ in range(RACERS - 10)]
     with site.database.reading() as session:
         worker = session.scalar(text("SELECT id FROM accounts WHERE name = 'worker'"))
-    viewer = Viewer(account_id=worker, account="worker")
+        token = session.scalar(text("SELECT id FROM tokens WHERE account_id = :worker"), {"worker": worker})
+    viewer = Viewer(account_id=worker, account="worker", token_id=token)
     ready = threading.Barrier(RACERS)
 
     def claim(_: int) -> JobGrant | None:
@@ -138,16 +139,16 @@ def test_the_client_of_kit_and_scorer_speaks_this_api(site: Site) -> None:
         intake = worker.claim(ClaimRequest(worker="w", kinds=(JobKind.INTAKE,)))
         assert intake is not None
         assert intake.nonce == ticket.nonce
-        worker.report_stage(intake.job_id, StageReport(attempt=1, stage="mirrored"))
+        worker.report_stage(intake, StageReport(attempt=1, stage="mirrored"))
         made = SubmissionManifest.model_validate(manifest(intake.model_dump()))
-        worker.finish(intake.job_id, JobFinish(report=IntakeVerified(attempt=1, manifest=made)))
+        worker.finish(intake, JobFinish(report=IntakeVerified(attempt=1, manifest=made)))
         scoring = worker.claim(ClaimRequest(worker="w"))
         assert scoring is not None
         assert scoring.manifest == made
         for task in rules.suite.tasks:
             one = TaskResult.model_validate(result(task.id, task.metric, 0.7))
-            worker.report_result(scoring.job_id, ResultReport(attempt=1, result=one))
-        worker.finish(scoring.job_id, JobFinish(report=ScoringComplete(attempt=1)))
+            worker.report_result(scoring, ResultReport(attempt=1, result=one))
+        worker.finish(scoring, JobFinish(report=ScoringComplete(attempt=1)))
         assert worker.claim(ClaimRequest(worker="w")) is None
         assert public.submission(ticket.submission_id).processing is Processing.SCORED
         assert public.submissions(account="alice").items[0].id == ticket.submission_id
@@ -164,7 +165,7 @@ class Walk:
         self.site = site
         self.chance = chance
         self.submissions: list[str] = []
-        self.grants: list[tuple[str, Any]] = []
+        self.grants: list[Any] = []
 
     def step(self, action: str) -> None:
         """One act; an answer of 5xx is a bug, a refusal is not."""
@@ -227,21 +228,20 @@ class Walk:
             assert self.site.request(method, path, "alice", body).status_code < 500
 
     def _claim(self) -> None:
-        worker = self.chance.choice(["worker", "worker-two"])
-        grant = self.site.claim(worker)
+        grant = self.site.claim(self.chance.choice(["worker", "worker-two"]))
         if grant is not None:
-            self.grants.append((worker, grant))
+            self.grants.append(grant)
 
     def _say(self, what: str, **fields: Any) -> None:
         if self.grants:
-            worker, grant = self.chance.choice(self.grants)
-            assert self.site.say(grant, what, worker, **fields).status_code in {204, 404, 409, 422}
+            grant = self.chance.choice(self.grants)
+            assert self.site.say(grant, what, **fields).status_code in {204, 404, 409, 422}
 
     def _finish(self, outcome: str) -> None:
         if self.grants:
-            worker, grant = self.chance.choice(self.grants)
+            grant = self.chance.choice(self.grants)
             extra = {"manifest": manifest(grant)} if outcome == "verified" else {}
-            assert self.site.say(grant, "finish", worker, outcome=outcome, **extra).status_code in {204, 409}
+            assert self.site.say(grant, "finish", outcome=outcome, **extra).status_code in {204, 409}
 
     def _result(self) -> None:
         task = self.chance.choice(self.site.competition.suite.tasks)

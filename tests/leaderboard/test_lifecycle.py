@@ -176,7 +176,7 @@ def test_a_lost_worker_costs_one_task_and_its_late_messages_change_nothing(site:
     assert (grant["attempt"], grant["finished_tasks"]) == (2, [first.id])
     refused = site.say(lost, "results", result=result(second.id, second.metric, 0.1))
     assert refused.json()["error"]["code"] == "stale_attempt"
-    site.score(grant, 0.9, "worker-two")
+    site.score(grant, 0.9)
     values = {row["task"]: row["score"]["value"] for row in site.view(submission)["results"]}
     assert (values[first.id], values[second.id]) == (0.5, 0.9)
     assert ("lease_expired", "queued") in _story(site, submission)
@@ -184,10 +184,11 @@ def test_a_lost_worker_costs_one_task_and_its_late_messages_change_nothing(site:
 
 
 def test_a_worker_cannot_speak_for_the_job_of_another(site: Site) -> None:
-    site.enter()
-    grant = site.claim("worker")
-    refused = site.say(grant, "heartbeat", "worker-two")
-    assert refused.json()["error"]["code"] == "stale_attempt"
+    first, second = site.enter(), site.enter()
+    mine, other = site.claim("worker"), site.claim("worker-two")
+    assert {mine["submission_id"], other["submission_id"]} == {first, second}
+    refused = site.say(mine | {"token": other["token"]}, "heartbeat")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthenticated")
 
 
 def test_progress_resets_the_count_of_failed_tries(site: Site) -> None:
@@ -258,7 +259,7 @@ def test_messages_that_do_not_fit_the_job_are_refused(sqlite_site: Site) -> None
     scoring = site.claim()
     assert site.say(scoring, "stage", stage="mirrored").status_code == 422
     assert site.say(scoring, "finish", outcome="verified", manifest=manifest(scoring)).status_code == 409
-    assert site.say(scoring | {"job_id": 999}, "heartbeat").status_code == 404
+    assert site.say(scoring | {"job_id": 999}, "heartbeat").status_code == 401
 
 
 def test_withdrawing_stops_the_work_and_leaves_a_tombstone(site: Site) -> None:

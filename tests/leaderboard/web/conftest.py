@@ -82,7 +82,7 @@ def _fill(participant: LeaderboardClient, scorer: LeaderboardClient) -> dict[str
         job = _claim(scorer, JobKind.INTAKE)
         message = f"model.safetensors is not the file of the manifest of {name}."
         report = EntryInvalid(attempt=job.attempt, reason=RejectionReason.DIGEST_MISMATCH, message=message)
-        scorer.finish(job.job_id, JobFinish(report=report))
+        scorer.finish(job, JobFinish(report=report))
     entries["Taken back"] = _enter(participant, "Taken back")
     participant.withdraw(entries["Taken back"])
     entries["Still running"] = _enter(participant, "Still running")
@@ -117,7 +117,7 @@ def _claim(scorer: LeaderboardClient, kind: JobKind) -> JobGrant:
 def _take_in(scorer: LeaderboardClient) -> None:
     job = _claim(scorer, JobKind.INTAKE)
     for stage in ("mirrored", "validating"):
-        scorer.report_stage(job.job_id, StageReport(attempt=job.attempt, stage=stage))
+        scorer.report_stage(job, StageReport(attempt=job.attempt, stage=stage))
     files = (ManifestFile(path="model.safetensors", role=FileRole.MODEL, size=1, sha256="0" * 64),)
     manifest = SubmissionManifest(
         submission_id=job.submission_id, nonce=job.nonce, competition=job.competition, track=job.track, scale=job.scale,
@@ -126,14 +126,14 @@ def _take_in(scorer: LeaderboardClient) -> None:
         method_name="any", author="any", subset_samples=4200, subset_unique=3900, files=files, code_version="0",
         created_at=datetime.now(UTC),
     )  # fmt: skip
-    scorer.finish(job.job_id, JobFinish(report=IntakeVerified(attempt=job.attempt, manifest=manifest)))
+    scorer.finish(job, JobFinish(report=IntakeVerified(attempt=job.attempt, manifest=manifest)))
 
 
 def _score(scorer: LeaderboardClient, level: float, tasks: int | None = None) -> None:
     """Score an entry on its first ``tasks`` tasks (all when None) with about that share of right answers."""
     job = _claim(scorer, JobKind.SCORING)
     for number, task in enumerate(DIGITS.suite.tasks[:tasks]):
-        scorer.report_stage(job.job_id, StageReport(attempt=job.attempt, stage=task.id))
+        scorer.report_stage(job, StageReport(attempt=job.attempt, stage=task.id))
         generator = np.random.default_rng([number, round(level * 1000), 1])
         right = (generator.random(task.samples) < level).astype(np.float64)
         low, high = clopper_pearson(int(right.sum()), task.samples)
@@ -143,6 +143,6 @@ def _score(scorer: LeaderboardClient, level: float, tasks: int | None = None) ->
             seconds=0.5, interval=Interval(low=low, high=high, method="clopper-pearson"),
             outcomes=(Outcomes.encode(right),),
         )  # fmt: skip
-        scorer.report_result(job.job_id, ResultReport(attempt=job.attempt, result=result))
+        scorer.report_result(job, ResultReport(attempt=job.attempt, result=result))
     if tasks is None:
-        scorer.finish(job.job_id, JobFinish(report=ScoringComplete(attempt=job.attempt)))
+        scorer.finish(job, JobFinish(report=ScoringComplete(attempt=job.attempt)))

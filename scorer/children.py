@@ -48,9 +48,18 @@ _SERVER_DIED = 255
 _GIB = 2**30
 
 
+class OverdueError(EngineError):
+    """A process said nothing for longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"A process of the scorer was ended after {seconds:g} s without progress.")
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one process. Durations in seconds: ``start`` until it is ready, ``step`` from message to message.
+    """Limits of one process. Durations in seconds: ``start`` until it is ready, ``opening`` from then to its first
+    message, where that is not ``step``, the limit from message to message.
 
     ``memory_bytes`` (resident) and ``tasks`` (processes and threads) are of the process and all that it starts.
     ``file_bytes`` bounds each file, ``scratch_bytes`` all of ``/tmp``; ``free_bytes`` must stay free on the disks of
@@ -64,6 +73,7 @@ class Bounds:
     scratch_bytes: int = 4 * _GIB
     tasks: int = 4096
     free_bytes: int = _GIB
+    opening: float | None = None
 
 
 class Children:
@@ -169,10 +179,11 @@ def _listen(
         watch.check()
         if message is not None:
             on_message(message)
-            limit = bounds.step
+            opening = bounds.opening if isinstance(message, messages.Ready) else None
+            limit = bounds.step if opening is None else opening
             deadline = time.monotonic() + limit
         elif time.monotonic() > deadline:
-            raise EngineError(f"A process of the scorer was ended after {limit:.0f} s without progress.")
+            raise OverdueError(limit)
 
 
 class _Inbox:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from competition.errors import ModelOutputError, PredictionsError, RejectionError, RejectionReason
+from competition.errors import EngineError, ModelOutputError, PredictionsError, RejectionError, RejectionReason
 from competition.records.base import Identifier, Record, Sha256
 from competition.records.evaluation import EvaluationReport
 from competition.rules import Competition, EntryKind, find_scale, find_track
@@ -18,6 +19,8 @@ from scorer.messages import ReportedGap, TaskFinished, TaskStarted
 from scorer.mirror import Mirror
 
 if TYPE_CHECKING:
+    import torch
+
     from competition.evaluation.protocols import Subject
 
 
@@ -33,6 +36,10 @@ class EvaluateRequest(Record):
     mirror: Path
     evaluation: Path
     threads: int = Field(ge=1)
+    device: int | None = Field(default=None, ge=0, description="number of the GPU that was given to it; None: the CPU")
+    visible: str | None = Field(
+        default=None, description="what CUDA_VISIBLE_DEVICES is set to: the number counts these; None: left as it is"
+    )
 
 
 class SetsRequest(Record):
@@ -59,12 +66,15 @@ def evaluate_entry(raw: str, send: Send) -> None:
     """
     import torch
 
+    from competition.evaluation.peak_memory import device_name
     from competition.evaluation.run import evaluate_task
 
     request = EvaluateRequest.model_validate_json(raw)
     torch.set_num_threads(request.threads)
     suite = request.competition.suite
-    subject, report = _subject(request), _report(request)
+    device = _device(request)
+    subject, report = _subject(request, device), _report(request)
+    name = device_name(device)
     for task_id in request.tasks:
         send(TaskStarted(task=task_id))
         try:
@@ -75,7 +85,7 @@ def evaluate_entry(raw: str, send: Send) -> None:
         except PredictionsError as error:
             # The order of the columns shows against the labels alone.
             raise RejectionError(error.reason, f"Task {task_id!r}: {error.message}") from error
-        send(TaskFinished(result=result))
+        send(TaskFinished(result=result.model_copy(update={"device": name})))
         gap = reported_gap(report, result) if report is not None else None
         if gap is not None:
             send(ReportedGap(task=task_id, gap=gap))
@@ -95,7 +105,24 @@ def _report(request: EvaluateRequest) -> EvaluationReport | None:
         return None
 
 
-def _subject(request: EvaluateRequest) -> Subject:
+def _device(request: EvaluateRequest) -> torch.device:
+    """The device that was given to this process and to no other; never one that happens to be there."""
+    import torch
+
+    if request.device is None:
+        return torch.device("cpu")
+    if request.visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = request.visible
+    if torch.cuda.device_count() <= request.device:
+        raise EngineError(
+            "The GPU that an evaluation was given is not seen by PyTorch in its process.",
+            hint="`datacup-scorer doctor` says what PyTorch sees on this machine.",
+        )
+    torch.cuda.set_device(request.device)
+    return torch.device("cuda", request.device)
+
+
+def _subject(request: EvaluateRequest, device: torch.device) -> Subject:
     """What the entry has to be judged by; a model is loaded once for all tasks."""
     from competition.evaluation.encoders import load_encoder
     from competition.evaluation.protocols import Subject
@@ -105,4 +132,4 @@ def _subject(request: EvaluateRequest) -> Subject:
     if find_track(competition, request.track).entry is EntryKind.PREDICTIONS:
         return Subject(predictions=judged)
     recipe = competition.clip_recipe_of(find_scale(competition, request.scale))
-    return Subject(load_encoder(recipe, judged, precision=competition.suite.precision))
+    return Subject(load_encoder(recipe, judged, device, competition.suite.precision))

@@ -12,32 +12,28 @@ from competition.records.scoring import (
     IntakeVerified,
     JobGrant,
     JobOutcome,
-    ResultReport,
     ScoringComplete,
     StageReport,
 )
 from competition.rules import Competition, EntryKind, find_track
 from scorer import messages
-from scorer.children import Bounds, Children, Chore
-from scorer.evaluation import EvaluateRequest, SetsRequest, evaluate_entry, prepare_sets
+from scorer.children import Children, Chore
+from scorer.engine import CACHE_FILE_BYTES, EvaluationEngine, bounds_of, task_work
+from scorer.evaluation import EvaluateRequest, SetsRequest, prepare_sets
 from scorer.guard import Guard
 from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
 from scorer.namespaces import Access
+from scorer.open_tasks import Notify, OpenTasks
 from scorer.rulebook import competition_of
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
 
-Notify = Callable[..., None]
-"""``notify(event, **detail)``: something worth a line happened."""
-
 _MARGIN_BYTES = 16 * 2**20
-# Indexes of pools and decoded evaluation sets are written too, and may be far larger than any file of an entry.
-_CACHE_FILE_BYTES = 2**40
 
 
 class Job:
-    """One leased job. ``guard`` is asked often whether the work may go on."""
+    """One leased job. ``guard`` is asked often whether the work may go on; ``engine`` evaluates."""
 
     def __init__(
         self,
@@ -47,6 +43,7 @@ class Job:
         settings: ScorerSettings,
         guard: Guard,
         notify: Notify,
+        engine: EvaluationEngine,
     ) -> None:
         self.grant = grant
         self._client = client
@@ -54,6 +51,7 @@ class Job:
         self._settings = settings
         self._guard = guard
         self._notify = notify
+        self._engine = engine
 
     def run(self) -> JobOutcome:
         """Do the work and say how it ended.
@@ -146,9 +144,8 @@ class Job:
             ) from error
 
     def _evaluate(self, competition: Competition, judged_sha256: str, pending: list[str]) -> None:
-        """Have the tasks evaluated; every result is handed in before the next one is waited for."""
+        """Have the tasks evaluated; every result is handed in as it comes."""
         settings = self._settings
-        left = list(pending)
         request = EvaluateRequest(
             competition=competition,
             track=self.grant.track,
@@ -160,31 +157,14 @@ class Job:
             evaluation=settings.evaluation_root,
             threads=settings.threads,
         )
-
-        def listen(message: messages.Message) -> None:
-            if isinstance(message, messages.TaskStarted) and left:
-                self._stage(left[0])
-            elif isinstance(message, messages.TaskFinished):
-                result = message.result
-                if not left or result.task != left[0]:
-                    raise EngineError(f"The evaluating process sent a result of {result.task!r} out of turn.")
-                self._client.report_result(self.grant, ResultReport(attempt=self.grant.attempt, result=result))
-                left.pop(0)
-                self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
-                if left:
-                    self._guard.check_between_tasks()
-            elif isinstance(message, messages.ReportedGap):
-                self._notify("reported_gap", task=message.task, gap=message.gap)
-
         # Sets that are made from code are made without the entry, because with it they cannot be written.
         sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
         writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
-        self._child(prepare_sets, sets, writing, lambda _message: None, settings.task_seconds)
-        inputs = (settings.mirror_root, settings.evaluation_root, *settings.further_folders)
-        access = Access(readable=inputs, writable=(settings.decoded_root,))
-        self._child(evaluate_entry, request.model_dump_json(), access, listen, settings.task_seconds)
-        if left:
-            raise EngineError(f"The evaluating process ended without a result of {left[0]!r}.")
+        self._child(prepare_sets, sets, writing, lambda _message: None, settings.intake_seconds)
+        tasks = OpenTasks(self._client, self.grant, self._notify, pending)
+        self._engine.evaluate(task_work(request, settings), tasks, self._guard)
+        if tasks.left:
+            raise EngineError(f"The evaluation ended without a result of {tasks.left[0]!r}.")
 
     def _reported_sha256(self) -> str | None:
         """Of the entry's own evaluation report, where it has one."""
@@ -198,18 +178,10 @@ class Job:
         access: Access,
         listen: Callable[[messages.Message], None],
         seconds: float,
-        file_bytes: int = _CACHE_FILE_BYTES,
+        file_bytes: int = CACHE_FILE_BYTES,
     ) -> None:
         settings = self._settings
-        bounds = Bounds(
-            start=settings.start_seconds,
-            step=seconds,
-            memory_bytes=settings.memory_bytes,
-            file_bytes=file_bytes,
-            scratch_bytes=settings.scratch_bytes,
-            tasks=settings.max_tasks,
-            free_bytes=settings.free_bytes,
-        )
+        bounds = bounds_of(settings, seconds, file_bytes)
 
         def on_message(message: messages.Message) -> None:
             if isinstance(message, messages.Damaged):

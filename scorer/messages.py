@@ -52,6 +52,13 @@ class ReportedGap(Record):
     gap: float = Field(description="reported less verified")
 
 
+class DevicesFound(Record):
+    """The GPUs that PyTorch sees, by identities that are the same for every process of the machine."""
+
+    kind: Literal["devices_found"] = "devices_found"
+    devices: tuple[str, ...]
+
+
 class TaskStarted(Record):
     """A task's evaluation begins."""
 
@@ -101,6 +108,7 @@ Message = (
     | Mirrored
     | NearCopy
     | ReportedGap
+    | DevicesFound
     | TaskStarted
     | TaskFinished
     | Done

@@ -33,10 +33,13 @@ _KEPT_PREFIXES = ("LC_", "PYTHON", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NCCL_"
 
 
 @contextmanager
-def scrubbed_environment() -> Iterator[None]:
-    """Processes that are started inside the block inherit an environment without secrets."""
-    saved = dict(os.environ)
-    kept = {name: value for name, value in saved.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+def scrubbed_environment(*further_prefixes: str) -> Iterator[None]:
+    """Processes that are started inside the block inherit an environment without secrets.
+
+    ``further_prefixes``: of variables that are kept too.
+    """
+    saved, prefixes = dict(os.environ), (*_KEPT_PREFIXES, *further_prefixes)
+    kept = {name: value for name, value in saved.items() if name in _KEPT or name.startswith(prefixes)}
     os.environ.clear()
     os.environ.update(kept)
     try:

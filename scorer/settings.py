@@ -56,8 +56,14 @@ class ScorerSettings(BaseSettings):
     poll_seconds: float = Field(default=5.0, gt=0, description="pause while there is nothing to do")
     heartbeat_seconds: float = Field(default=20.0, gt=0, description="at least every third of the lease in any case")
     intake_seconds: float = Field(default=3600.0, gt=0, description="time limit of fetching, and again of verifying")
-    task_seconds: float = Field(default=3600.0, gt=0, description="time limit of one evaluation task")
-    start_seconds: float = Field(default=300.0, gt=0, description="time limit of starting a process (imports)")
+    task_seconds: float = Field(default=3600.0, gt=0, description="how long one evaluation task may have its device")
+    task_gpus: int | None = Field(
+        default=None, ge=0, le=1, description="GPUs of a task on a Ray cluster; unset: 1 where the cluster has any"
+    )
+    task_cpus: int = Field(default=1, ge=1, description="processor cores of a task on a Ray cluster, and its threads")
+    start_seconds: float = Field(
+        default=300.0, gt=0, description="time limit of starting a process (imports), and again of loading an entry"
+    )
     stop_seconds: float = Field(default=20.0, gt=0, description="after SIGTERM, how long a running step may go on")
     memory_bytes: int = Field(default=64 * _GIB, gt=0, description="resident memory at which a process is ended")
     scratch_bytes: int = Field(default=4 * _GIB, gt=0, description="size of a process' /tmp, which lies in memory")

@@ -3,9 +3,9 @@
 Nothing is lost, whatever happens to this process: results are handed in task by task, a lease that is not renewed ends
 and the job is given to somebody else, and messages of an attempt that has ended are refused.
 
-On SIGTERM or SIGINT no more jobs are claimed. A running evaluation ends after its current task, any step ends after
-``DATACUP_STOP_SECONDS`` at the latest, and the job is handed back as failed on the platform's side, so that another
-worker goes on with it after the back-off instead of after the lease. A second signal does not wait.
+On SIGTERM or SIGINT no more jobs are claimed. A running evaluation ends after the tasks that run, any
+step ends after ``DATACUP_STOP_SECONDS`` at the latest, and the job is handed back as failed on the platform's side, so
+that another worker goes on with it after the back-off instead of after the lease. A second signal does not wait.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from competition.records.scoring import (
     PlatformFailure,
 )
 from scorer.children import Children
+from scorer.engine import EvaluationEngine, LocalEngine
 from scorer.guard import Guard, Stop
 from scorer.jobs import Job
 from scorer.lease import Lease
@@ -52,7 +53,7 @@ class Mode(StrEnum):
 
 
 class Service:
-    """Workers of one process that share the preloaded server and the connection to the leaderboard."""
+    """Workers of one process that share the preloaded server, the connection to the leaderboard and the engine."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Service:
         client: LeaderboardClient,
         children: Children,
         *,
+        engine: EvaluationEngine | None = None,
         kinds: tuple[JobKind, ...] = tuple(JobKind),
         observe: Observer = lambda _event: None,
     ) -> None:
@@ -67,6 +69,7 @@ class Service:
         self._settings = settings
         self._client = client
         self._children = children
+        self._engine = engine or LocalEngine(children, settings)
         self._kinds = kinds
         self._observe = observe
         self._busy = 0
@@ -154,7 +157,8 @@ class Service:
         try:
             with Lease(self._client, grant, self._settings.heartbeat_seconds) as lease:
                 guard = Guard(lease, self.stop)
-                outcome = _outcome(Job(grant, self._client, self._children, self._settings, guard, notify))
+                job = Job(grant, self._client, self._children, self._settings, guard, notify, self._engine)
+                outcome = _outcome(job)
                 self._client.finish(grant, JobFinish(report=outcome))
         except ConflictError as error:
             bound.warning("attempt_over", error=error.message)

@@ -1,4 +1,4 @@
-"""The engine on a Ray cluster. The only module, with ``ray_cluster``, that knows Ray; it is loaded when first used."""
+"""The engine on a Ray cluster, loaded when first used. ``ray_cluster`` and ``scorer.ray_evaluation`` know Ray as well."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class RayEngine:
         self, function: Callable[[T], R], tasks: Mapping[str, T], run: TaskRun, needs: Needs, origin: Origin
     ) -> Outcomes:
         ray = self._ray
-        room = _Room(ray, needs, self._workers, run.stage)
+        room = Room(ray, needs, self._workers, run.stage)
         occupied = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": 0}
         remote = ray.remote(run_on_node)
         # Once, not with every task: what is bound to a function may be large.
@@ -120,24 +120,32 @@ class RayEngine:
                     sent = remote.options(name=f"{run.stage}: {name}", **occupied)
                     running[sent.remote(shared[0], tasks[name], paths, shared[1])] = name
                 for reference in _finished(ray, list(running), room):
-                    yield running.pop(reference), _collect(ray, reference)
+                    yield running.pop(reference), collect(ray, reference)
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
 
 
-class _Room:
+class Room:
     """How many tasks the cluster can hold, looked at now and then: nodes come and go.
+
+    Args:
+        ray: the module, connected.
+        needs: of one task.
+        most: tasks at a time at most.
+        stage: what is being done, in words.
+        ahead: tasks to hand out for each that there is room for.
 
     Raises:
         EngineError: no node can run such a task, or none has been able to for a minute.
     """
 
-    def __init__(self, ray: Any, needs: Needs, most: int | None, stage: str) -> None:
+    def __init__(self, ray: Any, needs: Needs, most: int | None, stage: str, ahead: int = _AHEAD) -> None:
         self._ray = ray
         self._needs = needs
         self._most = most
         self._stage = stage
+        self._ahead = ahead
         self._slots = self._count()
         self._seen = self._looked = time.monotonic()
         if not self._slots:
@@ -152,7 +160,7 @@ class _Room:
                 self._seen = now
             elif now - self._seen > _LOST_SECONDS:
                 raise self._none()
-        return max(1, _AHEAD * self._slots) if self._most is None else self._most
+        return max(1, self._ahead * self._slots) if self._most is None else self._most
 
     def _count(self) -> int:
         return sum(self._fitting(resources) for resources in _alive(self._ray))
@@ -175,7 +183,7 @@ def _alive(ray: Any) -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _finished(ray: Any, running: list[Any], room: _Room) -> list[Any]:
+def _finished(ray: Any, running: list[Any], room: Room) -> list[Any]:
     """Waits for at least one task."""
     while True:
         done, _ = ray.wait(running, num_returns=1, timeout=_LOOK_SECONDS)
@@ -184,7 +192,8 @@ def _finished(ray: Any, running: list[Any], room: _Room) -> list[Any]:
         room.tasks()
 
 
-def _collect(ray: Any, reference: Any) -> Outcome:
+def collect(ray: Any, reference: Any) -> Outcome:
+    """What became of a task that was handed to the cluster (``ray_task.run_on_node``) and has ended."""
     try:
         return outcome(*ray.get(reference))
     except ray.exceptions.RayTaskError as error:

@@ -18,6 +18,7 @@ from competition.errors import EngineError
 from competition.evaluation.decoding import processors
 from competition.evaluation.entrants import Entrant
 from competition.evaluation.protocols import Subject
+from competition.evaluation.shares import shares
 from competition.evaluation.task import evaluate_task
 from competition.progress import Progress
 from competition.records.evaluation import TaskResult
@@ -56,15 +57,6 @@ class _Claimed:
 def default_devices() -> tuple[torch.device, ...]:
     """All GPUs that this process may use, else the CPU."""
     return tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count())) or (torch.device("cpu"),)
-
-
-def shares(tasks: Sequence[Task]) -> list[tuple[str, ...]]:
-    """Ids of the tasks by their evaluation sets, those with the most images first: the last one should be short."""
-    by_set: dict[str, list[Task]] = {}
-    for task in tasks:
-        by_set.setdefault(task.dataset, []).append(task)
-    ordered = sorted(by_set.values(), key=lambda group: -sum(task.samples or 0 for task in group))
-    return [tuple(task.id for task in group) for group in ordered]
 
 
 def evaluate_spread(

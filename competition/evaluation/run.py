@@ -10,11 +10,12 @@ import torch
 
 from competition import __version__
 from competition.errors import UsageError
-from competition.evaluation.devices import default_devices, evaluate_spread, shares
+from competition.evaluation.devices import default_devices, evaluate_spread
 from competition.evaluation.entrants import Entrant, TrainedModel
 from competition.evaluation.entry_images import EntryImages
 from competition.evaluation.peak_memory import device_name
 from competition.evaluation.sets import ensure_sets
+from competition.evaluation.shares import shares
 from competition.evaluation.task import evaluate_task
 from competition.records.evaluation import EvaluationReport, TaskResult
 from competition.rules.models import Competition

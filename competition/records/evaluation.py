@@ -133,7 +133,9 @@ class TaskResult(Record):
     )
     device: Line | None = Field(default=None, description="of a scorer's result: cpu, or the name of the GPU")
     device_seconds: float | None = Field(
-        default=None, ge=0, description="of a scorer's result: how long the task had the device, waiting for it not counted"
+        default=None,
+        ge=0,
+        description="of a scorer's result: how long the task had the device, waiting for it not counted",
     )
     classes: Several[ClassResult] = Field(
         default=(), max_length=MAX_CLASSES, description="of sets with up to 1,000 classes, by number; else none"

@@ -24,7 +24,10 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
 ) -> JobGrant | Response:
-    """The oldest waiting job of the wanted kinds, or 204. Its `attempt` goes into every later message, its `token` stands for it."""
+    """The oldest waiting job of the wanted kinds, or 204.
+
+    Its `attempt` goes into every later message, and its `token` is what those messages are sent with.
+    """
     grant = service.claim(session, request, viewer, clock(), patience)
     return Response(status_code=204) if grant is None else grant
 

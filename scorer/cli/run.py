@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from competition.printable import printable
 from competition.records.lifecycle import JobKind
 from scorer import logs, sandbox
 from scorer.children import Children
+from scorer.engine import EvaluationEngine, LocalEngine
 from scorer.metrics import Metrics, served
 from scorer.mirror import Mirror
 from scorer.rulebook import check_files
@@ -30,6 +31,13 @@ def command(
     kinds: Annotated[str, typer.Option("--kinds", help="Which jobs to take: intake, scoring, or both.")] = (
         "intake,scoring"
     ),
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where tasks are evaluated: local, or ray (a cluster's GPUs or cores).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", help="Ray cluster: HOST:PORT, auto (RAY_ADDRESS, else here) or local."),
+    ] = None,
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", min=0, max=65535, help="Serve metrics for Prometheus on this port.")
     ] = None,
@@ -53,6 +61,7 @@ def command(
     logs.configure(settings.log_level)
     endpoint, token = settings.require_endpoint(), settings.require_token()
     chosen = _kinds(kinds)
+    open_engine = _engine(engine, ray_address)
     _isolate(insecure)
     Mirror(settings.mirror_root).sweep()
     metrics = Metrics()
@@ -68,7 +77,9 @@ def command(
             port = stack.enter_context(served(metrics, settings.metrics_host, metrics_port))
             typer.echo(f"Metrics: http://{settings.metrics_host}:{port}/metrics", err=True)
         children = Children(insecure=insecure)
-        service = Service(settings, client, children, kinds=chosen, observe=observe)
+        where = stack.enter_context(open_engine(settings, children, insecure))
+        service = Service(settings, client, children, engine=where, kinds=chosen, observe=observe)
+        # After Ray, which has its own idea of what a signal means.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: service.stop.request())
         service.run(mode, jobs)
@@ -84,6 +95,29 @@ def _isolate(insecure: bool) -> None:
     except EngineError as error:
         hint = f"{error.hint} Or score only entries of people you trust, with --insecure."
         raise EngineError(error.message, hint=hint) from error
+
+
+OpenEngine = Callable[[ScorerSettings, Children, bool], AbstractContextManager[EvaluationEngine]]
+
+
+def _engine(name: str, address: str | None) -> OpenEngine:
+    """How to open the engine of that name (raises ``UsageError``)."""
+    if name not in {"local", "ray"}:
+        raise UsageError(f"--engine {name!r} is not known.", hint="Engines are: local, ray.")
+    if name == "local" and address is not None:
+        raise UsageError("--ray-address needs --engine ray.")
+
+    @contextmanager
+    def opened(settings: ScorerSettings, children: Children, insecure: bool) -> Iterator[EvaluationEngine]:
+        if name == "local":
+            yield LocalEngine(children, settings)
+            return
+        from scorer.ray_evaluation import RayEngine
+
+        with RayEngine(settings, address, insecure=insecure) as cluster:
+            yield cluster
+
+    return opened
 
 
 def _kinds(text: str) -> tuple[JobKind, ...]:

@@ -87,17 +87,17 @@ def test_no_work_is_none(server: str) -> None:
 def test_errors_of_the_api_come_back_as_our_types(server: str, status: int, code: str, kind: type[Exception]) -> None:
     _Script.answers = [(status, {"error": {"code": code, "message": "What happened.", "hint": "What to do."}})]
     with _client(server) as client, pytest.raises(kind) as caught:
-        client.heartbeat(_grant(), Heartbeat(attempt=1))
+        client.heartbeat(a_grant(), Heartbeat(attempt=1))
     assert str(caught.value) == "What happened. What to do."
     assert len(_Script.seen) == 1
 
 
-def _grant() -> JobGrant:
+def a_grant() -> JobGrant:
     same, words = "0" * 64, ("submission_id", "competition", "track", "scale", "suite")
     digests = {f"{what}_digest": same for what in ("competition", "recipe", "suite")}
     return JobGrant(
-        job_id=1, kind=JobKind.INTAKE, attempt=1, token="dcj_1.1.the-token-of-the-attempt", lease_seconds=60, nonce=same,
-        hub_endpoint="http://127.0.0.1:1", repo="alice/entry", revision="c" * 40, path="one", manifest=None,
+        job_id=1, kind=JobKind.INTAKE, attempt=1, token="dcj_1.1.the-token-of-the-attempt", lease_seconds=60,
+        nonce=same, hub_endpoint="http://127.0.0.1:1", repo="alice/entry", revision="c" * 40, path="one", manifest=None,
         finished_tasks=(), **dict.fromkeys(words, "one"), **digests,
     )  # fmt: skip
 
@@ -105,10 +105,10 @@ def _grant() -> JobGrant:
 def test_what_is_said_about_a_job_is_said_with_the_token_of_the_attempt(server: str) -> None:
     _Script.answers = [(204, None)]
     with _client(server) as client:
-        client.heartbeat(_grant(), Heartbeat(attempt=1))
+        client.heartbeat(a_grant(), Heartbeat(attempt=1))
         client.claim(ClaimRequest(worker="w"))
     assert _Script.tokens == ["Bearer dcj_1.1.the-token-of-the-attempt", "Bearer token"]
-    assert "the-token" not in repr(_grant())
+    assert "the-token" not in repr(a_grant())
 
 
 def test_something_else_at_the_address_is_said_so(server: str) -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from competition.errors import EvaluationError
-from competition.evaluation.devices import default_devices, shares
+from competition.evaluation.devices import default_devices
 from competition.evaluation.pixel_batches import Precision
 from competition.evaluation.protocols import Subject
 from competition.evaluation.run import evaluate
+from competition.evaluation.shares import shares
 from competition.records.evaluation import TaskResult
 from competition.rules import Aggregate, Protocol, Suite, Task
 from tests.competition.evaluation.test_protocols import clip, write_set

@@ -1,0 +1,51 @@
+"""The tasks of a scoring job that have no result yet: the one place from which progress and results are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from competition.client import LeaderboardClient
+from competition.errors import EngineError
+from competition.records.evaluation import TaskResult
+from competition.records.scoring import JobGrant, ResultReport, StageReport
+
+Notify = Callable[..., None]
+"""``notify(event, **detail)``: something worth a line happened."""
+
+
+class OpenTasks:
+    """Results may come in any order, from any process; each task is begun and handed in once under an attempt.
+
+    What evaluates is believed about the numbers and about nothing else: a result must be of a task that is open.
+    """
+
+    def __init__(self, client: LeaderboardClient, grant: JobGrant, notify: Notify, tasks: Iterable[str]) -> None:
+        self._client = client
+        self._grant = grant
+        self._notify = notify
+        self._left = dict.fromkeys(tasks)
+        self._begun: set[str] = set()
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Those without a result, in the suite's order."""
+        return tuple(self._left)
+
+    def started(self, task: str) -> None:
+        """A task's evaluation begins; told once, though it may begin again elsewhere."""
+        if task in self._left and task not in self._begun:
+            self._begun.add(task)
+            self._client.report_stage(self._grant, StageReport(attempt=self._grant.attempt, stage=task))
+            self._notify("stage", stage=task)
+
+    def finished(self, result: TaskResult) -> None:
+        """Hand in a result, before anything else is done (raises ``EngineError`` unless its task is open)."""
+        if result.task not in self._left:
+            raise EngineError(f"A process of the scorer sent a result of {result.task[:64]!r}, which is not open.")
+        self._client.report_result(self._grant, ResultReport(attempt=self._grant.attempt, result=result))
+        del self._left[result.task]
+        self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
+
+    def gap(self, task: str, gap: float) -> None:
+        """The entry says something else of itself than was verified."""
+        self._notify("reported_gap", task=task, gap=gap)

@@ -199,7 +199,8 @@ def _given_up(tasks: tuple[str, ...], error: Exception) -> EngineError:
 class _Node:
     """What a worker of Ray keeps from task to task: the server that its processes are forked from."""
 
-    children: Children | None = None
+    secure = Children()
+    insecure = Children(insecure=True)
 
 
 class _Collected:
@@ -226,7 +227,7 @@ def evaluate_on_node(order: Order) -> list[tuple[str, float | None]]:
 
     Raises what ``evaluate_tasks`` raises, with this node's name.
     """
-    children = _Node.children = _Node.children or Children(insecure=order.insecure)
+    children = _Node.insecure if order.insecure else _Node.secure
     told = _Collected()
     request = order.work.request.model_copy(update=_device(order.gpus))
     try:

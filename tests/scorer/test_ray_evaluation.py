@@ -2,105 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from competition.client import LeaderboardClient
-from competition.data.digests import file_sha256
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError, UsageError
 from competition.evaluation.run import evaluate_suite
-from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import Processing
-from scorer.children import Children
-from scorer.engine import task_work
-from scorer.evaluation import EvaluateRequest
 from scorer.guard import Guard, Stop
 from scorer.lease import Lease
 from scorer.mirror import Mirror
 from scorer.ray_evaluation import RayEngine
 from scorer.settings import ScorerSettings
-from scorer.task_process import TaskWork
-from scorer.work import Mode, Service
 from tests.competition.test_client import a_grant
-from tests.competition.verification.entries import TASKS, TinyEntry, tiny_competition, tiny_weights, write_evaluation_sets
+from tests.competition.verification.entries import (
+    TASKS,
+    tiny_competition,
+    tiny_weights,
+)
 from tests.ray_cluster import ROOT, task_workers
 from tests.scorer.conftest import Board, Enter, Workplace
-from tests.scorer.processes import alive, below, gone
+from tests.scorer.processes import below, gone
+from tests.scorer.stock import Heard, Stock
+from tests.scorer.test_service import running_scorer, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
 
-@dataclass
-class Heard:
-    """A listener that keeps what it hears; ``on_start`` is called with the first task that is handed out."""
-
-    on_start: Callable[[], None] = lambda: None
-    story: list[str] = field(default_factory=list)
-    results: dict[str, TaskResult] = field(default_factory=dict)
-
-    def started(self, task: str) -> None:
-        self.story.append(f"started {task}")
-        if len(self.story) == 1:
-            self.on_start()
-
-    def finished(self, result: TaskResult) -> None:
-        assert result.task not in self.results, "no task has two results"
-        self.story.append(f"finished {result.task}")
-        self.results[result.task] = result
-
-    def gap(self, task: str, gap: float) -> None:
-        raise AssertionError((task, gap))
-
-
-@dataclass(frozen=True)
-class Stock:
-    """Folders that both nodes see, with one entry in the mirror."""
-
-    root: Path
-    sha256: str
-
-    def settings(self, **changes: Any) -> ScorerSettings:
-        return ScorerSettings(mirror=self.root / "mirror", evaluation=self.root / "evaluation", task_gpus=0, **changes)
-
-    def work(self, sha256: str = "", mirror: Path | None = None, **changes: Any) -> TaskWork:
-        settings = self.settings(**changes)
-        request = EvaluateRequest(
-            competition=tiny_competition(),
-            track="filtering",
-            scale="nano",
-            tasks=TASKS,
-            judged_sha256=sha256 or self.sha256,
-            mirror=mirror or settings.mirror_root,
-            evaluation=settings.evaluation_root,
-            threads=7,
-        )
-        return task_work(request, settings)
-
-    def adopt(self, weights: dict[str, np.ndarray]) -> str:
-        """Lay a model into the mirror; its digest."""
-        entry = TinyEntry(self.root / "entry").build()
-        entry.save_weights(weights)
-        model = entry.folder / "model.safetensors"
-        sha256 = file_sha256(model)
-        Mirror(self.root / "mirror").adopt(model, sha256)
-        return sha256
-
-
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
-    root = tmp_path_factory.mktemp("shared")
-    write_evaluation_sets(root / "evaluation")
-    return Stock(root, Stock(root, "").adopt(tiny_weights()))
+    return Stock.made(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +105,9 @@ def test_a_lost_worker_costs_its_tasks_a_try_and_leaves_nothing_behind(
     engine.evaluate(stock.work(), heard, guard[0])
     assert sorted(heard.results) == sorted(TASKS)
     assert lost
-    assert all(gone(pid) for processes in lost.values() for pid in processes), "what read the entry ended with its worker"
+    assert all(gone(pid) for processes in lost.values() for pid in processes), (
+        "what read the entry ended with its worker"
+    )
 
 
 def test_tasks_that_lose_every_worker_are_given_up(
@@ -220,7 +162,9 @@ def test_what_a_node_lacks_or_meets_is_said_with_its_name(
         engine.evaluate(stock.work(mirror=tmp_path), Heard(), guard[0])
     assert "storage that all nodes share" in lacking.value.hint
     heard = Heard()
-    with pytest.raises(EngineError, match=r"On node .*Task 'tiny-.' was ended: it had its device for more than 0.001 s"):
+    with pytest.raises(
+        EngineError, match=r"On node .*Task 'tiny-.' was ended: it had its device for more than 0.001 s"
+    ):
         engine.evaluate(stock.work(task_seconds=0.001), heard, guard[0])
     assert heard.results == {}
     overflowing = stock.adopt({name: np.full_like(weight, 3e38) for name, weight in tiny_weights().items()})
@@ -229,55 +173,60 @@ def test_what_a_node_lacks_or_meets_is_said_with_its_name(
     assert rejected.value.reason is RejectionReason.MODEL_NOT_FINITE
 
 
-@pytest.mark.parametrize("insecure", [False, True])
-def test_a_node_that_cannot_isolate_refuses_unless_told_otherwise(stock: Stock, tmp_path: Path, insecure: bool) -> None:
+def test_a_node_that_cannot_isolate_refuses_unless_told_otherwise(stock: Stock, tmp_path: Path) -> None:
     """What a Ray worker does, where the system makes no user namespace."""
-    code = f"""
-import sys
+    script = tmp_path / "node.py"
+    script.write_text(f"""
 from pathlib import Path
 from competition.errors import EngineError
 from scorer.ray_evaluation import Order, evaluate_on_node
-from tests.scorer.test_ray_evaluation import Stock
+from tests.scorer.stock import Stock
 
 def main():
     work = Stock(Path({str(stock.root)!r}), {stock.sha256!r}).work()
     try:
-        print(len(evaluate_on_node(Order(work, {insecure}, 0))))
+        evaluate_on_node(Order(work, False, 0))
     except EngineError as error:
         print(error.message)
+    print(len(evaluate_on_node(Order(work, True, 0))))
 
 if __name__ == "__main__":
     main()
-"""
-    script = tmp_path / "node.py"
-    script.write_text(code)
+""")
     shell = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, str(script)],
         capture_output=True, text=True, timeout=200, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    if insecure:
-        assert done.stdout == "3\n", done.stderr
-    else:
-        assert done.stdout.startswith("On node "), done.stderr
-        assert "refuses to isolate a process" in done.stdout
+    refusal, results = done.stdout.splitlines()
+    assert refusal.startswith("On node ")
+    assert "refuses to isolate a process" in refusal
+    assert results == "3"
 
 
-def test_a_whole_claim_is_scored_by_the_cluster(
-    engine: RayEngine, board: Board, workplace: Workplace, enter: Enter
+@pytest.mark.usefixtures("ray_address")
+def test_the_command_has_a_claim_scored_by_a_cluster_that_never_sees_its_token(
+    board: Board, workplace: Workplace, enter: Enter
 ) -> None:
     submission = enter()
-    folders = {name.removeprefix("DATACUP_").lower(): value for name, value in workplace.environment.items()}
-    settings = ScorerSettings(**{"worker": "tester", "poll_seconds": 0.05, "threads": 1, "task_gpus": 0, **folders})
-    events: list[dict[str, Any]] = []
-    Service(settings, board.client(), Children(), engine=engine, observe=events.append).run(Mode.DRAIN)
-    assert board.participant.submission(submission).processing is Processing.SCORED
-    told = [event.detail for event in board.participant.events(submission) if event.kind == "task_result"]
-    assert sorted(detail["task"] for detail in told) == sorted(TASKS)
-    assert {detail["attempt"] for detail in told} == {1}
+    with running_scorer(board, workplace, "--json", "--engine", "ray", "--ray-address", "local") as scorer:
+        wait_until(lambda: board.participant.submission(submission).processing is Processing.SCORED)
+        others = below(scorer.pid)
+        environments = [Path(f"/proc/{pid}/environ") for pid in others]
+        seen = [path.read_bytes() for path in environments if path.exists()]
+        scorer.send_signal(signal.SIGTERM)
+        lines, _ = scorer.communicate(timeout=60)
+    assert scorer.returncode == 0
+    assert all(gone(pid) for pid in others), "the cluster ends with the command"
+    assert len(seen) > 5
+    assert not [text for text in seen if board.scorer_token.encode() in text or b"DATACUP_" in text]
+    events = [json.loads(line) for line in lines.splitlines()]
     assert sorted(event["stage"] for event in events if event["event"] == "stage" and event["kind"] == "scoring") == [
         *TASKS
     ]
+    told = [event.detail for event in board.participant.events(submission) if event.kind == "task_result"]
+    assert sorted(detail["task"] for detail in told) == sorted(TASKS)
+    assert {detail["attempt"] for detail in told} == {1}
 
 
 def test_without_ray_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,4 +234,3 @@ def test_without_ray_the_sentence_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="needs the package 'ray'") as absent:
         RayEngine(ScorerSettings())
     assert "pip install" in absent.value.hint
-    assert alive(os.getpid())

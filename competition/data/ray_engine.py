@@ -1,4 +1,4 @@
-"""The engine on a Ray cluster, loaded when first used. ``ray_cluster`` and ``scorer.ray_evaluation`` know Ray as well."""
+"""The engine on a Ray cluster, loaded when first used. ``ray_cluster`` and ``scorer.ray_evaluation`` know Ray too."""
 
 from __future__ import annotations
 

@@ -73,6 +73,17 @@ def test_a_result_may_be_any_finite_number_with_or_without_an_interval() -> None
             TaskResult.model_validate(wrong)
 
 
+def test_what_only_a_scorer_says_of_a_result_changes_no_other_results_bytes() -> None:
+    """Digests are over the JSON: results from before there was a device must keep theirs."""
+    bare = TaskResult.model_validate(_distance())
+    assert not {"device", "device_seconds"} & set(bare.model_dump())
+    assert "device" not in bare.model_dump_json()
+    measured = bare.model_copy(update={"device": "a GPU", "device_seconds": 0.0})
+    assert measured.model_dump_json().startswith(bare.model_dump_json()[:20])
+    assert (measured.model_dump()["device"], measured.model_dump()["device_seconds"]) == ("a GPU", 0.0)
+    assert TaskResult.model_validate_json(measured.model_dump_json()) == measured
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.5, 0.4), (float("-inf"), 0.0), (0.0, float("nan"))])
 def test_an_interval_is_finite_and_in_order(low: float, high: float) -> None:
     with pytest.raises(ValidationError):

@@ -64,7 +64,7 @@ class RayEngine:
         self._insecure = insecure
         # A cluster that is started here and now inherits the environment of this process: not its tokens, though.
         with scrubbed_environment("RAY_"):
-            self._ray: Any = connect(address, None)
+            self._ray: Any = connect(address, None, extra="scorer")
 
     def __enter__(self) -> Self:
         return self

@@ -26,19 +26,20 @@ _ENVIRONMENT = {
 }
 
 
-def connect(address: str | None, cpus: int | None) -> Any:
+def connect(address: str | None, cpus: int | None, *, extra: str = "kit") -> Any:
     """The ``ray`` module, connected.
 
     Args:
         address: ``host:port`` of a cluster's head; ``auto`` or ``None``: ``RAY_ADDRESS``, else the cluster that runs on
             this machine; ``local``: a cluster of this machine alone, started now and ended with the connection.
         cpus: processors of a ``local`` cluster; ``None``: all.
+        extra: what DataCup is installed with for this, as a user who lacks Ray is told.
 
     Raises:
         UsageError: Ray is not installed, or the address is none.
         EngineError: no cluster can be reached there.
     """
-    ray = _load()
+    ray = _load(extra)
     chosen = address or AUTO
     if chosen == AUTO:
         chosen = os.environ.get("RAY_ADDRESS") or AUTO
@@ -64,7 +65,7 @@ def connect(address: str | None, cpus: int | None) -> Any:
     return ray
 
 
-def _load() -> Any:
+def _load(extra: str) -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -73,7 +74,8 @@ def _load() -> Any:
         if error.name != "ray":
             raise
         raise UsageError(
-            "--engine ray needs the package 'ray'.", hint="Install it on every node: pip install 'datacup[kit,ray]'"
+            "--engine ray needs the package 'ray'.",
+            hint=f"Install it on every node: pip install 'datacup[{extra},ray]'",
         ) from None
 
 

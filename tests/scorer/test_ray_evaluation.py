@@ -156,7 +156,7 @@ def test_a_request_to_stop_lets_running_tasks_end_until_its_deadline(
 
 
 def test_what_a_node_lacks_or_meets_is_said_with_its_name(
-    engine: RayEngine, stock: Stock, guard: Guarded, tmp_path: Path
+    engine: RayEngine, stock: Stock, guard: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StorageError, match=f"node .*{tmp_path}.*{stock.sha256[:12]}") as lacking:
         engine.evaluate(stock.work(mirror=tmp_path), Heard(), guard[0])
@@ -171,6 +171,10 @@ def test_what_a_node_lacks_or_meets_is_said_with_its_name(
     with pytest.raises(RejectionError) as rejected:
         engine.evaluate(stock.work(overflowing), Heard(), guard[0])
     assert rejected.value.reason is RejectionReason.MODEL_NOT_FINITE
+    # The cluster says that it has a GPU, which is true nowhere: no task falls back to the CPU in silence.
+    monkeypatch.setattr(engine, "_settings", stock.settings().model_copy(update={"task_gpus": None}))
+    with pytest.raises(EngineError, match=r"On node .*GPU.*not seen by PyTorch"):
+        engine.evaluate(stock.work(), Heard(), guard[0])
 
 
 def test_a_node_that_cannot_isolate_refuses_unless_told_otherwise(stock: Stock, tmp_path: Path) -> None:
@@ -233,4 +237,4 @@ def test_without_ray_the_sentence_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="needs the package 'ray'") as absent:
         RayEngine(ScorerSettings())
-    assert "pip install" in absent.value.hint
+    assert "datacup[scorer,ray]" in absent.value.hint

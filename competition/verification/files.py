@@ -9,7 +9,7 @@ from pathlib import Path
 
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import ManifestFile, SubmissionManifest
-from competition.verification.entry import Entry
+from competition.verification.entry import Entry, Findings
 
 
 def locate(folder: Path, manifest: SubmissionManifest) -> dict[str, Path]:
@@ -28,10 +28,11 @@ def locate(folder: Path, manifest: SubmissionManifest) -> dict[str, Path]:
     return paths
 
 
-def check_digests(entry: Entry) -> None:
+def check_digests(entry: Entry) -> Findings:
     """Every listed file is there, is a plain file, and has the size and sha256 that the manifest says."""
     for file in entry.manifest.files:
         check_file(file, entry.paths[file.path])
+    return {file.path: file.sha256 for file in entry.manifest.files}
 
 
 def check_file(file: ManifestFile, path: Path) -> None:

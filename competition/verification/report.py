@@ -1,0 +1,89 @@
+"""What checking a folder came to, for people and for programs: `datacup check` and `datacup-scorer verify` say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from competition.errors import RejectionError, RejectionReason
+from competition.records.base import Record
+from competition.rules import Competition, EntryKind, find_track
+from competition.verification.checks import MEMBERSHIP, SCORER_ONLY, check_submission
+from competition.verification.entry import Findings
+
+if TYPE_CHECKING:
+    from competition.data.uids import UidArray
+
+BEFORE_CHECKS = "manifest"
+"""What goes before the named checks: that there is a manifest, and that it lists plain files."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHOWN_DIGITS = 12
+
+
+class PassedCheck(Record):
+    """A check that passed, and what it found."""
+
+    name: str
+    found: dict[str, int | str]
+
+
+class FailedCheck(Record):
+    """The check that refused the entry; reason, message and hint are those that the scorer would give."""
+
+    name: str
+    reason: RejectionReason
+    message: str
+    hint: str
+
+
+class CheckReport(Record):
+    """All checks up to the first that refused the entry, and what no check here looks at."""
+
+    schema_version: Literal[1] = 1
+    valid: bool
+    passed: tuple[PassedCheck, ...]
+    failed: FailedCheck | None
+    unchecked: tuple[str, ...]
+
+    def require_valid(self) -> None:
+        """Raise ``RejectionError`` as the check did that refused the entry."""
+        if self.failed is not None:
+            raise RejectionError(self.failed.reason, self.failed.message)
+
+    def lines(self) -> dict[str, str]:
+        """A line of words for every check, by its name; digests are shown by their first digits."""
+        shown = {each.name: ", ".join(map(_words, each.found, each.found.values())) or "ok" for each in self.passed}
+        if self.failed is not None:
+            shown[self.failed.name] = f"refused: {self.failed.reason.value}"
+        return shown
+
+
+def report_on(folder: Path, competition: Competition, pool_uids: UidArray | None) -> CheckReport:
+    """Check a local submission folder as the scorer will (see ``check_submission``), and report instead of raising."""
+    begun, passed = [BEFORE_CHECKS], list[PassedCheck]()
+
+    def note(name: str, found: Findings) -> None:
+        passed.append(PassedCheck(name=name, found=dict(found)))
+
+    try:
+        manifest = check_submission(folder, competition, pool_uids, begun.append, note)
+    except RejectionError as error:
+        return refused(error, begun[-1], tuple(passed))
+    kind = find_track(competition, manifest.track).entry
+    without_pool = kind is EntryKind.MODEL and pool_uids is None
+    unchecked = (*([MEMBERSHIP] if without_pool else []), *SCORER_ONLY[kind])
+    return CheckReport(valid=True, passed=tuple(passed), failed=None, unchecked=unchecked)
+
+
+def refused(error: RejectionError, check: str, passed: tuple[PassedCheck, ...] = ()) -> CheckReport:
+    """The report on an entry that ``check`` refused: what comes after it was not looked at."""
+    failed = FailedCheck(name=check, reason=error.reason, message=error.message, hint=error.hint)
+    return CheckReport(valid=False, passed=passed, failed=failed, unchecked=())
+
+
+def _words(name: str, value: int | str) -> str:
+    if isinstance(value, int):
+        return f"{value:,} {name.replace('_', ' ')}"
+    return f"{name.replace('_', ' ')} {value[:_SHOWN_DIGITS] if _DIGEST.fullmatch(value) else value}"

@@ -25,12 +25,12 @@ from competition.canonical import digest
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
-from competition.errors import RejectionError, UsageError
+from competition.errors import UsageError
 from competition.records.lifecycle import Processing
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionRevision, SubmissionTicket, SubmissionView
 from competition.rules import Competition, Scale, Track
-from competition.verification.report import BEFORE_CHECKS, CheckReport, refused, report_on
+from competition.verification.report import CheckReport, report_on
 from participant_kit.hub import HubTarget, upload
 
 if TYPE_CHECKING:
@@ -121,15 +121,8 @@ def checked(entry: Entered, hub: HubTarget) -> Iterator[tuple[CheckReport, Path]
     # Beside the entry's files, so that large ones are linked and not copied.
     with tempfile.TemporaryDirectory(prefix=".checked-", dir=entry.workplace) as scratch:
         folder = Path(scratch) / "entry"
-        yield _assembled_report(entry, folder), folder
-
-
-def _assembled_report(entry: Entered, folder: Path) -> CheckReport:
-    try:
         entry.assemble(STAND_IN, folder)
-    except RejectionError as error:  # a part is such that no manifest can describe it
-        return refused(error, BEFORE_CHECKS)
-    return report_on(folder, entry.competition, entry.known_uids(folder))
+        yield report_on(folder, entry.competition, entry.known_uids(folder)), folder
 
 
 def _adopt(draft: Path, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:

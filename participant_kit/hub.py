@@ -38,11 +38,22 @@ class HubTarget:
 
 
 def resolve_repo(endpoint: str, name: str) -> HubTarget:
-    """Complete ``name`` with the logged-in user's namespace when it has none.
+    """Complete ``name`` with the logged-in user's namespace when it has none; somebody must be logged in in any case.
 
     Raises ``UsageError`` when ``name`` can name no repository, ``AuthenticationError`` when the Hub knows no login,
     ``ServiceUnavailableError`` when it does not answer.
     """
+    require_name(name)
+    api = _api(endpoint)
+    try:
+        user = api.whoami()["name"]
+    except _client_errors() as error:
+        raise _explain(error, endpoint) from error
+    return HubTarget(endpoint, name if "/" in name else f"{user}/{name}")
+
+
+def require_name(name: str) -> None:
+    """Raise ``UsageError`` when no repository can have this name, with or without a user's namespace before it."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # public, but not marked as such
 
@@ -54,14 +65,6 @@ def resolve_repo(endpoint: str, name: str) -> HubTarget:
             hint="Give --hf-repo-name as NAME or USER/NAME: letters, digits, '-', '_' and '.', at most 96 characters, "
             "without '--' or '..', with neither '-' nor '.' at an end, and without '.git' at the end.",
         ) from error
-    if "/" in name:
-        return HubTarget(endpoint, name)
-    api = _api(endpoint)
-    try:
-        user = api.whoami()["name"]
-    except _client_errors() as error:
-        raise _explain(error, endpoint) from error
-    return HubTarget(endpoint, f"{user}/{name}")
 
 
 def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> str:

@@ -13,9 +13,9 @@ from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
 from competition.data.uids import UidArray, load_subset, save_blocks, save_subset, sort_uids
-from competition.errors import DataFormatError, UsageError
+from competition.errors import DataFormatError, RejectionError, UsageError
 from competition.records.evaluation import EvaluationReport
-from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES, DatasetLineage
+from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
@@ -94,8 +94,14 @@ class Entry:
         return self.run_dir
 
     def require(self) -> None:
-        """Raise ``UsageError`` when the run is not finished, or of another recipe."""
+        """Raise ``UsageError``: the run is not finished or of another recipe, or the lineage is absent or too large."""
         self.training_report()
+        told = self.lineage
+        if told is not None and (not told.is_file() or told.stat().st_size > MAX_LINEAGE_BYTES):
+            raise UsageError(
+                f"There is no lineage {told} of at most {MAX_LINEAGE_BYTES} bytes.",
+                hint="Name the dataset.json that `datacup build` wrote beside the subset.",
+            )
 
     def content(self) -> dict[str, str]:
         """sha256 of the model and the subset."""
@@ -111,23 +117,6 @@ class Entry:
             return None
         return known_uids(self.metadata_dir, self.scale.given_pool, folder / _SUBSET)
 
-    def read_lineage(self) -> tuple[bytes, DatasetLineage] | None:
-        """The lineage and its file's bytes, if the entry has one.
-
-        Raises:
-            UsageError: the file is absent or too large.
-            RejectionError: it is no lineage, as the scorer would say.
-        """
-        if self.lineage is None:
-            return None
-        if not self.lineage.is_file() or self.lineage.stat().st_size > MAX_LINEAGE_BYTES:
-            raise UsageError(
-                f"There is no lineage {self.lineage} of at most {MAX_LINEAGE_BYTES} bytes.",
-                hint="Name the dataset.json that `datacup build` wrote beside the subset.",
-            )
-        content = self.lineage.read_bytes()
-        return content, parse_lineage(content, str(self.lineage))
-
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
     """Enter a finished run; see ``entering.enter``."""
@@ -139,7 +128,7 @@ def assemble(entry: Entry, ticket: SubmissionTicket, folder: Path) -> Submission
 
     Raises:
         UsageError: the run lacks a file, or its evaluation is of other weights or rules.
-        RejectionError: the subset or the lineage is no such file, as the scorer would say.
+        StorageError: a file cannot be read or written.
     """
     evaluation = entry.evaluation_report()
     make_folder(folder)
@@ -148,12 +137,11 @@ def assemble(entry: Entry, ticket: SubmissionTicket, folder: Path) -> Submission
         place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
     made = {_SUBSET: FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
-    told = entry.read_lineage()
-    if told is not None:
-        write_bytes(folder / LINEAGE_NAME, told[0])
-        made[LINEAGE_NAME] = FileRole.LINEAGE
     text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
-    write_bytes(folder / "README.md", (text + (card.render_lineage(told[1]) if told else "")).encode())
+    if entry.lineage is not None:
+        text += _place_lineage(entry.lineage, folder / LINEAGE_NAME)
+        made[LINEAGE_NAME] = FileRole.LINEAGE
+    write_bytes(folder / "README.md", text.encode())
     return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, counts)
 
 
@@ -167,7 +155,20 @@ def _place_subset(entry: Entry, target: Path) -> SubsetCounts:
         uids = load_subset(entry.subset, require_sorted=False)
         save_blocks(target, len(uids), [uids])
     limit = entry.competition.limits.subset_uids
-    return SubsetCounts(*check_uids(target.name, target, limit=limit, pool=None, pool_id=""))
+    try:
+        return SubsetCounts(*check_uids(target.name, target, limit=limit, pool=None, pool_id=""))
+    except RejectionError:
+        return SubsetCounts(1, 1)  # it has no counts, and the check of the finished folder says why
+
+
+def _place_lineage(source: Path, target: Path) -> str:
+    """Put the lineage into the folder; its section of the card."""
+    content = source.read_bytes()
+    write_bytes(target, content)
+    try:
+        return card.render_lineage(parse_lineage(content, target.name))
+    except RejectionError:
+        return ""  # it is none, and the check of the finished folder says why
 
 
 def merge_subsets(files: str, target: Path) -> Path:

@@ -44,7 +44,10 @@ CHECKS: dict[EntryKind, tuple[tuple[str, Check], ...]] = {
     EntryKind.PREDICTIONS: (*_OF_ALL, ("predictions", check_predictions)),
 }
 
-MEMBERSHIP = "whether every uid of the subset is of the pool, which is not at hand here"
+MEMBERSHIP = (
+    "whether every uid of the subset is of the pool, which is not at hand "
+    "(datacup: --metadata-dir; datacup-scorer: DATACUP_POOLS)"
+)
 SCORER_ONLY: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.MODEL: (
         "whether the weights are nearly those of another submission",

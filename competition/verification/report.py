@@ -1,16 +1,19 @@
-"""What checking a folder came to, for people and for programs: `datacup check` and `datacup-scorer verify` say the same."""
+"""What checking a folder came to, for people and programs: `datacup check` and `datacup-scorer verify` say the same."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from competition.errors import RejectionError, RejectionReason
 from competition.records.base import Record
-from competition.rules import Competition, EntryKind, find_track
+from competition.records.manifest import SubmissionManifest
+from competition.rules import Competition, EntryKind, Pool, find_competition, find_track
 from competition.verification.checks import MEMBERSHIP, SCORER_ONLY, check_submission
 from competition.verification.entry import Findings
+from competition.verification.manifest import read_manifest
 
 if TYPE_CHECKING:
     from competition.data.uids import UidArray
@@ -58,6 +61,30 @@ class CheckReport(Record):
         if self.failed is not None:
             shown[self.failed.name] = f"refused: {self.failed.reason.value}"
         return shown
+
+
+def report_on_folder(
+    folder: Path, competition: str, known_uids: Callable[[Pool, SubmissionManifest], UidArray | None]
+) -> CheckReport:
+    """Report on a submission folder that is there already.
+
+    Args:
+        folder: holds ``submission.json``.
+        competition: a built-in competition or a YAML file; empty: the one that the manifest names.
+        known_uids: the uids of the pool, sorted, or at least those that the folder's subset has; None without the pool.
+
+    Raises:
+        UsageError: there is no such competition.
+        RulesError: its file is malformed.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except RejectionError as error:
+        return refused(error, BEFORE_CHECKS)
+    rules = find_competition(competition or manifest.competition)
+    # Of a scale that does not exist the checks tell; it has no pool.
+    pool = next((scale.pool for scale in rules.scales if scale.id == manifest.scale), None)
+    return report_on(folder, rules, None if pool is None else known_uids(pool, manifest))
 
 
 def report_on(folder: Path, competition: Competition, pool_uids: UidArray | None) -> CheckReport:

@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "fit",
+    "check",
     "submit",
     "status",
     "standings",

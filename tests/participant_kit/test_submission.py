@@ -19,7 +19,6 @@ from competition.data.uids import sort_uids
 from competition.errors import (
     AuthenticationError,
     DataCupError,
-    DataFormatError,
     RejectionError,
     RejectionReason,
     ServiceUnavailableError,
@@ -277,9 +276,11 @@ def test_weights_that_changed_after_the_evaluation_are_not_entered(entry: Entry,
 def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
     np.save(entry.subset, pool_array()[::-1])
     notes: list[str] = []
-    with pytest.raises(DataFormatError, match="sorted"):
+    with pytest.raises(RejectionError, match="sorted") as raised:
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert raised.value.reason is RejectionReason.SUBSET_UNSORTED
     assert notes == []  # not even registered
+    assert sorted(path.name for path in entry.run_dir.iterdir() if path.is_dir()) == []
 
 
 def test_uids_of_another_pool_are_refused_before_the_entry_is_registered(
@@ -357,7 +358,7 @@ def test_a_manifest_is_the_same_when_it_is_made_again(entry: Entry, board: Board
         view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
         path = entry.run_dir / "submissions" / view.id / "submission.json"
         before = path.read_bytes()
-        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny"), entry.training_report()))
-    assemble(entry, ticket, entry.evaluation_report(), path.parent)
+        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny")))
+    assemble(entry, ticket, path.parent)
     assert path.read_bytes() == before
     assert SubmissionManifest.model_validate_json(before).submission_id == view.id

@@ -218,6 +218,7 @@ def deliver(
 ) -> SubmissionView:
     """Upload a checked folder and announce its revision."""
     path = path_in_repo(manifest)
+    notify(f"Uploading {len(manifest.files)} files, {sum(file.size for file in manifest.files):,} bytes")
     sha = upload(hub, folder, path, f"Submission {manifest.submission_id}: {manifest.method_name}")
     notify(f"Uploaded to {hub.url} at {sha[:12]}")
     return client.set_revision(manifest.submission_id, SubmissionRevision(revision=sha, path=path))

@@ -74,7 +74,7 @@ def command(
         report = _of_folder(folder, competition or "", metadata_dir)
     elif track is None:
         raise UsageError(
-            "What is to be checked?",
+            "Nothing to check was named.",
             hint="Give the folder of a submission, or --track and what `datacup submit` takes.",
         )
     else:

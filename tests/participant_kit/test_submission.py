@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -27,28 +26,20 @@ from competition.errors import (
 from competition.records.lifecycle import Processing
 from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, SubmissionManifest
-from competition.rules import find_scale, find_track
 from competition.verification import check_submission
-from leaderboard.accounts.service import create_token as create_api_token
-from leaderboard.accounts.viewer import Scope
-from leaderboard.app import create_app
-from leaderboard.clock import utc_now
-from leaderboard.competitions.service import publish
 from leaderboard.database import Database
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
-from leaderboard.models import Base, Submission
+from leaderboard.models import Submission
 from leaderboard.settings import Settings
-from participant_kit.evaluation import evaluate_run
 from participant_kit.hub import HubTarget, resolve_repo
 from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
 from tests.competition.verification.entries import (
     TinyEntry,
     pool_array,
-    tiny_competition,
-    write_evaluation_sets,
     write_pool,
 )
 from tests.participant_kit.cli.typed import typed
+from tests.participant_kit.finished import Board, finished_entry, served_board
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -57,46 +48,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 @pytest.fixture
 def entry(tmp_path: Path) -> Entry:
     """A finished, evaluated run of the tiny competition."""
-    competition = tiny_competition()
-    run = tmp_path / "runs" / "first"
-    TinyEntry(run).build()
-    (run / "subset.npy").rename(tmp_path / "subset.npy")
-    (run / "train_log.jsonl").write_text('{"step": 1}\n')
-    write_evaluation_sets(tmp_path / "evaluation")
-    evaluate_run(run, competition, tmp_path / "evaluation", lambda _progress: None)
-    return Entry(
-        competition=competition,
-        track=find_track(competition, "filtering"),
-        scale=find_scale(competition, "nano"),
-        run_dir=run,
-        subset=tmp_path / "subset.npy",
-        method_name="Tiny *method* < &amp;",
-        author="Ada",
-        description="# not a heading",
-    )
-
-
-@dataclass
-class Board:
-    """A served leaderboard and the client of a participant."""
-
-    url: str
-    client: LeaderboardClient
+    return finished_entry(tmp_path)
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    settings = Settings(data_dir=tmp_path, hubs=())
-    database = Database(settings.url)
-    Base.metadata.create_all(database.engine)
-    now = utc_now()
-    with database.writing() as session:
-        publish(session, tiny_competition(), now)
-        expires = now + timedelta(days=1)
-        token = create_api_token(session, account="ada", scopes=[Scope.SUBMIT], now=now, expires_at=expires)
-    database.close()
-    with serve(create_app(settings)) as url, LeaderboardClient(url, token) as client:
-        yield Board(url, client)
+    with served_board(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture
@@ -260,6 +218,19 @@ def test_a_wrong_hub_token_is_refused(entry: Entry, board: Board, hub_root: Path
         pytest.raises(AuthenticationError, match="does not know your token"),
     ):
         submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+
+
+def test_without_a_login_one_sentence_says_so_before_anything_is_registered(
+    hub_root: Path, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        for name in ("tiny", "ada/tiny"):
+            with pytest.raises(AuthenticationError) as raised:
+                resolve_repo(url, name)
+            assert raised.value.message == "You are not logged in to the Hub."
+            assert "hf auth login" in raised.value.hint
 
 
 def test_somebody_elses_repository_is_refused(entry: Entry, board: Board, hub_root: Path) -> None:

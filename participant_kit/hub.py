@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -76,9 +78,10 @@ def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> 
     api = _api(target.endpoint)
     try:
         api.create_repo(target.repo, repo_type="model", exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=target.repo, folder_path=folder, path_in_repo=path_in_repo, commit_message=message
-        )
+        with _own_endpoint(target.endpoint):
+            commit = api.upload_folder(
+                repo_id=target.repo, folder_path=folder, path_in_repo=path_in_repo, commit_message=message
+            )
     except _client_errors() as error:
         raise _explain(error, target.endpoint) from error
     return str(commit.oid)
@@ -89,6 +92,21 @@ def _api(endpoint: str) -> HfApi:
     # What goes wrong is ours to tell, and that a repeated upload has nothing new is no warning.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return api
+
+
+@contextmanager
+def _own_endpoint(endpoint: str) -> Iterator[None]:
+    """Before 1.0 the client takes a finished commit's address apart with HF_ENDPOINT, whichever Hub it was told, and
+    fails when they differ."""
+    from huggingface_hub import __version__, constants
+
+    before = constants.ENDPOINT
+    if __version__.startswith("0."):
+        constants.ENDPOINT = endpoint.rstrip("/")
+    try:
+        yield
+    finally:
+        constants.ENDPOINT = before
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

@@ -33,7 +33,6 @@ def folder() -> Path:
     return Path(told) if told else cached / "datacup-hubmatrix"
 
 
-@cache
 def newest(requirement: str) -> str:
     """The newest version of huggingface_hub that the requirement admits (raises ``NoIndexError``)."""
     words = ("pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--python", sys.executable, "-")

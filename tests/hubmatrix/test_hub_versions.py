@@ -66,11 +66,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         yield RunningHub(url, create_token(root, "ada", Role.WRITE, None), heard, entry.folder)
 
 
-def python_of(requirement: str, *, xet: bool) -> tuple[str, Path]:
-    """The version and the interpreter; without a package index the test is skipped, or fails where it is required."""
+@pytest.fixture(scope="module")
+def versions() -> dict[str, str]:
+    """The newest version of each requirement. Without a package index all is skipped, or fails where it is required."""
     try:
-        version = newest(requirement)
-        return version, interpreter(version, xet=xet)
+        return {requirement: newest(requirement) for requirement in VERSIONS}
     except NoIndexError as error:
         if "hubmatrix" in os.environ.get("DATACUP_REQUIRE", ""):
             pytest.fail(f"hubmatrix is required (DATACUP_REQUIRE), and {error}")
@@ -100,8 +100,11 @@ def drive(python: Path, hub: RunningHub, name: str, scratch: Path) -> dict[str, 
 
 @pytest.mark.parametrize("xet", [True, False], ids=["xet", "plain"])
 @pytest.mark.parametrize("requirement", VERSIONS)
-def test_an_entry_goes_to_the_hub_and_comes_back(hub: RunningHub, tmp_path: Path, requirement: str, xet: bool) -> None:
-    version, python = python_of(requirement, xet=xet)
+def test_an_entry_goes_to_the_hub_and_comes_back(
+    hub: RunningHub, versions: dict[str, str], tmp_path: Path, requirement: str, xet: bool
+) -> None:
+    version = versions[requirement]
+    python = interpreter(version, xet=xet)
     name = f"of-{version}-{'xet' if xet else 'plain'}"
     hub.heard.requests.clear()
     found = drive(python, hub, name, tmp_path)

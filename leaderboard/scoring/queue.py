@@ -25,6 +25,8 @@ from leaderboard.submissions import repository as submissions
 
 log = structlog.get_logger()
 _MAX_BACKOFF_SECONDS = 3600.0
+# Two who look at the clock and then wait for each other's transaction disagree by no more: that is no clock set back.
+_SKEW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def reap(session: Session, now: datetime, patience: Patience) -> int:
 def _redate(session: Session, now: datetime, patience: Patience) -> None:
     """Where the clock was set back, count what the wrong one had begun from now on: nobody waits until it is right."""
     lease, longest = timedelta(seconds=patience.lease), patience.delay(max(1, patience.tries - 1))
-    found = repository.misdated(session, now, lease, longest)
+    found = repository.misdated(session, now + _SKEW, lease, longest)
     for job, _submission in found:
         waits = job.state is JobState.READY
         values = {"available_at": now} if waits else {"lease_expires_at": now + lease}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from competition.errors import RejectionError, RejectionReason
 from competition.records.base import Record
-from competition.records.manifest import SubmissionManifest
-from competition.rules import Competition, EntryKind, Pool, find_competition, find_track
+from competition.records.manifest import FileRole, SubmissionManifest
+from competition.rules import Competition, Pool, find_competition, find_track
 from competition.verification.checks import MEMBERSHIP, SCORER_ONLY, check_submission
 from competition.verification.entry import Findings
 from competition.verification.manifest import read_manifest
@@ -99,7 +99,7 @@ def report_on(folder: Path, competition: Competition, pool_uids: UidArray | None
     except RejectionError as error:
         return refused(error, begun[-1], tuple(passed))
     kind = find_track(competition, manifest.track).entry
-    without_pool = kind is EntryKind.MODEL and pool_uids is None
+    without_pool = pool_uids is None and any(file.role is FileRole.SUBSET for file in manifest.files)
     unchecked = (*([MEMBERSHIP] if without_pool else []), *SCORER_ONLY[kind])
     return CheckReport(valid=True, passed=tuple(passed), failed=None, unchecked=unchecked)
 

@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.hubmatrix.environments import NoIndexError, interpreter, newest
 from tests.serving import serve
 
-pytestmark = pytest.mark.hubmatrix
+pytestmark = [pytest.mark.hubmatrix, pytest.mark.slow]
 
 VERSIONS = {">=2,<3": "httpx2", ">=1,<2": "httpx", "==1.16.4": "httpx", ">=0.36,<0.37": "requests"}
 """The HTTP library of each. 1.16.4 is of those that have Xet and do without it where the Hub does."""

@@ -9,16 +9,13 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partialmethod
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperOption
 
 from competition import __version__
-from competition.errors import DataCupError, RejectionError, StorageError, UsageError
-
-if TYPE_CHECKING:
-    from competition.verification.report import CheckReport
+from competition.errors import DataCupError, StorageError, UsageError
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,28 +83,6 @@ def run(command: Callable[[], object], *, extra: str) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(_storage_error(error))
-
-
-def show_checks(report: CheckReport, *, as_json: bool) -> None:
-    """Print what the checks of an entry came to: what each found, and what none of them looks at.
-
-    Where one refused the entry this raises ``RejectionError``; with JSON, whose document tells of it, it only exits
-    with that status.
-    """
-    if as_json:
-        typer.echo(report.model_dump_json(indent=2))
-        if report.failed is not None:
-            typer.echo(f"Error: {report.failed.message}\n{report.failed.hint}", err=True)
-            raise typer.Exit(RejectionError.exit_code)
-        return
-    lines = report.lines()
-    width = max(map(len, lines))
-    for name, words in lines.items():
-        typer.echo(f"{name:<{width}}  {words}")
-    report.require_valid()
-    for each in report.unchecked:
-        typer.echo(f"Not checked here: {each}.", err=True)
-    typer.echo("Valid, as far as this machine can tell.", err=True)
 
 
 def _show_plain_types() -> None:

@@ -40,18 +40,25 @@ class HubTarget:
 
 
 def resolve_repo(endpoint: str, name: str) -> HubTarget:
-    """Complete ``name`` with the logged-in user's namespace when it has none; somebody must be logged in in any case.
+    """Complete ``name`` with the logged-in user's namespace when it has none; then only the Hub is asked.
 
-    Raises ``UsageError`` when ``name`` can name no repository, ``AuthenticationError`` when the Hub knows no login,
-    ``ServiceUnavailableError`` when it does not answer.
+    Raises ``UsageError`` when ``name`` can name no repository, ``AuthenticationError`` when nobody is logged in on this
+    machine or the Hub does not know who is, ``ServiceUnavailableError`` when it does not answer.
     """
     require_name(name)
     api = _api(endpoint)
+
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise AuthenticationError("You are not logged in to the Hub.", hint=_login_hint(endpoint))
+    if "/" in name:
+        return HubTarget(endpoint, name)
     try:
         user = api.whoami()["name"]
     except _client_errors() as error:
         raise _explain(error, endpoint) from error
-    return HubTarget(endpoint, name if "/" in name else f"{user}/{name}")
+    return HubTarget(endpoint, f"{user}/{name}")
 
 
 def require_name(name: str) -> None:
@@ -121,7 +128,7 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
     """The user's error behind a failure of the Hub's client."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    login = f"Log in with `hf auth login` (or set HF_TOKEN) for {endpoint}, then run the same command again."
+    login = _login_hint(endpoint)
     if isinstance(error, LocalTokenNotFoundError):
         return AuthenticationError("You are not logged in to the Hub.", hint=login)
     if isinstance(error, HfHubHTTPError) and error.response is not None:
@@ -147,3 +154,7 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
         f"The Hub at {endpoint} does not answer.",
         hint="Check HF_ENDPOINT, or wait, and run the same command again; nothing is lost.",
     )
+
+
+def _login_hint(endpoint: str) -> str:
+    return f"Log in with `hf auth login` (or set HF_TOKEN) for {endpoint}, then run the same command again."

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from competition import command_line
 from competition.errors import UsageError
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.rules import Pool, find_competition
@@ -59,6 +58,8 @@ def command(
     and no quota is charged; `datacup submit` makes the same checks first. Exits with status 10 when the entry breaks
     a rule. Whether the subset is of the pool is checked with --metadata-dir.
     """
+    from competition.verification.printing import print_report
+
     parts = Parts(run_dir, samples, predictions, metadata_dir, lineage)
     if folder is not None:
         _refuse_others(
@@ -81,7 +82,7 @@ def command(
         rules = find_competition(competition or "digits")
         words = Words(rules, track, scale or "nano", method_name, author, description)
         report = _of_entry(words, parts, repo)
-    command_line.show_checks(report, as_json=as_json)
+    print_report(report, as_json=as_json)
 
 
 def _of_entry(words: Words, parts: Parts, repo: str) -> CheckReport:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from competition import command_line
 from competition.rules import Pool
 from scorer.settings import ScorerSettings
 
@@ -27,11 +26,12 @@ def command(
     The competition is the manifest's unless --competition is given. Whether the subset is part of its pool is checked
     when the pool lies in DATACUP_POOLS. Exits with status 10 when the entry breaks a rule.
     """
+    from competition.verification.printing import print_report
     from competition.verification.report import report_on_folder
 
     settings = ScorerSettings.read()
     report = report_on_folder(folder, competition, lambda pool, _manifest: _indexed(pool, settings))
-    command_line.show_checks(report, as_json=as_json)
+    print_report(report, as_json=as_json)
 
 
 def _indexed(pool: Pool, settings: ScorerSettings) -> UidArray | None:

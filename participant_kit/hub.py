@@ -19,6 +19,7 @@ from competition.errors import (
     UsageError,
 )
 from competition.hub import hub_api
+from participant_kit.front_page import NAME, front_page
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -79,19 +80,31 @@ def require_name(name: str) -> None:
 def upload(target: HubTarget, folder: Path, path_in_repo: str, message: str) -> str:
     """Upload ``folder`` as ``path_in_repo`` in one go and return the sha of the commit that holds all of it.
 
-    Files that the repository already holds are not sent again, so an interrupted upload is simply repeated.
+    Its card becomes the repository's front page, too, unless somebody wrote that. Files that the repository already
+    holds are not sent again, so an interrupted upload is simply repeated.
     Raises ``AuthenticationError``, ``PermissionDeniedError`` or ``ServiceUnavailableError``.
     """
+    from huggingface_hub import CommitOperationAdd
+
+    files = {f"{path_in_repo}/{file.relative_to(folder).as_posix()}": file for file in _files(folder)}
+    added = [CommitOperationAdd(name, file) for name, file in files.items()]
     api = _api(target.endpoint)
     try:
         api.create_repo(target.repo, repo_type="model", exist_ok=True)
+        page = front_page(api, target.repo, folder / NAME, path_in_repo)
+        if page is not None:
+            added.append(CommitOperationAdd(NAME, page))
         with _own_endpoint(target.endpoint):
-            commit = api.upload_folder(
-                repo_id=target.repo, folder_path=folder, path_in_repo=path_in_repo, commit_message=message
-            )
+            commit = api.create_commit(target.repo, added, commit_message=message)
     except _client_errors() as error:
         raise _explain(error, target.endpoint) from error
+    except ValueError as error:  # an answer that is no JSON, or none of those that the client knows
+        raise _no_hub(target.endpoint, str(error).partition("\n")[0]) from error
     return str(commit.oid)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _api(endpoint: str) -> HfApi:
@@ -142,10 +155,7 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
                 hint="Use a repository of your own namespace and a token with write access.",
             )
         if status == HTTPStatus.NOT_FOUND:
-            return ServiceUnavailableError(
-                f"{endpoint} does not answer as a Hub does (HTTP 404).",
-                hint="Is HF_ENDPOINT the address of a Hub? Then run the same command again; nothing is lost.",
-            )
+            return _no_hub(endpoint, "HTTP 404")
         return ServiceUnavailableError(
             f"The Hub at {endpoint} did not take the upload ({reason}).",
             hint="Run the same command again later; nothing is lost.",
@@ -153,6 +163,13 @@ def _explain(error: Exception, endpoint: str) -> DataCupError:
     return ServiceUnavailableError(
         f"The Hub at {endpoint} does not answer.",
         hint="Check HF_ENDPOINT, or wait, and run the same command again; nothing is lost.",
+    )
+
+
+def _no_hub(endpoint: str, what: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"{endpoint} does not answer as a Hub does ({what}).",
+        hint="Is HF_ENDPOINT the address of a Hub? Then run the same command again; nothing is lost.",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.errors import DataCupError
+from competition.hub import hub_api
 from competition.records.evaluation import EvaluationReport
 from competition.rules import parse_competition
 from participant_kit import card
@@ -26,6 +27,7 @@ PATH = "tiny/filtering/nano/sub-1"
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Card, login, upload, upload again, fetch at the commit, and the failures that have sentences of their own."""
     endpoint, folder, scratch = request["endpoint"], Path(request["folder"]), Path(request["scratch"])
+    switched = {"https://huggingface.co": _xet_is_off("https://huggingface.co"), endpoint: _xet_is_off(endpoint)}
     target = resolve_repo(endpoint, request["name"])
     sha = upload(target, folder, PATH, "An entry")
     again = upload(target, folder, PATH, "The same entry")
@@ -36,6 +38,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     closed = source.model_copy(update={"endpoint": request["closed"]})
     return {
         "card": _card(request),
+        "xet_is_off": switched,
+        "page": _page(endpoint, target.repo, scratch),
         "repo": target.repo,
         "sha": sha,
         "again": again,
@@ -57,6 +61,20 @@ def _card(request: dict[str, Any]) -> dict[str, Any]:
     data = ModelCard(text).data
     results = {each.dataset_type: each.metric_value for each in data.eval_results or ()}
     return {"name": data.model_name, "tags": data.tags, "results": results, "index": "model-index:" in text}
+
+
+def _xet_is_off(endpoint: str) -> bool:
+    hub_api(endpoint, answer_seconds=1.0)
+
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_DISABLE_XET)
+
+
+def _page(endpoint: str, repo: str, scratch: Path) -> str:
+    """The repository's front page."""
+    api = hub_api(endpoint, answer_seconds=30.0)
+    return Path(api.hf_hub_download(repo, "README.md", local_dir=scratch / "page")).read_text()
 
 
 def _said(failing: Any) -> list[str]:

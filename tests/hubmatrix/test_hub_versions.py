@@ -20,8 +20,10 @@ from huggingface_hub import HfApi
 
 from competition.data.digests import file_sha256
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
+from participant_kit.front_page import MARK
 from tests.competition.verification.entries import COMPETITION_YAML, TASKS, TinyEntry
 from tests.conftest import ROOT
+from tests.hubmatrix.driver import PATH
 from tests.hubmatrix.environments import NoIndexError, interpreter, newest
 from tests.serving import serve
 
@@ -116,7 +118,7 @@ def test_an_entry_goes_to_the_hub_and_comes_back(
     api = HfApi(endpoint=hub.url, token=hub.token)
     assert found["repo"] == f"ada/{name}"
     assert found["sha"] == found["again"] == api.repo_info(found["repo"]).sha
-    stored = {each.path.rpartition("/")[2]: each for each in api.list_repo_tree(found["repo"], recursive=True)}
+    stored = {each.path.removeprefix(f"{PATH}/"): each for each in api.list_repo_tree(found["repo"], recursive=True)}
     model = hub.entry / "model.safetensors"
     assert (stored["model.safetensors"].lfs.sha256, stored["model.safetensors"].size) == (
         local["model.safetensors"],
@@ -129,6 +131,9 @@ def test_an_entry_goes_to_the_hub_and_comes_back(
     assert found["card"] == {
         "name": "A *name*", "tags": ["datacup", "tiny", "nano"], "results": dict.fromkeys(TASKS, 0.5), "index": True,
     }  # fmt: skip
+    assert MARK in found["page"]
+    # Of no other Hub than huggingface.co is it known that it speaks Xet.
+    assert found["xet_is_off"] == {"https://huggingface.co": False, hub.url: True}
     kind, _, message = found["foreign"]
     assert (kind, "may not write" in message) == ("PermissionDeniedError", True)
     assert found["gone"][:2] == ["RejectionError", "repository_not_found"]

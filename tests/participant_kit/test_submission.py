@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -26,11 +27,13 @@ from competition.errors import (
 from competition.records.lifecycle import Processing
 from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, SubmissionManifest
+from competition.records.submission import SubmissionRevision, SubmissionView
 from competition.verification import check_submission
 from leaderboard.database import Database
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from leaderboard.models import Submission
 from leaderboard.settings import Settings
+from participant_kit.front_page import MARK
 from participant_kit.hub import HubTarget, resolve_repo
 from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
 from tests.competition.verification.entries import (
@@ -173,6 +176,44 @@ def test_the_card_shows_words_as_words(entry: Entry, board: Board, hub_root: Pat
     assert huggingface_hub.ModelCard(card).data.eval_results is not None
 
 
+def test_the_newest_card_is_in_front_unless_somebody_wrote_a_page(
+    entry: Entry, board: Board, hub_root: Path, tmp_path: Path
+) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        api, target = huggingface_hub.HfApi(endpoint=url), HubTarget(url, "ada/tiny")
+
+        def page() -> str:
+            return Path(api.hf_hub_download("ada/tiny", "README.md", local_dir=tmp_path / "page")).read_text()
+
+        for name in ("First", "Second"):
+            view = submit(replace(entry, method_name=name), board.client, target, _ignore)
+            data = huggingface_hub.ModelCard(page()).data
+            assert (data.model_name, len(data.eval_results)) == (name, 3)
+            assert f"(./tree/main/{view.path})" in page()
+        own = page().replace(MARK, "").replace("Second", "Mine")
+        api.upload_file(path_or_fileobj=own.encode(), path_in_repo="README.md", repo_id="ada/tiny")
+        view = submit(replace(entry, method_name="Third"), board.client, target, _ignore)
+        assert page() == own
+        assert f"{view.path}/README.md" in api.list_repo_files("ada/tiny", revision=view.revision)
+
+
+def test_what_died_between_upload_and_announcement_is_announced_without_another_commit(
+    entry: Entry, board: Board, hub_root: Path
+) -> None:
+    class Dying(LeaderboardClient):
+        def set_revision(self, submission_id: str, revision: SubmissionRevision) -> SubmissionView:
+            raise KeyboardInterrupt
+
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        target = HubTarget(url, "ada/tiny")
+        with Dying(board.url, board.token) as client, pytest.raises(KeyboardInterrupt):
+            submit(entry, client, target, _ignore)
+        (draft,) = board.client.submissions().items
+        head = huggingface_hub.HfApi(endpoint=url).repo_info("ada/tiny").sha
+        view = submit(entry, board.client, target, _ignore)
+        assert (view.id, view.processing, view.revision) == (draft.id, Processing.RECEIVED, head)
+
+
 def test_a_hub_that_is_down_loses_nothing(entry: Entry, board: Board, hub_root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -296,6 +337,20 @@ def test_an_address_that_is_no_hub_is_said_so(board: Board, monkeypatch) -> None
     monkeypatch.setenv("HF_TOKEN", "hf_any")
     with pytest.raises(ServiceUnavailableError, match="does not answer as a Hub does"):
         resolve_repo(board.url, "tiny")
+
+
+def test_a_hub_that_answers_pages_of_its_own_is_said_so(entry: Entry, board: Board, hub_root: Path) -> None:
+    hub = create_hub(HubSettings(root=hub_root))
+
+    async def half_a_hub(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/api/validate-yaml":
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/html")]})
+            await send({"type": "http.response.body", "body": b"<html>Not here</html>"})
+        else:
+            await hub(scope, receive, send)
+
+    with serve(half_a_hub) as url, pytest.raises(ServiceUnavailableError, match="does not answer as a Hub does"):
+        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
 
 
 def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path: Path) -> None:

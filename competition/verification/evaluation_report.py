@@ -15,14 +15,14 @@ from competition.verification.json_document import parse_record
 MAX_EVALUATION_BYTES = 8_000_000
 
 
-def check_evaluation(entry: Entry) -> Findings | None:
+def check_evaluation(entry: Entry) -> Findings:
     """Where there is an evaluation report it is one, of the entry's model under the competition's suite.
 
     Raises:
         RejectionError: more than one, too large, malformed, or of another model or suite.
     """
     if not any(file.role is FileRole.EVALUATION_REPORT for file in entry.manifest.files):
-        return None
+        return {"files": 0}
     file, path = entry.only(FileRole.EVALUATION_REPORT)
     if file.size > MAX_EVALUATION_BYTES:
         raise RejectionError(

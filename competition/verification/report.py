@@ -111,6 +111,7 @@ def refused(error: RejectionError, check: str, passed: tuple[PassedCheck, ...] =
 
 
 def _words(name: str, value: int | str) -> str:
+    label = name if "." in name else name.replace("_", " ")  # a file's name stays as it is
     if isinstance(value, int):
-        return f"{value:,} {name.replace('_', ' ')}"
-    return f"{name.replace('_', ' ')} {value[:_SHOWN_DIGITS] if _DIGEST.fullmatch(value) else value}"
+        return f"{value:,} {label}"
+    return f"{label} {value[:_SHOWN_DIGITS] if _DIGEST.fullmatch(value) else value}"

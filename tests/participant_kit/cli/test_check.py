@@ -79,10 +79,11 @@ def test_every_check_says_what_it_found_and_nothing_is_left_behind(place: Path) 
     assert (found["training"]["samples_seen"], found["training-data"]["samples"]) == (96, 23)
     weights = sum(tensor.size for tensor in tiny_weights().values())
     assert found["model-header"] == {"tensors": len(tiny_weights()), "weights": weights}
-    assert found["evaluation"] == {"tasks": 3}
+    assert (found["evaluation"], found["lineage"]) == ({"tasks": 3}, {"files": 0})
     assert report["unchecked"] == list(SCORER_ONLY[EntryKind.MODEL])
     shown = check_run(place)
     assert re.search(r"^subset +23 uids, 20 distinct$", shown.out, flags=re.MULTILINE)
+    assert "train_log.jsonl " in shown.out
     assert f"model.safetensors {file_sha256(place / 'runs/first/model.safetensors')[:12]}" in shown.out
     for open_question in (MEMBERSHIP, *SCORER_ONLY[EntryKind.MODEL]):
         assert f"Not checked here: {open_question}.\n" in shown.err

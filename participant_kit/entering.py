@@ -7,10 +7,12 @@ what it lacks.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from competition.data.uids import UidArray
 
 Notify = Callable[[str], None]
+_DRAFT = ".checked-"
+_ABANDONED_S = 24 * 3600.0
 STAND_IN = SubmissionTicket(submission_id="not-registered", nonce="0" * 64, processing=Processing.DRAFT)
 """In the manifest of an entry that is checked before it is registered. No check here looks at id and nonce."""
 
@@ -118,11 +122,20 @@ def checked(entry: Entered, hub: HubTarget) -> Iterator[tuple[CheckReport, Path]
     """
     entry.require()
     registration(entry, hub, {}, 0)
+    _remove_abandoned(entry.workplace)
     # Beside the entry's files, so that large ones are linked and not copied.
-    with tempfile.TemporaryDirectory(prefix=".checked-", dir=entry.workplace) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=entry.workplace) as scratch:
         folder = Path(scratch) / "entry"
         entry.assemble(STAND_IN, folder)
         yield report_on(folder, entry.competition, entry.known_uids(folder)), folder
+
+
+def _remove_abandoned(workplace: Path) -> None:
+    """Remove what killed commands left here, a day later: a younger folder may be that of one that still runs."""
+    for folder in workplace.glob(f"{_DRAFT}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(folder)
 
 
 def _adopt(draft: Path, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -118,6 +119,16 @@ def test_a_broken_run_is_refused_with_the_scorers_words_and_status(place: Path) 
         assert report["failed"]["name"] == name
         assert (report["failed"]["reason"], report["failed"]["hint"]) == (reason.value, reason.hint)
         assert name not in [each["name"] for each in report["passed"]]
+
+
+def test_what_a_killed_check_left_goes_a_day_later(place: Path) -> None:
+    old, young = place / "runs/first/.checked-old", place / "runs/first/.checked-young"
+    for folder in (old, young):
+        (folder / "entry").mkdir(parents=True)
+        (folder / "entry/subset.npy").write_bytes(b"")
+    os.utime(old, (0, 0))
+    assert check_run(place).code == 0
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_words_and_weights_are_checked_too(place: Path) -> None:

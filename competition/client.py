@@ -28,6 +28,7 @@ from competition.records.scoring import (
 )
 from competition.records.standings import StandingsView
 from competition.records.submission import (
+    QuotaView,
     SubmissionPage,
     SubmissionRegistration,
     SubmissionRevision,
@@ -47,6 +48,7 @@ _BY_CODE: dict[str, type[errors.DataCupError]] = {
         errors.NotFoundError,
         errors.ConflictError,
         errors.StaleAttemptError,
+        errors.QuotaError,
         errors.ValidationFailedError,
         errors.ServiceUnavailableError,
     )
@@ -119,6 +121,10 @@ class LeaderboardClient:
     def submissions(self, **filters: str | int) -> SubmissionPage:
         """A page of submissions, newest first (competition, track, scale, account, processing, cursor, limit)."""
         return self._record(SubmissionPage, "GET", "submissions", params=filters)
+
+    def quota(self, competition: str) -> QuotaView:
+        """What the token's account may still enter (raises ``ConflictError`` while no phase is open)."""
+        return self._record(QuotaView, "GET", f"competitions/{_segment(competition)}/quota")
 
     def events(self, submission_id: str) -> list[Event]:
         """The event log of a submission, oldest first."""

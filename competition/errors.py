@@ -153,6 +153,14 @@ class StaleAttemptError(ConflictError):
     code = "stale_attempt"
 
 
+class QuotaError(DataCupError):
+    """The account has as many entries as the phase allows; the message says when another one may come."""
+
+    code = "quota"
+    exit_code = 10
+    http_status = 429
+
+
 class ValidationFailedError(DataCupError):
     """A request body does not have the promised shape; the message names the field."""
 

@@ -115,6 +115,27 @@ class SubmissionView(Record):
     updated_at: Timestamp
 
 
+class Allowance(Record):
+    """One bound on an account's entries. ``left`` is None where there is none."""
+
+    limit: int | None
+    used: int
+    left: int | None
+
+
+class QuotaView(Record):
+    """What an account may still enter in the phase that is open."""
+
+    competition: Identifier
+    account: str
+    phase: Identifier
+    phase_closes: Timestamp | None
+    today: Allowance = Field(description="entries received since 00:00:00 UTC")
+    phase_total: Allowance
+    invalid_today: Allowance
+    resets_at: Timestamp = Field(description="when a new day begins (UTC)")
+
+
 class SubmissionPage(Record):
     """A page of submissions, newest first. ``next_cursor`` is None on the last page."""
 

@@ -13,6 +13,7 @@ from competition.canonical import digest
 from competition.errors import ConflictError, NotFoundError, PermissionDeniedError, ValidationFailedError
 from competition.records.lifecycle import Eligibility, JobKind, Processing, Trust, Visibility
 from competition.records.submission import (
+    QuotaView,
     SubmissionPage,
     SubmissionRegistration,
     SubmissionRevision,
@@ -26,7 +27,7 @@ from leaderboard.events import service as events
 from leaderboard.models import Submission
 from leaderboard.scoring import queue
 from leaderboard.settings import Settings
-from leaderboard.submissions import lifecycle, repository, views
+from leaderboard.submissions import lifecycle, quota, repository, views
 from leaderboard.submissions.repository import Filter
 from leaderboard.visibility import owns
 
@@ -50,6 +51,13 @@ def page(session: Session, wanted: Filter, viewer: Viewer = ANONYMOUS) -> Submis
     )
 
 
+def quota_of(session: Session, competition: str, viewer: Viewer, now: datetime) -> QuotaView:
+    """What the viewer may still enter (raises ``NotFoundError``, and ``ConflictError`` while no phase is open)."""
+    assert viewer.account_id is not None
+    rules = competitions.get(session, competition, clock=lambda: now).document
+    return quota.view(session, rules, viewer.account_id, viewer.account or "", now)
+
+
 def require_hub(endpoint: str, settings: Settings) -> None:
     """Raises ``ValidationFailedError`` for a Hub from which the organisers take no entries."""
     if not settings.takes_from(endpoint):
@@ -62,8 +70,8 @@ def require_hub(endpoint: str, settings: Settings) -> None:
 def register(session: Session, request: SubmissionRegistration, viewer: Viewer, now: datetime) -> SubmissionTicket:
     """Announce an entry; the same key and request give the same ticket for ever.
 
-    Raises ``NotFoundError`` for an unknown competition, ``UsageError`` for an unknown track or scale, and
-    ``ConflictError`` when no phase is open or the key was used for something else.
+    Raises ``NotFoundError`` for an unknown competition, ``UsageError`` for an unknown track or scale,
+    ``ConflictError`` when no phase is open or the key was used for something else, and ``QuotaError``.
     """
     assert viewer.account_id is not None
     known = repository.by_idempotency_key(session, viewer.account_id, request.idempotency_key)
@@ -76,6 +84,7 @@ def register(session: Session, request: SubmissionRegistration, viewer: Viewer, 
             f"Competition {competition.id!r} takes no entries at {now:%Y-%m-%d %H:%M:%S} UTC.",
             hint=_phases(competition),
         )
+    quota.require(session, competition, now, viewer.account_id, now)
     row = _draft(competition, request, viewer.account_id, now)
     try:
         with session.begin_nested():
@@ -97,7 +106,8 @@ def set_revision(
     """The upload is complete: the entry is received, becomes public, and its intake is queued.
 
     Repeating it with the same revision changes nothing; another one raises ``ConflictError``. An entry whose upload
-    ends after the last phase has closed is marked late.
+    ends after the last phase has closed is marked late. Raises ``QuotaError``: then it stays a draft, and the same
+    request may be sent another day.
     """
     row = _own(session, submission_id, viewer)
     if row.revision is not None and (row.revision, row.path) == (revision.revision, revision.path):
@@ -108,6 +118,7 @@ def set_revision(
             hint="Register a new submission for another revision.",
         )
     competition = competitions.document(session, row.competition, row.competition_version)
+    quota.require(session, competition, row.created_at, row.account_id, now)
     on_time = competitions.is_open(competition, now)
     values = {
         "revision": revision.revision,

@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "fit",
+    "quota",
     "submit",
     "status",
     "standings",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from competition.records.lifecycle import Event
 
@@ -41,8 +42,8 @@ def shown(event: Event, sight: Sight) -> Event:
     if sight.tombstone:
         if event.kind == VISIBILITY:
             return _keep(event, set())
-        hidden = {"kind": WITHHELD, "actor": WITHHELD, "before": None, "after": None, "detail": {}, "withheld": True}
-        return event.model_copy(update=hidden)
+        nothing = {"kind": WITHHELD, "actor": WITHHELD, "before": None, "after": None, "detail": dict[str, Any]()}
+        return event.model_copy(update={**nothing, "withheld": True})
     if event.kind == TASK_RESULT and event.detail.get("task") not in sight.tasks:
         return _keep(event, _OF_HIDDEN_RESULT)
     if event.kind == NEAR_COPY and event.detail.get("other") not in sight.entries:

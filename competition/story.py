@@ -76,7 +76,7 @@ def note(event: Event) -> str:
         and isinstance(value, str | int | float)
         and value != ""
     ]
-    if event.withheld:
+    if event.withheld and event.kind != "withheld":
         parts.append("not shown to you in full")
     return " · ".join(parts)
 

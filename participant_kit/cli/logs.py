@@ -20,7 +20,7 @@ from participant_kit.cli.standings import format_score
 from participant_kit.cli.status import AWAY_S, INTERRUPTED, in_a_line
 from participant_kit.settings import KitSettings
 
-_PAUSE_S = 2.0
+_PAUSE_S = 1.0
 _INDENT = " " * 25
 
 

@@ -25,11 +25,12 @@ AWAY_S = 900.0
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 _NEWEST = 50
-_EXIT_CODES = {
+EXIT_CODES = {
     Processing.SCORED: 0,
     Processing.INVALID: RejectionError.exit_code,
     Processing.FAILED: ServiceUnavailableError.exit_code,
 }
+"""Of waiting, by how the entry ended; 1 for every other end."""
 
 
 def command(
@@ -52,7 +53,7 @@ def command(
     endpoint = settings.require_endpoint()
     chosen = submission_id or (_newest(run_dir) if run_dir is not None else None)
     if chosen is None and wait:
-        raise UsageError("Which submission?", hint="Give the id of the one to wait for, or --train-output-dir.")
+        raise UsageError("--wait needs a submission.", hint="Give its id, or --train-output-dir of its run.")
     if chosen is None:
         settings.require_token()
     with LeaderboardClient(endpoint, settings.token) as client:
@@ -83,7 +84,7 @@ def follow(
 
 def leave(view: SubmissionView) -> None:
     """End the command with the exit code of how the entry ended, 0 only where it was scored."""
-    code = _EXIT_CODES.get(view.processing, 1)
+    code = EXIT_CODES.get(view.processing, 1)
     if code:
         raise typer.Exit(code)
 
@@ -157,7 +158,7 @@ def _show_own(console: Console, page: SubmissionPage) -> None:
         [view.id, view.method_name, f"{view.competition} / {view.track} / {view.scale}", state(view), _day(view)]
         for view in page.items
     ]
-    columns = ["submission", "method", "entered", "state", "since"]
+    columns = ["submission", "method", "entered in", "state", "on"]
     console.table(page.model_dump(mode="json"), "Your entries, newest first", columns, rows)
     if page.next_cursor is not None:
         console.note(f"Only the newest {len(page.items)} are shown; the leaderboard's API has all of them.")

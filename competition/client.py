@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from competition import __version__, errors
 from competition.records.base import Record
@@ -34,6 +34,7 @@ from competition.records.submission import (
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 
 R = TypeVar("R", bound=Record)
@@ -54,6 +55,15 @@ _BY_CODE: dict[str, type[errors.DataCupError]] = {
     )
 }
 _EVENTS = TypeAdapter(list[Event])
+
+
+class _Owner(BaseModel):
+    """Of the API's answer to whose token this is, the account."""
+
+    account: str
+
+
+_OWNER = TypeAdapter(_Owner)
 
 
 class LeaderboardClient:
@@ -110,9 +120,14 @@ class LeaderboardClient:
         """Say that the upload is complete. Repeating it with the same revision changes nothing."""
         return self._record(SubmissionView, "PUT", f"submissions/{_segment(submission_id)}/revision", revision)
 
-    def withdraw(self, submission_id: str) -> SubmissionView:
-        """Withdraw an entry: a tombstone stays, and the attempt still counts."""
-        return self._record(SubmissionView, "POST", f"submissions/{_segment(submission_id)}/withdraw")
+    def withdraw(self, submission_id: str, reason: str = "") -> SubmissionView:
+        """Withdraw an entry for good: a tombstone stays, and the attempt still counts. Idempotent."""
+        path = f"submissions/{_segment(submission_id)}/withdraw"
+        return self._record(SubmissionView, "POST", path, SubmissionWithdrawal(reason=reason))
+
+    def account(self) -> str:
+        """The account that the token belongs to (raises ``AuthenticationError`` without one)."""
+        return _parse(_OWNER, self._send("GET", "me")).account
 
     def submission(self, submission_id: str) -> SubmissionView:
         """One submission with its results so far."""

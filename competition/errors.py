@@ -169,6 +169,13 @@ class ValidationFailedError(DataCupError):
     http_status = 422
 
 
+class LogBrokenError(DataCupError):
+    """The hash chain of a submission's log does not hold: somebody changed it."""
+
+    code = "log_broken"
+    exit_code = 11
+
+
 class RejectionReason(StrEnum):
     """Why an entry ended ``invalid``. The same words in the kit, the scorer, the API, the site and the docs."""
 

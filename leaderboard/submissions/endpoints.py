@@ -14,6 +14,7 @@ from competition.records.submission import (
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 from leaderboard.answers import documented
 from leaderboard.dependencies import AnyViewer, Chosen, Now, ReadSession, Submitter, WriteSession
@@ -55,10 +56,21 @@ def set_revision(
     return service.set_revision(session, submission_id, revision, viewer, clock())
 
 
-@router.post("/{submission_id}/withdraw", summary="Take an entry back", responses=documented(401, 403, 404, 409))
-def withdraw(submission_id: SubmissionId, session: WriteSession, viewer: Submitter, clock: Now) -> SubmissionView:
-    """Work on the entry stops; a tombstone stays, and the attempt still counts."""
-    return service.withdraw(session, submission_id, viewer, clock())
+@router.post(
+    "/{submission_id}/withdraw", summary="Take an entry back", responses=documented(400, 401, 403, 404, 409, 413)
+)
+def withdraw(
+    submission_id: SubmissionId,
+    session: WriteSession,
+    viewer: Submitter,
+    clock: Now,
+    request: SubmissionWithdrawal | None = None,
+) -> SubmissionView:
+    """Work on the entry stops; a tombstone stays, and the attempt still counts. It never comes back.
+
+    By its author or an organiser. Repeating it changes nothing.
+    """
+    return service.withdraw(session, submission_id, request or SubmissionWithdrawal(), viewer, clock())
 
 
 @router.get("/{submission_id}", summary="One submission", responses=documented(401, 404))

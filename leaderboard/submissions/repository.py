@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 from competition.records.lifecycle import Processing
 from leaderboard.accounts.viewer import Viewer
 from leaderboard.models import Account, Evaluation, Submission, TaskOutcome
-from leaderboard.visibility import visible_to
+from leaderboard.visibility import may_name, visible_to
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,15 @@ def find(session: Session, submission_id: str, viewer: Viewer) -> Submission | N
     """A submission that the viewer may know of, with its account."""
     query = select(Submission).options(joinedload(Submission.account))
     return session.scalar(query.where(Submission.id == submission_id, visible_to(viewer)))
+
+
+def named(session: Session, submission_ids: Collection[str], viewer: Viewer) -> dict[str, Submission]:
+    """Those of the submissions that may be named to the viewer, with their accounts."""
+    if not submission_ids:
+        return {}
+    query = select(Submission).options(joinedload(Submission.account))
+    found = session.scalars(query.where(Submission.id.in_(submission_ids), visible_to(viewer)))
+    return {submission.id: submission for submission in found if may_name(submission, viewer)}
 
 
 def lock(session: Session, submission_id: str) -> Submission | None:

@@ -19,11 +19,13 @@ from competition.records.submission import (
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 from competition.rules import Competition, find_scale, find_track
 from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
+from leaderboard.events.withholding import VISIBILITY
 from leaderboard.models import Submission
 from leaderboard.scoring import queue
 from leaderboard.settings import Settings
@@ -134,18 +136,21 @@ def set_revision(
     return view(session, submission_id, viewer)
 
 
-def withdraw(session: Session, submission_id: str, viewer: Viewer, now: datetime) -> SubmissionView:
-    """Take an entry back: work on it stops, a tombstone stays. Repeating it changes nothing."""
+def withdraw(
+    session: Session, submission_id: str, request: SubmissionWithdrawal, viewer: Viewer, now: datetime
+) -> SubmissionView:
+    """Take an entry back for good: work on it stops, a tombstone stays. Repeating it changes nothing."""
     row = _own(session, submission_id, viewer)
     if row.visibility is Visibility.WITHDRAWN:
         return view(session, submission_id, viewer)
     act = Act(viewer.account or "", now)
+    queue.cancel(session, row.id, now)
     if not row.processing.terminal:
-        queue.cancel(session, row.id, now)
         lifecycle.move(session, row, Processing.CANCELLED, act)
     before = row.visibility
     lifecycle.change(session, row, act, values={"visibility": Visibility.WITHDRAWN})
-    events.append(session, row.id, act, "visibility", change=(before.value, Visibility.WITHDRAWN.value))
+    change, detail = (before.value, Visibility.WITHDRAWN.value), {"reason": request.reason} if request.reason else None
+    events.append(session, row.id, act, VISIBILITY, change=change, detail=detail)
     return view(session, submission_id, viewer)
 
 

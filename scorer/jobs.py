@@ -9,9 +9,11 @@ from competition.errors import EngineError, RejectionError, RejectionReason, Sto
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import (
+    MAX_NEAR_COPIES,
     IntakeVerified,
     JobGrant,
     JobOutcome,
+    NearCopy,
     ResultReport,
     ScoringComplete,
     StageReport,
@@ -78,18 +80,25 @@ class Job:
             pools=self._settings.pools_root,
         )
 
+        copies: dict[str, NearCopy] = {}
+
         def listen(message: messages.Message) -> None:
             if isinstance(message, messages.Checking):
                 self._notify("checking", check=message.check)
-            elif isinstance(message, messages.NearCopy):
-                self._notify("near_copy", other=message.submission, distance=message.distance)
+            elif isinstance(message, messages.NearCopyFound):
+                found = message.copy_of
+                # The process that says so has read the entry: it is heard of as many as are wanted, and no more.
+                if found.submission not in copies and len(copies) < MAX_NEAR_COPIES:
+                    copies[found.submission] = found
+                    self._notify("near_copy", other=found.submission, distance=found.distance)
 
         access = Access(
             readable=(request.mirror, request.pools),
             writable=(request.mirror / "pool-index", request.mirror / LIKENESSES),
         )
         self._child(verify_entry, request.model_dump_json(), access, listen, self._settings.intake_seconds)
-        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
+        near = tuple(copies.values())
+        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest, near_copies=near)
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
         grant, settings = self.grant, self._settings
@@ -168,13 +177,14 @@ class Job:
                 result = message.result
                 if not left or result.task != left[0]:
                     raise EngineError(f"The evaluating process sent a result of {result.task!r} out of turn.")
-                self._client.report_result(self.grant.job_id, ResultReport(attempt=self.grant.attempt, result=result))
+                report = ResultReport(attempt=self.grant.attempt, result=result, reported_gap=message.reported_gap)
+                self._client.report_result(self.grant.job_id, report)
                 left.pop(0)
                 self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
+                if message.reported_gap is not None:
+                    self._notify("reported_gap", task=result.task, gap=message.reported_gap)
                 if left:
                     self._guard.check_between_tasks()
-            elif isinstance(message, messages.ReportedGap):
-                self._notify("reported_gap", task=message.task, gap=message.gap)
 
         # Sets that are made from code are made without the entry, because with it they cannot be written.
         sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()

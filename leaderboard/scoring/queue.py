@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
-from competition.records.lifecycle import JobKind, Processing
+from competition.records.lifecycle import JobKind, Processing, Visibility
 from leaderboard.accounts.viewer import SYSTEM, Act
 from leaderboard.events import service as events
 from leaderboard.models import Job, JobState, Submission
@@ -145,7 +145,7 @@ def requeue(session: Session, submission_id: str, act: Act) -> JobKind:
 
     Raises:
         NotFoundError: there is no such submission.
-        ConflictError: it has not failed.
+        ConflictError: it has not failed, or was withdrawn.
     """
     submission = submissions.lock(session, submission_id)
     if submission is None:
@@ -155,6 +155,8 @@ def requeue(session: Session, submission_id: str, act: Act) -> JobKind:
             f"Submission {submission_id} is {submission.processing.value}, not failed.",
             hint="Only work that was given up can be taken up again.",
         )
+    if submission.visibility is Visibility.WITHDRAWN:
+        raise ConflictError(f"Submission {submission_id} was withdrawn.", hint="A withdrawn entry never comes back.")
     return _work_again(session, submission, act)
 
 

@@ -42,7 +42,9 @@ def command(
     lineage: LineageOption = None,
     scale: ScaleOption = "nano",
     competition: CompetitionOption = "digits",
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it to its end; the exit code is 0 if it was scored.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a finished run or predictions, upload and enter them.
@@ -67,6 +69,8 @@ def command(
             view = status.follow(client, view.id, console)
     status.show(console, view, endpoint)
     status.suggest(console, view)
+    if wait:
+        status.leave(view)
 
 
 def suggestion_of_predictions(competition: Competition, predictions: Path, file: str | None = None) -> str | None:

@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 8000
 ROUNDS ?= 5
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo serve test check format bench bench-pool bench-eval lock clean
+.PHONY: demo serve test test-slow check format bench bench-pool bench-eval lock clean
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## a whole competition on real images, on this machine
@@ -16,8 +17,12 @@ demo: $(READY) ## a whole competition on real images, on this machine
 serve: $(READY) ## show the finished demo's site
 	$(BIN)/python -m demo serve --port $(PORT)
 
-test: $(READY) ## all tests; what needs an absent program is skipped visibly
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## all tests but the slow ones; what needs an absent program is skipped visibly
+	$(PYTEST) -m "not slow"
+	@echo "Left out: the slow tests (killed workers, hostile entries, clusters, ...). make test-slow runs them, and so does CI."
+
+test-slow: $(READY) ## the slow tests
+	$(PYTEST) -m slow
 
 check: $(READY) ## style, types, architecture, migrations
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from competition import __version__, errors
 from competition.records.base import Record
@@ -28,11 +28,13 @@ from competition.records.scoring import (
 )
 from competition.records.standings import StandingsView
 from competition.records.submission import (
+    QuotaView,
     SubmissionPage,
     SubmissionRegistration,
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 
 R = TypeVar("R", bound=Record)
@@ -47,11 +49,21 @@ _BY_CODE: dict[str, type[errors.DataCupError]] = {
         errors.NotFoundError,
         errors.ConflictError,
         errors.StaleAttemptError,
+        errors.QuotaError,
         errors.ValidationFailedError,
         errors.ServiceUnavailableError,
     )
 }
 _EVENTS = TypeAdapter(list[Event])
+
+
+class _Owner(BaseModel):
+    """Of the API's answer to whose token this is, the account."""
+
+    account: str
+
+
+_OWNER = TypeAdapter(_Owner)
 
 
 class LeaderboardClient:
@@ -108,9 +120,14 @@ class LeaderboardClient:
         """Say that the upload is complete. Repeating it with the same revision changes nothing."""
         return self._record(SubmissionView, "PUT", f"submissions/{_segment(submission_id)}/revision", revision)
 
-    def withdraw(self, submission_id: str) -> SubmissionView:
-        """Withdraw an entry: a tombstone stays, and the attempt still counts."""
-        return self._record(SubmissionView, "POST", f"submissions/{_segment(submission_id)}/withdraw")
+    def withdraw(self, submission_id: str, reason: str = "") -> SubmissionView:
+        """Withdraw an entry for good: a tombstone stays, and the attempt still counts. Idempotent."""
+        path = f"submissions/{_segment(submission_id)}/withdraw"
+        return self._record(SubmissionView, "POST", path, SubmissionWithdrawal(reason=reason))
+
+    def account(self) -> str:
+        """The account that the token belongs to (raises ``AuthenticationError`` without one)."""
+        return _parse(_OWNER, self._send("GET", "me")).account
 
     def submission(self, submission_id: str) -> SubmissionView:
         """One submission with its results so far."""
@@ -119,6 +136,10 @@ class LeaderboardClient:
     def submissions(self, **filters: str | int) -> SubmissionPage:
         """A page of submissions, newest first (competition, track, scale, account, processing, cursor, limit)."""
         return self._record(SubmissionPage, "GET", "submissions", params=filters)
+
+    def quota(self, competition: str) -> QuotaView:
+        """What the token's account may still enter (raises ``ConflictError`` while no phase is open)."""
+        return self._record(QuotaView, "GET", f"competitions/{_segment(competition)}/quota")
 
     def events(self, submission_id: str) -> list[Event]:
         """The event log of a submission, oldest first."""

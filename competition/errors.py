@@ -153,12 +153,27 @@ class StaleAttemptError(ConflictError):
     code = "stale_attempt"
 
 
+class QuotaError(DataCupError):
+    """The account has as many entries as the phase allows; the message says when another one may come."""
+
+    code = "quota"
+    exit_code = 10
+    http_status = 429
+
+
 class ValidationFailedError(DataCupError):
     """A request body does not have the promised shape; the message names the field."""
 
     code = "validation"
     exit_code = 2
     http_status = 422
+
+
+class LogBrokenError(DataCupError):
+    """The hash chain of a submission's log does not hold: somebody changed it."""
+
+    code = "log_broken"
+    exit_code = 11
 
 
 class RejectionReason(StrEnum):

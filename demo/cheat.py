@@ -18,9 +18,9 @@ def enter_with_swapped_weights(entry: Entry, donor_run: Path, client: Leaderboar
     A cheat leaves out the check that `datacup submit` makes before it uploads. Returns the submission's id.
     """
     cheat = replace(entry, method_name="Too good to be true", author="mallory", description="")
-    ticket = client.register(registration(cheat, hub, cheat.training_report()))
+    ticket = client.register(registration(cheat, hub))
     folder = cheat.run_dir / "submissions" / ticket.submission_id
-    manifest = assemble(cheat, ticket, cheat.evaluation_report(), folder)
+    manifest = assemble(cheat, ticket, folder)
     (folder / "model.safetensors").unlink()
     shutil.copyfile(donor_run / "model.safetensors", folder / "model.safetensors")
     path = path_in_repo(manifest)

@@ -50,6 +50,7 @@ _MEANINGS = {
     409: "The state does not allow this (code `conflict`), or the lease has ended (code `stale_attempt`).",
     413: "The body is too large.",
     422: "A field is malformed; the message names it.",
+    429: "The account has as many entries as the phase allows (code `quota`).",
     503: "The database is busy or away; the same request may be sent again.",
 }
 Responses = dict[int | str, dict[str, Any]]

@@ -78,8 +78,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     large_below = f"{api.prefix}{scoring.router.prefix}/"
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, large_below=large_below)
     for router in (
-        health_router, accounts.router, competitions.router, standings.router, submissions.router, events.router,
-        scoring.router,
+        health_router, accounts.router, competitions.router, standings.router, submissions.router,
+        submissions.quota_router, events.router, scoring.router,
     ):  # fmt: skip
         api.include_router(router)
     app.include_router(api)

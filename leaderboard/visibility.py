@@ -1,7 +1,8 @@
 """The one policy of who may see what. Every route, page and export asks here and nowhere else.
 
-* An entry is seen by its account and by organisers; by everybody once it was received and is public, and as a
-  tombstone (without description, files and results) after it was withdrawn.
+* An entry is seen by its account and by organisers; by everybody once it was received and is public. After it was
+  withdrawn everybody sees a tombstone: that this account had an entry here, and took it back when.
+* Nobody is told by another entry's page of an entry that they may not see whole.
 * Results of a hidden task are seen by organisers only, until the competition reveals them; so is every number made
   of them.
 """
@@ -30,6 +31,11 @@ def visible_to(viewer: Viewer) -> ColumnElement[bool]:
 def is_tombstone(submission: Submission, viewer: Viewer) -> bool:
     """Whether this viewer sees only that the entry existed."""
     return submission.visibility is Visibility.WITHDRAWN and not owns(submission, viewer) and not viewer.is_admin
+
+
+def may_name(submission: Submission, viewer: Viewer) -> bool:
+    """Whether an entry of ``visible_to`` may be named where another one is spoken of."""
+    return not is_tombstone(submission, viewer)
 
 
 def owns(submission: Submission, viewer: Viewer) -> bool:

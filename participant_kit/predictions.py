@@ -11,10 +11,9 @@ from pathlib import Path
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
-from competition.errors import RejectionError, RejectionReason, UsageError
+from competition.errors import UsageError
 from competition.progress import Progress, ProgressHook
 from competition.records.evaluation import EvaluationReport, TaskResult
-from competition.records.lifecycle import Processing
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.submission import SubmissionTicket, SubmissionView
 from competition.rules import (
@@ -27,7 +26,6 @@ from competition.rules import (
     find_suite,
     predicted_sets,
 )
-from competition.verification import check_submission
 from participant_kit import card, entering
 from participant_kit.entering import Notify
 from participant_kit.hub import HubTarget
@@ -105,30 +103,30 @@ class PredictionsEntry:
     author: str
     description: str
 
+    @property
+    def workplace(self) -> Path:
+        """The folder that the file lies in."""
+        return self.file.parent
+
+    def require(self) -> None:
+        """Raise ``UsageError`` when there is no such file."""
+        require_file(self.file)
+
+    def content(self) -> dict[str, str]:
+        """sha256 of the file."""
+        return {"predictions": file_sha256(self.file)}
+
+    def assemble(self, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:
+        """See ``assemble``."""
+        return assemble(self, ticket, folder)
+
+    def known_uids(self, folder: Path) -> None:
+        """Predictions have no subset, and need no pool."""
+
 
 def submit(entry: PredictionsEntry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
-    """Enter predictions: check, register, assemble, check the folder, upload, announce.
-
-    Repeating an interrupted call goes on where it stopped; what was entered is not entered again.
-
-    Raises:
-        UsageError: there is no such file.
-        RejectionError: the predictions break a rule; reason and message are those that the scorer would give.
-    """
-    require_file(entry.file)
-    check_file(entry)
-    ticket = entering.register(entry, hub, {"predictions": file_sha256(entry.file)}, client)
-    if ticket.processing is not Processing.DRAFT:
-        notify(f"Already entered as {ticket.submission_id}")
-        return client.submission(ticket.submission_id)
-    notify(f"Registered as {ticket.submission_id}")
-    folder = entry.file.parent / "submissions" / ticket.submission_id
-    manifest = assemble(entry, ticket, folder)
-    check_submission(folder, entry.competition, pool_uids=None)
-    sets = predicted_sets(entry.competition.suite)
-    notify(f"Checked: predictions for {len(sets)} test sets, {sum(shape.samples for shape in sets.values()):,} samples")
-    notify("Not checked here: whether the columns are in order. Only the labels show it; the scorer looks.")
-    return entering.deliver(manifest, folder, client, hub, notify)
+    """Enter predictions; see ``entering.enter``."""
+    return entering.enter(entry, client, hub, notify)
 
 
 def assemble(entry: PredictionsEntry, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:
@@ -139,15 +137,3 @@ def assemble(entry: PredictionsEntry, ticket: SubmissionTicket, folder: Path) ->
     write_bytes(folder / "README.md", text.encode())
     roles = {PREDICTIONS_NAME: FileRole.PREDICTIONS, "README.md": FileRole.CARD}
     return entering.write_manifest(entry, ticket, folder, roles)
-
-
-def check_file(entry: PredictionsEntry) -> None:
-    """Raise ``RejectionError``, as the scorer would, before anything is registered."""
-    from competition.verification.predictions import read_sets
-
-    size, limit = entry.file.stat().st_size, entry.competition.limits.file_bytes
-    if size > limit:
-        raise RejectionError(
-            RejectionReason.FILE_TOO_LARGE, f"{entry.file} has {size} bytes; a file may have at most {limit}."
-        )
-    read_sets(entry.file, entry.competition.suite, str(entry.file))

@@ -1,8 +1,4 @@
-"""A submission of a model: the folder that is uploaded, its manifest and card, and the way to the leaderboard.
-
-Entering is register -> assemble -> check -> upload -> announce the revision. Every step can be repeated: a
-registration is idempotent, the folder is rebuilt from the run, the Hub takes only files that it lacks.
-"""
+"""A submission of a model: the run and its subset, and the folder that is made of them; ``entering`` enters it."""
 
 from __future__ import annotations
 
@@ -16,25 +12,26 @@ from pydantic import ValidationError
 from competition.client import LeaderboardClient
 from competition.data.atomic import make_folder, write_bytes
 from competition.data.digests import file_sha256
-from competition.data.metadata import list_metadata, read_uids
-from competition.data.uids import UidArray, count_in, load_subset, multiplicities, save_subset, sort_uids
-from competition.errors import DataFormatError, UsageError
+from competition.data.uids import UidArray, load_subset, save_blocks, save_subset, sort_uids
+from competition.errors import DataFormatError, RejectionError, UsageError
 from competition.records.evaluation import EvaluationReport
-from competition.records.lifecycle import Processing
-from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES, DatasetLineage
+from competition.records.lineage import LINEAGE_NAME, MAX_LINEAGE_BYTES
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionTicket, SubmissionView
 from competition.records.training import TrainingReport
 from competition.rules import Competition, Scale, Track
-from competition.verification import check_members, check_submission
-from competition.verification.lineage import check_result, parse_lineage
+from competition.verification.lineage import parse_lineage
+from competition.verification.subset import check_uids
 from participant_kit import card, entering
 from participant_kit.entering import Notify, SubsetCounts, path_in_repo, place
 from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget
+from participant_kit.membership import known_uids
 
 __all__ = ["Entry", "assemble", "merge_subsets", "path_in_repo", "registration", "submit"]
 
+_SUBSET = "subset.npy"
+_NPY_MAGIC = b"\x93NUMPY"
 _FILES: tuple[tuple[str, FileRole], ...] = (
     ("model.safetensors", FileRole.MODEL),
     ("training_report.json", FileRole.TRAINING_REPORT),
@@ -91,84 +88,87 @@ class Entry:
             )
         return report
 
-    def samples(self) -> UidArray:
-        """The subset (raises ``UsageError`` when it is empty, ``DataFormatError`` when it is no sorted uid array)."""
-        uids = load_subset(self.subset)
-        if not len(uids):
-            raise UsageError(f"{self.subset} is empty.", hint="A subset needs at least one uid.")
-        return uids
+    @property
+    def workplace(self) -> Path:
+        """The run's folder."""
+        return self.run_dir
 
-    def check_membership(self) -> None:
-        """Raise ``RejectionError``, as the scorer would, when a uid of the subset is not in the pool's metadata."""
-        if self.metadata_dir is None:
-            return
-        subset = self.samples()
-        distinct, _ = multiplicities(subset)
-        found = [distinct[:0]]
-        for path in list_metadata(self.metadata_dir):
-            part = read_uids(path)
-            found.append(part[count_in(part, distinct) > 0])
-        check_members(str(self.subset), subset, sort_uids(np.concatenate(found)), self.scale.given_pool.id)
-
-    def read_lineage(self) -> tuple[bytes, DatasetLineage] | None:
-        """The lineage and its file's bytes, if the entry has one.
-
-        Raises:
-            UsageError: the file is absent or too large.
-            RejectionError: it is no lineage, or that of another subset, as the scorer would say.
-        """
-        if self.lineage is None:
-            return None
-        if not self.lineage.is_file() or self.lineage.stat().st_size > MAX_LINEAGE_BYTES:
+    def require(self) -> None:
+        """Raise ``UsageError``: the run is not finished or of another recipe, or the lineage is absent or too large."""
+        self.training_report()
+        told = self.lineage
+        if told is not None and (not told.is_file() or told.stat().st_size > MAX_LINEAGE_BYTES):
             raise UsageError(
-                f"There is no lineage {self.lineage} of at most {MAX_LINEAGE_BYTES} bytes.",
+                f"There is no lineage {told} of at most {MAX_LINEAGE_BYTES} bytes.",
                 hint="Name the dataset.json that `datacup build` wrote beside the subset.",
             )
-        content = self.lineage.read_bytes()
-        found = parse_lineage(content, str(self.lineage))
-        check_result(found, str(self.lineage), str(self.subset), file_sha256(self.subset))
-        return content, found
+
+    def content(self) -> dict[str, str]:
+        """sha256 of the model and the subset."""
+        return {"model": self.training_report().model_sha256, "subset": file_sha256(self.subset)}
+
+    def assemble(self, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:
+        """See ``assemble``."""
+        return assemble(self, ticket, folder)
+
+    def known_uids(self, folder: Path) -> UidArray | None:
+        """Those of the pool's uids that the assembled subset has; None without a metadata folder."""
+        if self.metadata_dir is None:
+            return None
+        return known_uids(self.metadata_dir, self.scale.given_pool, folder / _SUBSET)
 
 
 def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
-    """Enter: register, assemble, check, upload, announce. Repeating an interrupted call goes on where it stopped; what
-    was entered is not entered again."""
-    training, evaluation = entry.training_report(), entry.evaluation_report()
-    entry.samples()
-    entry.check_membership()
-    entry.read_lineage()
-    ticket = entering.register(entry, hub, _content(entry, training), client)
-    if ticket.processing is not Processing.DRAFT:
-        # Its revision stands, and is no longer the repository's newest where another entry followed.
-        notify(f"Already entered as {ticket.submission_id}")
-        return client.submission(ticket.submission_id)
-    notify(f"Registered as {ticket.submission_id}")
-    folder = entry.run_dir / "submissions" / ticket.submission_id
-    manifest = assemble(entry, ticket, evaluation, folder)
-    check_submission(folder, entry.competition, pool_uids=None)  # membership was checked before registering
-    notify(f"Checked: {len(manifest.files)} files, {manifest.subset_samples} samples in the subset")
-    if entry.metadata_dir is None:
-        notify("Not checked here: whether every uid is of the pool. The scorer does; so does --metadata-dir.")
-    return entering.deliver(manifest, folder, client, hub, notify)
+    """Enter a finished run; see ``entering.enter``."""
+    return entering.enter(entry, client, hub, notify)
 
 
-def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationReport, folder: Path) -> SubmissionManifest:
-    """Build the submission folder and its manifest from the run; the same files yield the same bytes again."""
+def assemble(entry: Entry, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:
+    """Build the submission folder and its manifest from the run; the same files yield the same bytes again.
+
+    Raises:
+        UsageError: the run lacks a file, or its evaluation is of other weights or rules.
+        StorageError: a file cannot be read or written.
+    """
+    evaluation = entry.evaluation_report()
     make_folder(folder)
-    subset = entry.samples()
-    save_subset(folder / "subset.npy", subset)
+    counts = _place_subset(entry, folder / _SUBSET)
     for name, _ in _FILES:
         place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
-    made = {"subset.npy": FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
-    told = entry.read_lineage()
-    if told is not None:
-        write_bytes(folder / LINEAGE_NAME, told[0])
-        made[LINEAGE_NAME] = FileRole.LINEAGE
+    made = {_SUBSET: FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
     text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
-    write_bytes(folder / "README.md", (text + (card.render_lineage(told[1]) if told else "")).encode())
-    counts = SubsetCounts(len(subset), len(multiplicities(subset)[0]))
+    if entry.lineage is not None:
+        text += _place_lineage(entry.lineage, folder / LINEAGE_NAME)
+        made[LINEAGE_NAME] = FileRole.LINEAGE
+    write_bytes(folder / "README.md", text.encode())
     return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, counts)
+
+
+def _place_subset(entry: Entry, target: Path) -> SubsetCounts:
+    """Put the subset into the folder, unchanged unless it is a raw array of pairs, which becomes an npy file."""
+    with entry.subset.open("rb") as stream:
+        plain = stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC
+    if plain:
+        place(entry.subset, target)
+    else:
+        uids = load_subset(entry.subset, require_sorted=False)
+        save_blocks(target, len(uids), [uids])
+    limit = entry.competition.limits.subset_uids
+    try:
+        return SubsetCounts(*check_uids(target.name, target, limit=limit, pool=None, pool_id=""))
+    except RejectionError:
+        return SubsetCounts(1, 1)  # it has no counts, and the check of the finished folder says why
+
+
+def _place_lineage(source: Path, target: Path) -> str:
+    """Put the lineage into the folder; its section of the card."""
+    content = source.read_bytes()
+    write_bytes(target, content)
+    try:
+        return card.render_lineage(parse_lineage(content, target.name))
+    except RejectionError:
+        return ""  # it is none, and the check of the finished folder says why
 
 
 def merge_subsets(files: str, target: Path) -> Path:
@@ -183,13 +183,9 @@ def merge_subsets(files: str, target: Path) -> Path:
     return target
 
 
-def registration(entry: Entry, hub: HubTarget, training: TrainingReport, attempt: int = 0) -> SubmissionRegistration:
+def registration(entry: Entry, hub: HubTarget, attempt: int = 0) -> SubmissionRegistration:
     """The announcement of an entry; its key is made from the content, so that repeating it yields the same ticket."""
-    return entering.registration(entry, hub, _content(entry, training), attempt)
-
-
-def _content(entry: Entry, training: TrainingReport) -> dict[str, str]:
-    return {"model": training.model_sha256, "subset": file_sha256(entry.subset)}
+    return entering.registration(entry, hub, entry.content(), attempt)
 
 
 def _evaluation_report(run_dir: Path) -> EvaluationReport:

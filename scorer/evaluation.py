@@ -15,7 +15,7 @@ from competition.rules import Competition, EntryKind, find_scale, find_track
 from competition.verification.evaluation_report import MAX_EVALUATION_BYTES, parse_evaluation
 from competition.verification.self_report import reported_gap
 from scorer.children import Send
-from scorer.messages import ReportedGap, TaskFinished, TaskStarted
+from scorer.messages import TaskFinished, TaskStarted
 from scorer.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -85,10 +85,8 @@ def evaluate_entry(raw: str, send: Send) -> None:
         except PredictionsError as error:
             # The order of the columns shows against the labels alone.
             raise RejectionError(error.reason, f"Task {task_id!r}: {error.message}") from error
-        send(TaskFinished(result=result.model_copy(update={"device": name})))
         gap = reported_gap(report, result) if report is not None else None
-        if gap is not None:
-            send(ReportedGap(task=task_id, gap=gap))
+        send(TaskFinished(result=result.model_copy(update={"device": name}), reported_gap=gap))
 
 
 def _report(request: EvaluateRequest) -> EvaluationReport | None:

@@ -9,9 +9,11 @@ from competition.errors import EngineError, RejectionError, RejectionReason, Sto
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import (
+    MAX_NEAR_COPIES,
     IntakeVerified,
     JobGrant,
     JobOutcome,
+    NearCopy,
     ScoringComplete,
     StageReport,
 )
@@ -76,18 +78,25 @@ class Job:
             pools=self._settings.pools_root,
         )
 
+        copies: dict[str, NearCopy] = {}
+
         def listen(message: messages.Message) -> None:
             if isinstance(message, messages.Checking):
                 self._notify("checking", check=message.check)
-            elif isinstance(message, messages.NearCopy):
-                self._notify("near_copy", other=message.submission, distance=message.distance)
+            elif isinstance(message, messages.NearCopyFound):
+                found = message.copy_of
+                # The process that says so has read the entry: it is heard of as many as are wanted, and no more.
+                if found.submission not in copies and len(copies) < MAX_NEAR_COPIES:
+                    copies[found.submission] = found
+                    self._notify("near_copy", other=found.submission, distance=found.distance)
 
         access = Access(
             readable=(request.mirror, request.pools),
             writable=(request.mirror / "pool-index", request.mirror / LIKENESSES),
         )
         self._child(verify_entry, request.model_dump_json(), access, listen, self._settings.intake_seconds)
-        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
+        near = tuple(copies.values())
+        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest, near_copies=near)
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
         grant, settings = self.grant, self._settings

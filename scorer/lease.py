@@ -11,6 +11,7 @@ import structlog
 from competition.client import LeaderboardClient
 from competition.errors import AuthenticationError, ConflictError, DataCupError, StaleAttemptError
 from competition.records.scoring import Heartbeat, JobGrant
+from scorer.logs import identity
 
 _BEATS_PER_LEASE = 3.0
 
@@ -58,4 +59,4 @@ class Lease:
                 self._lost.set()
                 return
             except DataCupError as error:
-                log.warning("heartbeat_failed", job=self._grant.job_id, error=error.message)
+                log.warning("heartbeat_failed", **identity(self._grant), error=error.message)

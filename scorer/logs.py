@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from competition.records.scoring import JobGrant
+
 
 def configure(level: str) -> None:
     """Log from ``level`` on (debug, info, warning, error), with UTC times."""
@@ -21,3 +23,13 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+
+
+def identity(grant: JobGrant) -> dict[str, str | int]:
+    """What every line about a job carries."""
+    return {
+        "submission": grant.submission_id,
+        "job": grant.job_id,
+        "kind": grant.kind.value,
+        "attempt": grant.attempt,
+    }

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from competition.errors import RejectionReason
-from competition.records.base import Identifier, Record, Sha256
+from competition.records.base import Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
+from competition.records.scoring import NearCopy
 
 
 class Ready(Record):
@@ -36,20 +37,11 @@ class Mirrored(Record):
     manifest: SubmissionManifest
 
 
-class NearCopy(Record):
+class NearCopyFound(Record):
     """The entry's model is nearly that of another submission; whose that is, only the leaderboard knows."""
 
     kind: Literal["near_copy"] = "near_copy"
-    submission: Identifier
-    distance: float = Field(ge=0, description="relative, of a sample of the weights; 0 = the same")
-
-
-class ReportedGap(Record):
-    """The entry's own evaluation report says something else of a task than was verified."""
-
-    kind: Literal["reported_gap"] = "reported_gap"
-    task: Identifier
-    gap: float = Field(description="reported less verified")
+    copy_of: NearCopy
 
 
 class DevicesFound(Record):
@@ -71,6 +63,7 @@ class TaskFinished(Record):
 
     kind: Literal["task_finished"] = "task_finished"
     result: TaskResult
+    reported_gap: float | None = Field(default=None, description="what the entry's own report says, less ``result``")
 
 
 class Done(Record):
@@ -106,8 +99,7 @@ Message = (
     Ready
     | Checking
     | Mirrored
-    | NearCopy
-    | ReportedGap
+    | NearCopyFound
     | DevicesFound
     | TaskStarted
     | TaskFinished

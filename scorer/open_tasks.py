@@ -38,14 +38,13 @@ class OpenTasks:
             self._client.report_stage(self._grant, StageReport(attempt=self._grant.attempt, stage=task))
             self._notify("stage", stage=task)
 
-    def finished(self, result: TaskResult) -> None:
+    def finished(self, result: TaskResult, reported_gap: float | None) -> None:
         """Hand in a result, before anything else is done (raises ``EngineError`` unless its task is open)."""
         if result.task not in self._left:
             raise EngineError(f"A process of the scorer sent a result of {result.task[:64]!r}, which is not open.")
-        self._client.report_result(self._grant, ResultReport(attempt=self._grant.attempt, result=result))
+        report = ResultReport(attempt=self._grant.attempt, result=result, reported_gap=reported_gap)
+        self._client.report_result(self._grant, report)
         del self._left[result.task]
         self._notify("task", task=result.task, metric=result.metric, value=result.value, seconds=result.seconds)
-
-    def gap(self, task: str, gap: float) -> None:
-        """The entry says something else of itself than was verified."""
-        self._notify("reported_gap", task=task, gap=gap)
+        if reported_gap is not None:
+            self._notify("reported_gap", task=result.task, gap=reported_gap)

@@ -170,9 +170,7 @@ class _Run:
             if sorted(result.task for result, _ in told) != sorted(tasks):
                 raise EngineError(f"Node {outcome.host} sent results of other tasks than it was asked for.")
             for result, gap in told:
-                self._listener.finished(result)
-                if gap is not None:
-                    self._listener.gap(result.task, gap)
+                self._listener.finished(result, gap)
             return
         error = outcome.error
         if isinstance(error, RejectionError | StorageError):
@@ -207,19 +205,14 @@ class _Collected:
     """Hears what a process says and keeps it: results travel together when it is done."""
 
     def __init__(self) -> None:
-        self.results: list[TaskResult] = []
-        self.gaps: dict[str, float] = {}
+        self.results: list[tuple[TaskResult, float | None]] = []
 
     def started(self, task: str) -> None:
         """Told when the task was handed out."""
 
-    def finished(self, result: TaskResult) -> None:
+    def finished(self, result: TaskResult, reported_gap: float | None) -> None:
         """Keep a result."""
-        self.results.append(result)
-
-    def gap(self, task: str, gap: float) -> None:
-        """Keep a gap."""
-        self.gaps[task] = gap
+        self.results.append((result, reported_gap))
 
 
 def evaluate_on_node(order: Order) -> list[tuple[str, float | None]]:
@@ -236,7 +229,7 @@ def evaluate_on_node(order: Order) -> list[tuple[str, float | None]]:
     except (EngineError, StorageError) as error:
         error.message = f"On node {HOST}: {error.message}"
         raise
-    return [(result.model_dump_json(), told.gaps.get(result.task)) for result in told.results]
+    return [(result.model_dump_json(), gap) for result, gap in told.results]
 
 
 def _device(gpus: int) -> dict[str, Any]:

@@ -27,12 +27,8 @@ class Listener(Protocol):
         """A task's evaluation begins."""
         ...
 
-    def finished(self, result: TaskResult) -> None:
-        """A task has a result."""
-        ...
-
-    def gap(self, task: str, gap: float) -> None:
-        """The entry's own report differs from the result."""
+    def finished(self, result: TaskResult, reported_gap: float | None) -> None:
+        """A task has a result, and the entry's own report says that much more or less, or nothing worth telling."""
         ...
 
 
@@ -92,7 +88,7 @@ class _Talk:
         self._listener = listener
         self._between = between
         self._began = 0.0
-        self._last: str | None = None
+        self._any = False
 
     def hear(self, message: messages.Message) -> None:
         """Raises ``EngineError`` when it is out of turn or too late."""
@@ -102,25 +98,23 @@ class _Talk:
             # Only here may the mirror be written; the word of a process that has read an entry is not enough.
             self._mirror.verified(message.sha256)
         elif isinstance(message, messages.TaskStarted) and self.running is None and message.task in self.left:
-            if self._last is not None:
+            if self._any:
                 self._between()
-            self.running, self._began, self._last = message.task, time.monotonic(), None
+            self.running, self._began = message.task, time.monotonic()
             self._listener.started(message.task)
         elif isinstance(message, messages.TaskFinished) and message.result.task == self.running:
-            self._finish(message.result)
-        elif isinstance(message, messages.ReportedGap) and message.task == self._last:
-            self._listener.gap(message.task, message.gap)
+            self._finish(message.result, message.reported_gap)
         else:
             raise EngineError("The evaluating process sent something out of turn.")
 
-    def _finish(self, result: TaskResult) -> None:
+    def _finish(self, result: TaskResult, reported_gap: float | None) -> None:
         # What the process says of itself is believed up to what passed out here. Out here may be more: while the
         # leaderboard was away, the result waited.
         seconds = min(result.seconds, time.monotonic() - self._began)
         if seconds > self._limit:
             raise _too_long(result.task, self._limit)
-        self._listener.finished(result.model_copy(update={"device_seconds": seconds}))
-        self._last, self.running = result.task, None
+        self._listener.finished(result.model_copy(update={"device_seconds": seconds}), reported_gap)
+        self._any, self.running = True, None
         del self.left[result.task]
 
 

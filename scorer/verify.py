@@ -9,7 +9,7 @@ from pathlib import Path
 
 from competition.records.base import Identifier, Record, Sha256
 from competition.records.manifest import FileRole, SubmissionManifest
-from competition.records.scoring import JobGrant
+from competition.records.scoring import JobGrant, NearCopy
 from competition.rules import Competition, EntryKind
 from competition.verification import Entry, run_checks
 from competition.verification.likeness import weight_sample
@@ -18,7 +18,7 @@ from competition.verification.safetensors_file import read_header
 from scorer.children import Send
 from scorer.fetch import fetch
 from scorer.likenesses import LIKENESSES, Likenesses
-from scorer.messages import Checking, Mirrored, NearCopy
+from scorer.messages import Checking, Mirrored, NearCopyFound
 from scorer.mirror import Mirror, Source
 
 
@@ -96,7 +96,7 @@ def _compare_with_others(entry: Entry, likenesses: Likenesses, send: Send) -> No
     file, path = entry.only(FileRole.MODEL)
     sample = weight_sample(path, read_header(path, file.path), likenesses.salt())
     for other, distance in likenesses.near(manifest.recipe_digest, manifest.submission_id, sample)[:1]:
-        send(NearCopy(submission=other, distance=distance))
+        send(NearCopyFound(copy_of=NearCopy(submission=other, distance=distance)))
     likenesses.keep(manifest.recipe_digest, manifest.submission_id, sample)
 
 

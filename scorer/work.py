@@ -34,6 +34,7 @@ from scorer.engine import EvaluationEngine, LocalEngine
 from scorer.guard import Guard, Stop
 from scorer.jobs import Job
 from scorer.lease import Lease
+from scorer.logs import identity
 from scorer.settings import ScorerSettings
 
 _MAX_MESSAGE = 2000
@@ -141,17 +142,12 @@ class Service:
 
     def _handle(self, grant: JobGrant) -> None:
         """Do one job and hand in its outcome."""
-        identity = {
-            "submission": grant.submission_id,
-            "job": grant.job_id,
-            "kind": grant.kind.value,
-            "attempt": grant.attempt,
-        }
-        bound = log.bind(**identity)
+        known = identity(grant)
+        bound = log.bind(**known)
 
         def notify(event: str, **detail: object) -> None:
             bound.info(event, **detail)
-            self._observe({"event": event, **identity, **detail})
+            self._observe({"event": event, **known, **detail})
 
         notify("claimed", finished_tasks=len(grant.finished_tasks))
         try:
@@ -182,7 +178,7 @@ def _outcome(job: Job) -> JobOutcome:
     except DataCupError as error:
         return PlatformFailure(attempt=attempt, message=str(error)[:_MAX_MESSAGE])
     except Exception as error:  # a bug must fail this job and not end the service
-        log.exception("unexpected_error", job=job.grant.job_id)
+        log.exception("unexpected_error", **identity(job.grant))
         return PlatformFailure(attempt=attempt, message=f"The scorer met an unexpected {type(error).__name__}.")
 
 

@@ -13,9 +13,9 @@ import uvicorn
 
 
 @contextmanager
-def serve(app: Any) -> Iterator[str]:
-    """Run ``app`` in a thread on a free port and yield its base URL, without a trailing slash."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def serve(app: Any, port: int = 0) -> Iterator[str]:
+    """Run ``app`` in a thread, on a free port unless one is given; yield its base URL, without a trailing slash."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=5))
     # A daemon, so that a server that hangs fails its test and not the whole run.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -68,7 +68,11 @@ class JobKind(StrEnum):
 
 
 class Event(Record):
-    """One line of a submission's append-only log. ``hash`` covers all other fields, ``previous_hash`` among them."""
+    """One line of a submission's append-only log.
+
+    ``hash`` covers all other fields, ``previous_hash`` among them, but ``withheld``: who may not see all of an event
+    still sees that there is one, and that it has its place in the chain.
+    """
 
     submission_id: Identifier
     sequence: int = Field(ge=1)
@@ -80,20 +84,26 @@ class Event(Record):
     detail: dict[str, Any] = Field(default_factory=dict)
     previous_hash: Sha256
     hash: Sha256
+    withheld: bool = Field(default=False, description="some of it is not shown to you: ``hash`` covers more than this")
 
     def expected_hash(self) -> str:
-        """The hash that this event must carry."""
-        return digest(self.model_dump(mode="json", exclude={"hash"}))
+        """The hash that this event must carry, if it is whole."""
+        return digest(self.model_dump(mode="json", exclude={"hash", "withheld"}))
 
 
 GENESIS_HASH = "0" * 64
 
 
 def chain_is_intact(events: list[Event]) -> bool:
-    """Whether the events of one submission, in order, form an unbroken hash chain from the first on."""
+    """Whether the events of one submission, in order, form an unbroken hash chain from the first on.
+
+    Of an event of which something is withheld only the place in the chain can be checked.
+    """
     previous = GENESIS_HASH
     for sequence, event in enumerate(events, start=1):
-        if event.sequence != sequence or event.previous_hash != previous or event.hash != event.expected_hash():
+        if event.sequence != sequence or event.previous_hash != previous:
+            return False
+        if not event.withheld and event.hash != event.expected_hash():
             return False
         previous = event.hash
     return True

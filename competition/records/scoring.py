@@ -54,6 +54,17 @@ class JobGrant(Record):
     finished_tasks: tuple[Identifier, ...] = Field(description="tasks with an accepted result; not to be run again")
 
 
+MAX_NEAR_COPIES = 8
+"""Of one entry; more would say no more."""
+
+
+class NearCopy(Record):
+    """Another submission whose model is nearly this one's: a sign and no proof, and no reason to refuse the entry."""
+
+    submission: Identifier
+    distance: float = Field(ge=0, le=2, description="relative, of a sample of the weights; 0 = the same")
+
+
 class AttemptMessage(Record):
     """Base of what a worker says about its job."""
 
@@ -74,6 +85,9 @@ class ResultReport(AttemptMessage):
     """One task is finished. Idempotent by (submission, suite version, attempt, task)."""
 
     result: TaskResult
+    reported_gap: float | None = Field(
+        default=None, description="what the entry's own report says, less ``result``; None: it says nothing else"
+    )
 
 
 class IntakeVerified(AttemptMessage):
@@ -81,6 +95,7 @@ class IntakeVerified(AttemptMessage):
 
     outcome: Literal["verified"] = "verified"
     manifest: SubmissionManifest
+    near_copies: tuple[NearCopy, ...] = Field(default=(), max_length=MAX_NEAR_COPIES)
 
 
 class ScoringComplete(AttemptMessage):

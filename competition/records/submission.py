@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from competition.errors import RejectionReason
@@ -50,6 +52,14 @@ class SubmissionRevision(Record):
     path: RelativePath = Field(description="the submission's folder inside the repository")
 
 
+class SubmissionWithdrawal(Record):
+    """An entry is taken back."""
+
+    reason: Annotated[Prose, Field(max_length=1000)] = Field(
+        default="", description="for the log; its author and the organisers can read it"
+    )
+
+
 def value_text(value: float) -> str:
     """A metric's value for people: three decimals, three digits below 0.01, and a count as the whole number it is."""
     if value.is_integer() and abs(value) > 1:
@@ -84,8 +94,41 @@ class Rejection(Record):
     hint: str
 
 
+class NearCopyNotice(Record):
+    """The weights are nearly those of another entry that was verified earlier: a sign, and no proof."""
+
+    kind: Literal["near_copy"] = "near_copy"
+    other: Identifier | None = Field(description="None: an entry that you may not know of")
+    other_account: str | None
+    distance: float = Field(description="relative, of a sample of the weights; 0 = the same")
+    at: Timestamp
+
+
+class ReportedGapNotice(Record):
+    """The entry's own evaluation report says something else of a task than was verified."""
+
+    kind: Literal["reported_gap"] = "reported_gap"
+    task: Identifier
+    title: str
+    reported: float
+    verified: float
+    at: Timestamp
+
+
+Notice = Annotated[NearCopyNotice | ReportedGapNotice, Field(discriminator="kind")]
+"""Something that was found while an entry was verified or scored, and that changes no score."""
+
+
+class Withdrawal(Record):
+    """When an entry was taken back, and by whom."""
+
+    at: Timestamp
+    by_author: bool = Field(description="if not, by the organisers")
+    reason: str | None = Field(description="None: none was given, or you may not read it")
+
+
 class SubmissionView(Record):
-    """A submission as the API shows it."""
+    """A submission as the API shows it. Of a withdrawn one the public sees that it was, and who had entered it."""
 
     id: Identifier
     competition: Identifier
@@ -111,8 +154,31 @@ class SubmissionView(Record):
     suite: str
     tasks_total: int
     results: list[TaskScore]
+    notices: list[Notice] = Field(default=[], description="what was found and changes no score, oldest first")
+    withdrawal: Withdrawal | None = None
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class Allowance(Record):
+    """One bound on an account's entries. ``left`` is None where there is none."""
+
+    limit: int | None
+    used: int
+    left: int | None
+
+
+class QuotaView(Record):
+    """What an account may still enter in the phase that is open."""
+
+    competition: Identifier
+    account: str
+    phase: Identifier
+    phase_closes: Timestamp | None
+    today: Allowance = Field(description="entries received since 00:00:00 UTC")
+    phase_total: Allowance
+    invalid_today: Allowance
+    resets_at: Timestamp = Field(description="when a new day begins (UTC)")
 
 
 class SubmissionPage(Record):

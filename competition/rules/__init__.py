@@ -11,7 +11,7 @@ from competition.rules.catalog import (
     find_track,
 )
 from competition.rules.loader import load_competition, parse_competition
-from competition.rules.models import Competition, EntryKind, Limits, Phase, Pool, Scale, Track, require_clip
+from competition.rules.models import Competition, EntryKind, Limits, Phase, Pool, Quota, Scale, Track, require_clip
 from competition.rules.predicted_sets import TestSetShape, predicted_sets
 from competition.rules.protocols import Protocol
 from competition.rules.recipes import (
@@ -36,6 +36,7 @@ __all__ = [
     "Phase",
     "Pool",
     "Protocol",
+    "Quota",
     "Recipe",
     "Scale",
     "SelfSupervisedRecipe",

@@ -6,6 +6,7 @@ says under which rules it was obtained.
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -69,13 +70,34 @@ class Scale(Rule):
         return self.pool
 
 
+class Quota(Rule):
+    """How many entries an account may have. None = as many as it likes.
+
+    An entry counts from when it is received. One that ends invalid, failed or cancelled counts no longer; too many
+    invalid ones on one day have a bound of their own, since each costs the organisers a download.
+    """
+
+    per_day: int | None = Field(default=None, gt=0, description="entries received on one day (UTC)")
+    total: int | None = Field(default=None, gt=0, description="entries of the whole phase")
+    invalid_per_day: int = Field(default=100, gt=0, description="entries received on one day that ended invalid")
+
+
 class Phase(Rule):
-    """When entries are taken, in UTC to the second."""
+    """When entries are taken, in UTC to the second, and how many of an account."""
 
     id: Identifier
     title: Title
     opens: AwareDatetime
     closes: AwareDatetime | None = None
+    quota: Quota = Field(
+        default=Quota(),
+        exclude_if=lambda quota: quota == Quota(),  # competitions of before keep their digests
+        description="how many entries an account may have in the phase",
+    )
+
+    def open_at(self, moment: datetime) -> bool:
+        """Whether it takes entries then: from its opening second on, until before its closing one."""
+        return self.opens <= moment and (self.closes is None or moment < self.closes)
 
 
 class Limits(Rule):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 80
 
+Findings = Mapping[str, int | str]
+"""What a check that passed found: counts, names and digests, each under a short name."""
+
 
 @dataclass(frozen=True)
 class Entry:

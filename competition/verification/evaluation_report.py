@@ -8,21 +8,21 @@ from __future__ import annotations
 from competition.errors import RejectionError, RejectionReason
 from competition.records.evaluation import EvaluationReport
 from competition.records.manifest import FileRole
-from competition.verification.entry import Entry
+from competition.verification.entry import Entry, Findings
 from competition.verification.json_document import parse_record
 
 # The 38 tasks of DataComp's suite, every image's outcome included, take under a million.
 MAX_EVALUATION_BYTES = 8_000_000
 
 
-def check_evaluation(entry: Entry) -> None:
+def check_evaluation(entry: Entry) -> Findings:
     """Where there is an evaluation report it is one, of the entry's model under the competition's suite.
 
     Raises:
         RejectionError: more than one, too large, malformed, or of another model or suite.
     """
     if not any(file.role is FileRole.EVALUATION_REPORT for file in entry.manifest.files):
-        return
+        return {"files": 0}
     file, path = entry.only(FileRole.EVALUATION_REPORT)
     if file.size > MAX_EVALUATION_BYTES:
         raise RejectionError(
@@ -40,6 +40,7 @@ def check_evaluation(entry: Entry) -> None:
                 RejectionReason.EVALUATION_MISMATCH,
                 f"{file.path}: {field} is {found}, but this entry's is {expected}.",
             )
+    return {"tasks": len(report.results)}
 
 
 def parse_evaluation(raw: bytes, name: str) -> EvaluationReport:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from competition.errors import RejectionError, RejectionReason
 from competition.records.lineage import MAX_LINEAGE_BYTES, DatasetLineage
 from competition.records.manifest import FileRole
-from competition.verification.entry import Entry
+from competition.verification.entry import Entry, Findings
 from competition.verification.json_document import parse_record
 
 
-def check_lineage(entry: Entry) -> None:
+def check_lineage(entry: Entry) -> Findings:
     """Where there is a lineage it is one, its chain of digests holds, and its dataset is the entry's subset.
 
     Raises:
         RejectionError: more than one, too large, malformed, or of another subset.
     """
     if not any(file.role is FileRole.LINEAGE for file in entry.manifest.files):
-        return
+        return {"files": 0}
     file, path = entry.only(FileRole.LINEAGE)
     if file.size > MAX_LINEAGE_BYTES:
         raise RejectionError(
@@ -24,7 +24,9 @@ def check_lineage(entry: Entry) -> None:
             f"{file.path} has {file.size} bytes; a lineage may have at most {MAX_LINEAGE_BYTES}.",
         )
     subset, _ = entry.only(FileRole.SUBSET)
-    check_result(parse_lineage(path.read_bytes(), file.path), file.path, subset.path, subset.sha256)
+    lineage = parse_lineage(path.read_bytes(), file.path)
+    check_result(lineage, file.path, subset.path, subset.sha256)
+    return {"steps": len(lineage.steps)}
 
 
 def parse_lineage(raw: bytes, name: str) -> DatasetLineage:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import MANIFEST_NAME, FileRole, SubmissionManifest
 from competition.rules import EntryKind
-from competition.verification.entry import Entry, shown
+from competition.verification.entry import Entry, Findings, shown
 from competition.verification.json_document import UnreadableJsonError, read_json, told
 
 MAX_MANIFEST_BYTES = 1_000_000
@@ -85,7 +85,7 @@ def manifest_too_large(size: int) -> RejectionError:
     )
 
 
-def check_rules(entry: Entry) -> None:
+def check_rules(entry: Entry) -> Findings:
     """The manifest names this competition and its version, a track and scale of it, and their recipe and suite."""
     manifest, competition = entry.manifest, entry.competition
     suite = competition.suite
@@ -110,6 +110,14 @@ def check_rules(entry: Entry) -> None:
             f"{MANIFEST_NAME}: recipe_digest is {manifest.recipe_digest}, but {trained} of scale {scale.id!r} has "
             f"{expected}.",
         )
+    return {
+        "competition": f"{competition.id}@{competition.version}",
+        "track": entry.track.id,
+        "scale": scale.id,
+        "suite": suite.reference,
+        "suite_digest": suite.digest,
+        "recipe_digest": expected,
+    }
 
 
 def check_texts(entry: Entry) -> None:
@@ -133,7 +141,7 @@ def mismatch(field: str, expected: object, found: object) -> RejectionError:
     )
 
 
-def check_listing(entry: Entry) -> None:
+def check_listing(entry: Entry) -> Findings:
     """The files that an entry of this kind has, one of each, and no others; plain names of the expected types; sizes
     within the limits."""
     for role in _NEEDED[entry.kind]:
@@ -147,6 +155,7 @@ def check_listing(entry: Entry) -> None:
             )
     check_names(entry.manifest)
     check_sizes(entry)
+    return {"files": len(entry.manifest.files), "bytes": sum(file.size for file in entry.manifest.files)}
 
 
 def check_names(manifest: SubmissionManifest) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from math import prod
 
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import FileRole
 from competition.rules import ClipRecipe
-from competition.verification.entry import Entry, shown
+from competition.verification.entry import Entry, Findings, shown
 from competition.verification.safetensors_file import TensorEntry, check_finite, read_header
 
 TensorKind = tuple[str, tuple[int, ...]]
@@ -38,16 +39,20 @@ def _expected(architecture: str) -> dict[str, TensorKind]:
     }
 
 
-def check_model_header(entry: Entry) -> None:
+def check_model_header(entry: Entry) -> Findings:
     """The header is sound, and names, shapes and dtypes are those of the recipe's model."""
     file, path = entry.only(FileRole.MODEL)
-    compare_tensors(read_header(path, file.path), expected_tensors(entry.recipe), file.path, entry.recipe.id)
+    found = read_header(path, file.path)
+    compare_tensors(found, expected_tensors(entry.recipe), file.path, entry.recipe.id)
+    return {"tensors": len(found), "weights": _weights(found)}
 
 
-def check_model_weights(entry: Entry) -> None:
+def check_model_weights(entry: Entry) -> Findings:
     """Every weight is finite."""
     file, path = entry.only(FileRole.MODEL)
-    check_finite(path, read_header(path, file.path), file.path)
+    found = read_header(path, file.path)
+    check_finite(path, found, file.path)
+    return {"finite": _weights(found)}
 
 
 def compare_tensors(found: dict[str, TensorEntry], expected: dict[str, TensorKind], name: str, recipe: str) -> None:
@@ -67,6 +72,10 @@ def compare_tensors(found: dict[str, TensorEntry], expected: dict[str, TensorKin
                 f"{name}: tensor {shown(key)} is {_words(kind)}, but in the model of recipe {recipe!r} it is "
                 f"{_words(expected[key])}."
             )
+
+
+def _weights(tensors: dict[str, TensorEntry]) -> int:
+    return sum(prod(tensor.shape) for tensor in tensors.values())
 
 
 def _words(kind: TensorKind) -> str:

@@ -11,13 +11,15 @@ from pathlib import Path
 from competition.errors import DataFormatError, PredictionsError, RejectionError, RejectionReason
 from competition.records.manifest import FileRole
 from competition.rules import Suite, predicted_sets
-from competition.verification.entry import Entry
+from competition.verification.entry import Entry, Findings
 
 
-def check_predictions(entry: Entry) -> None:
+def check_predictions(entry: Entry) -> Findings:
     """The file is a plain npz with an array of class ids for every test set (raises as ``read_sets`` does)."""
     file, path = entry.only(FileRole.PREDICTIONS)
     read_sets(path, entry.competition.suite, file.path)
+    sets = predicted_sets(entry.competition.suite)
+    return {"sets": len(sets), "samples": sum(shape.samples for shape in sets.values())}
 
 
 def read_sets(path: Path, suite: Suite, name: str) -> None:

@@ -14,13 +14,13 @@ from competition.data.uids import (
 )
 from competition.errors import DataFormatError, RejectionError, RejectionReason
 from competition.records.manifest import FileRole
-from competition.verification.entry import Entry
+from competition.verification.entry import Entry, Findings
 from competition.verification.membership import foreign_positions
 
 _MAX_HEADER_BYTES = 4096
 
 
-def check_subset(entry: Entry) -> None:
+def check_subset(entry: Entry) -> Findings:
     """Format and limits, order, membership in the pool (where one is at hand), and the manifest's counts."""
     file, path = entry.only(FileRole.SUBSET)
     limit, pool = entry.competition.limits.subset_uids, entry.pool_uids
@@ -35,6 +35,7 @@ def check_subset(entry: Entry) -> None:
                 RejectionReason.SUBSET_COUNT_MISMATCH,
                 f"{file.path}: the manifest says {field} = {claimed}, but the file has {found}.",
             )
+    return {"uids": samples, "distinct": unique, **({} if pool is None else {"all_in_pool": pool_id})}
 
 
 def check_uids(name: str, path: Path, *, limit: int, pool: UidArray | None, pool_id: str) -> tuple[int, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import FileRole
 from competition.records.training import TrainingReport
-from competition.verification.entry import Entry, shown
+from competition.verification.entry import Entry, Findings, shown
 from competition.verification.json_document import parse_record
 
 MAX_REPORT_BYTES = 1_000_000
 
 
-def check_training(entry: Entry) -> None:
+def check_training(entry: Entry) -> Findings:
     """The report's recipe, steps and samples seen are the scale's, and its model is the one that is submitted."""
     name, report = _read(entry)
     recipe = entry.recipe
@@ -34,9 +34,10 @@ def check_training(entry: Entry) -> None:
             RejectionReason.DIGEST_MISMATCH,
             f"{name} was written for a model with sha256 {report.model_sha256}, but {model.path} has {model.sha256}.",
         )
+    return {"recipe": recipe.id, "steps": report.steps, "samples_seen": report.samples_seen}
 
 
-def check_training_data(entry: Entry) -> None:
+def check_training_data(entry: Entry) -> Findings:
     """The report does not tell of more samples than the subset has: some of it may be lost, but nothing is added.
 
     It comes after the check that the manifest counts the subset rightly.
@@ -48,6 +49,7 @@ def check_training_data(entry: Entry) -> None:
             RejectionReason.TRAINING_DATA_MISMATCH,
             f"{name}: the model was trained on {report.data.samples} samples, but the subset has {subset}.",
         )
+    return {"samples": report.data.samples, "shards": report.data.shards}
 
 
 def _read(entry: Entry) -> tuple[str, TrainingReport]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError, UsageError
-from competition.rules import Competition, find_competition, unsupported
+from competition.rules import Competition, Phase, find_competition, unsupported
 from leaderboard.clock import Clock, utc_now
 from leaderboard.competitions import repository
 from leaderboard.competitions.schemas import CompetitionView
@@ -93,8 +93,13 @@ def document(session: Session, competition: str, version: int) -> Competition:
 
 
 def is_open(competition: Competition, now: datetime) -> bool:
-    """Whether a phase takes entries at that moment: from its opening second on, until before its closing one."""
-    return any(phase.opens <= now and (phase.closes is None or now < phase.closes) for phase in competition.phases)
+    """Whether a phase takes entries at that moment."""
+    return phase_at(competition, now) is not None
+
+
+def phase_at(competition: Competition, now: datetime) -> Phase | None:
+    """The phase that takes entries at that moment, the first of several."""
+    return next((phase for phase in competition.phases if phase.open_at(now)), None)
 
 
 def _view(row: PublishedCompetition, now: datetime) -> CompetitionView:

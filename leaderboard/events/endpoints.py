@@ -17,7 +17,8 @@ router = APIRouter(prefix="/submissions", tags=["submissions"])
 def events(submission_id: SubmissionId, session: ReadSession, viewer: AnyViewer) -> list[Event]:
     """Everything that happened to a submission, oldest first.
 
-    Each event's `hash` is the sha256 of the canonical JSON (RFC 8785) of its other fields, the previous event's hash
-    among them: a changed or missing line shows.
+    Each event's `hash` is the sha256 of the canonical JSON (RFC 8785) of its other fields but `withheld`, the previous
+    event's hash among them: a changed or missing line shows. Of an event that is `withheld` you see a part; the hash
+    is that of the whole.
     """
     return service.story(session, submission_id, viewer)

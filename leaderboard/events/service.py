@@ -10,8 +10,12 @@ from sqlalchemy.orm import Session
 from competition.errors import NotFoundError
 from competition.records.lifecycle import GENESIS_HASH, Event
 from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
+from leaderboard.competitions import service as competitions
 from leaderboard.events import repository
+from leaderboard.events.withholding import NEAR_COPY, Sight, shown
 from leaderboard.models import EventRow
+from leaderboard.submissions import repository as submissions
+from leaderboard.visibility import is_tombstone, open_tasks
 
 
 def append(
@@ -25,7 +29,8 @@ def append(
 ) -> None:
     """Append an event; ``change`` is what the value was and what it is now.
 
-    The caller holds the submission's lock. The log is public: ``detail`` never holds a score or a secret.
+    The caller holds the submission's lock. The log is public, but for what ``withholding`` keeps back: ``detail`` never
+    holds a score or a secret.
     """
     last = repository.last(session, submission_id)
     fields = {
@@ -45,10 +50,24 @@ def append(
 
 
 def story(session: Session, submission_id: str, viewer: Viewer = ANONYMOUS) -> list[Event]:
-    """The events of a submission, oldest first (raises ``NotFoundError`` when the viewer may not know of it)."""
-    if not repository.may_read(session, submission_id, viewer):
+    """The events of a submission, oldest first, as far as the viewer may see them.
+
+    Raises ``NotFoundError`` when the viewer may not know of the submission.
+    """
+    submission = repository.readable(session, submission_id, viewer)
+    if submission is None:
         raise NotFoundError(f"There is no submission {submission_id!r}.", hint="Check the id; drafts are private.")
-    return [_event(row) for row in repository.all_of(session, submission_id)]
+    events = [_event(row) for row in repository.all_of(session, submission_id)]
+    if viewer.is_admin:
+        return events
+    others = {str(event.detail.get("other")) for event in events if event.kind == NEAR_COPY}
+    suite = competitions.document(session, submission.competition, submission.competition_version).suite
+    sight = Sight(
+        tombstone=is_tombstone(submission, viewer),
+        tasks={task.id for task in open_tasks(suite, viewer)},
+        entries=submissions.named(session, others, viewer),
+    )
+    return [shown(event, sight) for event in events]
 
 
 def _event(row: EventRow) -> Event:

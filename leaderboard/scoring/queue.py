@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
-from competition.records.lifecycle import JobKind, Processing
+from competition.records.lifecycle import JobKind, Processing, Visibility
 from leaderboard.accounts.viewer import SYSTEM, Act, Viewer
 from leaderboard.events import service as events
 from leaderboard.models import Job, JobState, Submission
@@ -25,6 +25,8 @@ from leaderboard.submissions import repository as submissions
 
 log = structlog.get_logger()
 _MAX_BACKOFF_SECONDS = 3600.0
+# Two who look at the clock and then wait for each other's transaction disagree by no more: that is no clock set back.
+_SKEW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def reap(session: Session, now: datetime, patience: Patience) -> int:
 def _redate(session: Session, now: datetime, patience: Patience) -> None:
     """Where the clock was set back, count what the wrong one had begun from now on: nobody waits until it is right."""
     lease, longest = timedelta(seconds=patience.lease), patience.delay(max(1, patience.tries - 1))
-    found = repository.misdated(session, now, lease, longest)
+    found = repository.misdated(session, now + _SKEW, lease, longest)
     for job, _submission in found:
         waits = job.state is JobState.READY
         values = {"available_at": now} if waits else {"lease_expires_at": now + lease}
@@ -146,7 +148,7 @@ def requeue(session: Session, submission_id: str, act: Act) -> JobKind:
 
     Raises:
         NotFoundError: there is no such submission.
-        ConflictError: it has not failed.
+        ConflictError: it has not failed, or was withdrawn.
     """
     submission = submissions.lock(session, submission_id)
     if submission is None:
@@ -156,6 +158,8 @@ def requeue(session: Session, submission_id: str, act: Act) -> JobKind:
             f"Submission {submission_id} is {submission.processing.value}, not failed.",
             hint="Only work that was given up can be taken up again.",
         )
+    if submission.visibility is Visibility.WITHDRAWN:
+        raise ConflictError(f"Submission {submission_id} was withdrawn.", hint="A withdrawn entry never comes back.")
     return _work_again(session, submission, act)
 
 

@@ -7,6 +7,7 @@ lease changes nothing. A result is accepted once; ``scored`` and the aggregate a
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +28,7 @@ from competition.records.scoring import (
     IntakeVerified,
     JobFinish,
     JobGrant,
+    NearCopy,
     PlatformFailure,
     ResultReport,
     StageReport,
@@ -36,6 +38,7 @@ from competition.rules.uncertainty import uncertain_aggregate
 from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
+from leaderboard.events.withholding import NEAR_COPY, TASK_RESULT
 from leaderboard.models import Evaluation, Job, JobState, Submission, TaskOutcome
 from leaderboard.scoring import job_tokens, queue, repository, results
 from leaderboard.scoring.job_tokens import Holder
@@ -140,11 +143,14 @@ def accept_result(session: Session, job_id: int, weighed: Weighed, holder: Holde
         return
     session.add(_outcome(held.job, weighed, now))
     repository.update_job(session, held.job, {"failures": 0})
-    # The log is public, a hidden task's value is not: the digest is enough to prove later what was accepted.
+    # The log is public, a value may not be: the digest is enough to prove later what was accepted.
     detail = {"task": result.task, "attempt": held.job.attempt, "result_sha256": weighed.digest}
+    gap = weighed.message.reported_gap
+    if gap is not None and _entered_under(session, held, held.job.evaluation_id):
+        detail["reported_gap"] = gap
     if held.submission.processing is Processing.LEASED:
         lifecycle.move(session, held.submission, Processing.RUNNING, held.act, values={"stage": result.task})
-    events.append(session, held.submission.id, held.act, "task_result", detail=detail)
+    events.append(session, held.submission.id, held.act, TASK_RESULT, detail=detail)
 
 
 def finish(
@@ -165,7 +171,7 @@ def finish(
     elif isinstance(report, EntryInvalid):
         _end_invalid(session, held, report)
     elif isinstance(report, IntakeVerified):
-        _end_intake(session, held, report.manifest)
+        _end_intake(session, held, report)
     else:
         _end_scoring(session, held)
 
@@ -207,11 +213,14 @@ def _end_invalid(session: Session, held: Held, report: EntryInvalid) -> None:
     lifecycle.move(session, held.submission, Processing.INVALID, held.act, values=values, detail=detail)
 
 
-def _end_intake(session: Session, held: Held, manifest: SubmissionManifest) -> None:
+def _end_intake(session: Session, held: Held, report: IntakeVerified) -> None:
+    manifest = report.manifest
     if held.job.kind is not JobKind.INTAKE:
         raise ConflictError(f"Job {held.job.id} is a scoring job; it cannot end 'verified'.")
     _check_manifest(manifest, held.submission)
     _end(session, held)
+    for copy in report.near_copies:
+        _note_near_copy(session, held, copy)
     evaluation = Evaluation(
         submission_id=held.submission.id,
         suite=held.submission.suite,
@@ -228,6 +237,22 @@ def _end_intake(session: Session, held: Held, manifest: SubmissionManifest) -> N
     detail = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
     lifecycle.move(session, held.submission, Processing.QUEUED, held.act, values=values, detail=detail)
     queue.enqueue(session, held.submission, JobKind.SCORING, held.act.at, evaluation_id=evaluation.id)
+
+
+def _note_near_copy(session: Session, held: Held, copy: NearCopy) -> None:
+    """Who may not know of the other entry shall not find it by trying out names against the event's hash: the salt."""
+    detail = {
+        "attempt": held.job.attempt,
+        "other": copy.submission,
+        "distance": copy.distance,
+        "salt": secrets.token_hex(16),
+    }
+    events.append(session, held.submission.id, held.act, NEAR_COPY, detail=detail)
+
+
+def _entered_under(session: Session, held: Held, evaluation_id: int) -> bool:
+    """Whether the evaluation is by the suite that the entry was made for: its own report speaks of no other."""
+    return repository.evaluation(session, evaluation_id).suite_digest == held.submission.suite_digest
 
 
 def _end_scoring(session: Session, held: Held) -> None:

@@ -8,22 +8,31 @@ from fastapi import APIRouter, Query
 
 from competition.records.lifecycle import Processing
 from competition.records.submission import (
+    QuotaView,
     SubmissionPage,
     SubmissionRegistration,
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 from leaderboard.answers import documented
 from leaderboard.dependencies import AnyViewer, Chosen, Now, ReadSession, Submitter, WriteSession
-from leaderboard.parameters import OptionalId, SubmissionId
+from leaderboard.parameters import CompetitionId, OptionalId, SubmissionId
 from leaderboard.submissions import service
 from leaderboard.submissions.repository import Filter
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
+quota_router = APIRouter(prefix="/competitions", tags=["submissions"])
 
 
-@router.post("", summary="Announce an entry", responses=documented(400, 401, 403, 404, 409, 413))
+@quota_router.get("/{competition}/quota", summary="What you may still enter", responses=documented(401, 403, 404, 409))
+def show_quota(competition: CompetitionId, session: ReadSession, viewer: Submitter, clock: Now) -> QuotaView:
+    """Of the token's account, in the phase that is open now. Days are those of UTC."""
+    return service.quota_of(session, competition, viewer, clock())
+
+
+@router.post("", summary="Announce an entry", responses=documented(400, 401, 403, 404, 409, 413, 429))
 def register(
     request: SubmissionRegistration, session: WriteSession, viewer: Submitter, clock: Now, settings: Chosen
 ) -> SubmissionTicket:
@@ -38,7 +47,7 @@ def register(
 @router.put(
     "/{submission_id}/revision",
     summary="Say that the upload is complete",
-    responses=documented(400, 401, 403, 404, 409, 413),
+    responses=documented(400, 401, 403, 404, 409, 413, 429),
 )
 def set_revision(
     submission_id: SubmissionId, revision: SubmissionRevision, session: WriteSession, viewer: Submitter, clock: Now
@@ -47,10 +56,21 @@ def set_revision(
     return service.set_revision(session, submission_id, revision, viewer, clock())
 
 
-@router.post("/{submission_id}/withdraw", summary="Take an entry back", responses=documented(401, 403, 404, 409))
-def withdraw(submission_id: SubmissionId, session: WriteSession, viewer: Submitter, clock: Now) -> SubmissionView:
-    """Work on the entry stops; a tombstone stays, and the attempt still counts."""
-    return service.withdraw(session, submission_id, viewer, clock())
+@router.post(
+    "/{submission_id}/withdraw", summary="Take an entry back", responses=documented(400, 401, 403, 404, 409, 413)
+)
+def withdraw(
+    submission_id: SubmissionId,
+    session: WriteSession,
+    viewer: Submitter,
+    clock: Now,
+    request: SubmissionWithdrawal | None = None,
+) -> SubmissionView:
+    """Work on the entry stops; a tombstone stays, and the attempt still counts. It never comes back.
+
+    By its author or an organiser. Repeating it changes nothing.
+    """
+    return service.withdraw(session, submission_id, request or SubmissionWithdrawal(), viewer, clock())
 
 
 @router.get("/{submission_id}", summary="One submission", responses=documented(401, 404))

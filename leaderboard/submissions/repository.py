@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from competition.records.lifecycle import Processing
 from leaderboard.accounts.viewer import Viewer
 from leaderboard.models import Account, Evaluation, Submission, TaskOutcome
-from leaderboard.visibility import visible_to
+from leaderboard.visibility import may_name, visible_to
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,15 @@ def find(session: Session, submission_id: str, viewer: Viewer) -> Submission | N
     """A submission that the viewer may know of, with its account."""
     query = select(Submission).options(joinedload(Submission.account))
     return session.scalar(query.where(Submission.id == submission_id, visible_to(viewer)))
+
+
+def named(session: Session, submission_ids: Collection[str], viewer: Viewer) -> dict[str, Submission]:
+    """Those of the submissions that may be named to the viewer, with their accounts."""
+    if not submission_ids:
+        return {}
+    query = select(Submission).options(joinedload(Submission.account))
+    found = session.scalars(query.where(Submission.id.in_(submission_ids), visible_to(viewer)))
+    return {submission.id: submission for submission in found if may_name(submission, viewer)}
 
 
 def lock(session: Session, submission_id: str) -> Submission | None:
@@ -72,6 +81,46 @@ def old_drafts(session: Session, before: datetime) -> Sequence[str]:
     """Ids of registrations older than that, to which nothing was uploaded."""
     query = select(Submission.id).where(Submission.processing == Processing.DRAFT, Submission.created_at < before)
     return session.scalars(query.order_by(Submission.created_at).limit(100)).all()
+
+
+def lock_account(session: Session, account_id: int) -> str:
+    """An account's name; it stays locked until the transaction ends."""
+    return session.execute(select(Account.name).where(Account.id == account_id).with_for_update()).scalar_one()
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Numbers of received entries that count, and of those that ended invalid."""
+
+    today: int
+    total: int
+    invalid_today: int
+
+
+def count_entries(
+    session: Session,
+    account_id: int,
+    competition: str,
+    opens: datetime,
+    closes: datetime | None,
+    midnight: datetime,
+) -> Entries:
+    """Entries of an account that were registered between ``opens`` and ``closes``; "today" is from ``midnight`` on."""
+    counts = Submission.processing.not_in((Processing.INVALID, Processing.FAILED, Processing.CANCELLED))
+    today = Submission.received_at >= midnight
+    query = select(
+        func.count().filter(counts, today),
+        func.count().filter(counts),
+        func.count().filter(Submission.processing == Processing.INVALID, today),
+    ).where(
+        Submission.account_id == account_id,
+        Submission.competition == competition,
+        Submission.received_at.is_not(None),
+        Submission.created_at >= opens,
+    )
+    if closes is not None:
+        query = query.where(Submission.created_at < closes)
+    return Entries(*session.execute(query).one())
 
 
 def results(session: Session, submissions: Sequence[Submission]) -> Mapping[str, list[TaskOutcome]]:

@@ -13,20 +13,23 @@ from competition.canonical import digest
 from competition.errors import ConflictError, NotFoundError, PermissionDeniedError, ValidationFailedError
 from competition.records.lifecycle import Eligibility, JobKind, Processing, Trust, Visibility
 from competition.records.submission import (
+    QuotaView,
     SubmissionPage,
     SubmissionRegistration,
     SubmissionRevision,
     SubmissionTicket,
     SubmissionView,
+    SubmissionWithdrawal,
 )
 from competition.rules import Competition, find_scale, find_track
 from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
+from leaderboard.events.withholding import VISIBILITY
 from leaderboard.models import Submission
 from leaderboard.scoring import queue
 from leaderboard.settings import Settings
-from leaderboard.submissions import lifecycle, repository, views
+from leaderboard.submissions import lifecycle, quota, repository, views
 from leaderboard.submissions.repository import Filter
 from leaderboard.visibility import owns
 
@@ -50,6 +53,13 @@ def page(session: Session, wanted: Filter, viewer: Viewer = ANONYMOUS) -> Submis
     )
 
 
+def quota_of(session: Session, competition: str, viewer: Viewer, now: datetime) -> QuotaView:
+    """What the viewer may still enter (raises ``NotFoundError``, and ``ConflictError`` while no phase is open)."""
+    assert viewer.account_id is not None
+    rules = competitions.get(session, competition, clock=lambda: now).document
+    return quota.view(session, rules, viewer.account_id, viewer.account or "", now)
+
+
 def require_hub(endpoint: str, settings: Settings) -> None:
     """Raises ``ValidationFailedError`` for a Hub from which the organisers take no entries."""
     if not settings.takes_from(endpoint):
@@ -62,8 +72,8 @@ def require_hub(endpoint: str, settings: Settings) -> None:
 def register(session: Session, request: SubmissionRegistration, viewer: Viewer, now: datetime) -> SubmissionTicket:
     """Announce an entry; the same key and request give the same ticket for ever.
 
-    Raises ``NotFoundError`` for an unknown competition, ``UsageError`` for an unknown track or scale, and
-    ``ConflictError`` when no phase is open or the key was used for something else.
+    Raises ``NotFoundError`` for an unknown competition, ``UsageError`` for an unknown track or scale,
+    ``ConflictError`` when no phase is open or the key was used for something else, and ``QuotaError``.
     """
     assert viewer.account_id is not None
     known = repository.by_idempotency_key(session, viewer.account_id, request.idempotency_key)
@@ -76,6 +86,7 @@ def register(session: Session, request: SubmissionRegistration, viewer: Viewer, 
             f"Competition {competition.id!r} takes no entries at {now:%Y-%m-%d %H:%M:%S} UTC.",
             hint=_phases(competition),
         )
+    quota.require(session, competition, now, viewer.account_id, now)
     row = _draft(competition, request, viewer.account_id, now)
     try:
         with session.begin_nested():
@@ -97,7 +108,8 @@ def set_revision(
     """The upload is complete: the entry is received, becomes public, and its intake is queued.
 
     Repeating it with the same revision changes nothing; another one raises ``ConflictError``. An entry whose upload
-    ends after the last phase has closed is marked late.
+    ends after the last phase has closed is marked late. Raises ``QuotaError``: then it stays a draft, and the same
+    request may be sent another day.
     """
     row = _own(session, submission_id, viewer)
     if row.revision is not None and (row.revision, row.path) == (revision.revision, revision.path):
@@ -108,6 +120,7 @@ def set_revision(
             hint="Register a new submission for another revision.",
         )
     competition = competitions.document(session, row.competition, row.competition_version)
+    quota.require(session, competition, row.created_at, row.account_id, now)
     on_time = competitions.is_open(competition, now)
     values = {
         "revision": revision.revision,
@@ -123,18 +136,21 @@ def set_revision(
     return view(session, submission_id, viewer)
 
 
-def withdraw(session: Session, submission_id: str, viewer: Viewer, now: datetime) -> SubmissionView:
-    """Take an entry back: work on it stops, a tombstone stays. Repeating it changes nothing."""
+def withdraw(
+    session: Session, submission_id: str, request: SubmissionWithdrawal, viewer: Viewer, now: datetime
+) -> SubmissionView:
+    """Take an entry back for good: work on it stops, a tombstone stays. Repeating it changes nothing."""
     row = _own(session, submission_id, viewer)
     if row.visibility is Visibility.WITHDRAWN:
         return view(session, submission_id, viewer)
     act = Act(viewer.account or "", now)
+    queue.cancel(session, row.id, now)
     if not row.processing.terminal:
-        queue.cancel(session, row.id, now)
         lifecycle.move(session, row, Processing.CANCELLED, act)
     before = row.visibility
     lifecycle.change(session, row, act, values={"visibility": Visibility.WITHDRAWN})
-    events.append(session, row.id, act, "visibility", change=(before.value, Visibility.WITHDRAWN.value))
+    change, detail = (before.value, Visibility.WITHDRAWN.value), {"reason": request.reason} if request.reason else None
+    events.append(session, row.id, act, VISIBILITY, change=change, detail=detail)
     return view(session, submission_id, viewer)
 
 

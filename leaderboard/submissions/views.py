@@ -7,24 +7,35 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from competition.records.evaluation import Interval
+from competition.records.lifecycle import Visibility
 from competition.records.submission import Rejection, Score, SubmissionView, TaskScore
 from competition.rules import Competition, Task
 from leaderboard.accounts.viewer import Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.models import Submission, TaskOutcome
 from leaderboard.submissions import repository
+from leaderboard.submissions.notices import Findings, withdrawals
 from leaderboard.visibility import is_tombstone, open_tasks
 
 
 def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) -> list[SubmissionView]:
-    """The views of submissions whose accounts are loaded; three queries however many there are of one competition."""
+    """The views of submissions whose accounts are loaded; six queries however many there are of one competition."""
     versions = {(submission.competition, submission.competition_version) for submission in submissions}
     documents = {version: competitions.document(session, *version) for version in sorted(versions)}
     results = repository.results(session, submissions)
-    return [
-        _view(submission, documents[submission.competition, submission.competition_version], results, viewer)
+    whole = [submission for submission in submissions if not is_tombstone(submission, viewer)]
+    findings = Findings(session, whole, viewer)
+    views = [
+        _view(submission, documents[submission.competition, submission.competition_version], results, findings, viewer)
+        if submission in whole
+        else _tombstone(submission)
         for submission in submissions
     ]
+    withdrawn = [submission for submission in submissions if submission.visibility is Visibility.WITHDRAWN]
+    if not withdrawn:
+        return views
+    found = withdrawals(session, withdrawn, with_reason={submission.id for submission in whole})
+    return [view.model_copy(update={"withdrawal": found.get(view.id)}) for view in views]
 
 
 def score_of(outcome: TaskOutcome) -> Score:
@@ -36,11 +47,14 @@ def score_of(outcome: TaskOutcome) -> Score:
 
 
 def _view(
-    row: Submission, competition: Competition, results: Mapping[str, list[TaskOutcome]], viewer: Viewer
+    row: Submission,
+    competition: Competition,
+    results: Mapping[str, list[TaskOutcome]],
+    findings: Findings,
+    viewer: Viewer,
 ) -> SubmissionView:
-    hide = is_tombstone(row, viewer)
     tasks = open_tasks(competition.suite, viewer)
-    outcomes = {} if hide else {outcome.task: outcome for outcome in results[row.id]}
+    outcomes = {outcome.task: outcome for outcome in results[row.id]}
     return SubmissionView(
         id=row.id,
         competition=row.competition,
@@ -48,24 +62,57 @@ def _view(
         scale=row.scale,
         method_name=row.method_name,
         author=row.author,
-        description="" if hide else row.description,
+        description=row.description,
         account=row.account.name,
         hub_endpoint=row.hub_endpoint,
         repo=row.repo,
-        revision=None if hide else row.revision,
-        path=None if hide else row.path,
+        revision=row.revision,
+        path=row.path,
         processing=row.processing,
         stage=row.stage,
         visibility=row.visibility,
         eligibility=row.eligibility,
         trust=row.trust,
-        rejection=None if hide else _rejection(row),
-        failure=None if hide else row.failure,
-        subset_samples=None if hide else row.subset_samples,
-        subset_unique=None if hide else row.subset_unique,
+        rejection=_rejection(row),
+        failure=row.failure,
+        subset_samples=row.subset_samples,
+        subset_unique=row.subset_unique,
         suite=row.suite,
         tasks_total=len(tasks),
         results=[_task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
+        notices=findings.of(row, tasks, outcomes),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _tombstone(row: Submission) -> SubmissionView:
+    """That this account had an entry here and took it back, and nothing else of it."""
+    return SubmissionView(
+        id=row.id,
+        competition=row.competition,
+        track=row.track,
+        scale=row.scale,
+        method_name="",
+        author="",
+        description="",
+        account=row.account.name,
+        hub_endpoint="",
+        repo="",
+        revision=None,
+        path=None,
+        processing=row.processing,
+        stage=None,
+        visibility=row.visibility,
+        eligibility=row.eligibility,
+        trust=row.trust,
+        rejection=None,
+        failure=None,
+        subset_samples=None,
+        subset_unique=None,
+        suite=row.suite,
+        tasks_total=0,
+        results=[],
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

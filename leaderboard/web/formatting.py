@@ -60,12 +60,6 @@ def size(value: int) -> str:
     return f"{amount:.0f} {_BYTE_UNITS[unit]}"
 
 
-def day(moment: datetime) -> str:
-    """The UTC date, as in ``5 Jan 2026``."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.day} {utc:%b %Y}"
-
-
 def instant(moment: datetime) -> str:
     """The UTC time to the minute, zone included."""
     utc = moment.astimezone(UTC)
@@ -86,12 +80,6 @@ def iso(moment: datetime) -> str:
 def short(digest: str) -> str:
     """The first ten characters of a digest or commit."""
     return digest[:10]
-
-
-def words(name: str) -> str:
-    """An identifier as words: ``digest_mismatch`` becomes ``Digest mismatch``."""
-    text = name.replace("_", " ").replace("-", " ").strip()
-    return text[:1].upper() + text[1:]
 
 
 def code_spans(text: str) -> Markup:

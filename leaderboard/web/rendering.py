@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from competition import story
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
 from competition.records.standings import StandingsView
@@ -110,8 +111,8 @@ def environment() -> Environment:
     )
     for function in (
         formatting.score, formatting.half_width, formatting.bounds, formatting.count, formatting.seconds,
-        formatting.size, formatting.day, formatting.instant, formatting.exact, formatting.iso, formatting.short,
-        formatting.words, formatting.code_spans,
+        formatting.size, formatting.instant, formatting.exact, formatting.iso, formatting.short, formatting.code_spans,
+        story.day, story.notice, story.withdrawn, story.words,
     ):  # fmt: skip
         jinja.filters[function.__name__] = function
     jinja.globals["share"] = formatting.share
@@ -138,8 +139,10 @@ def standings(board: Board, place: Place) -> str:
 
 
 def entry(page: Entry, place: Place) -> str:
-    """One submission: what it is, what it scored, and everything that happened to it."""
+    """One submission: what it is, what it scored, everything that happened to it; or that it was withdrawn."""
     view, competition = page.submission, page.competition
+    if view.visibility is Visibility.WITHDRAWN:
+        return _tombstone(page, place)
     rows = page.standings.rows if page.standings else []
     around = neighbours(rows, view.id)
     less_is_better = page.standings is not None and page.standings.less_is_better
@@ -161,6 +164,19 @@ def entry(page: Entry, place: Place) -> str:
         chain_intact=chain_is_intact(list(page.events)),
         track=next((track for track in competition.tracks if track.id == view.track), None),
         scale=next((scale for scale in competition.scales if scale.id == view.scale), None),
+    )
+
+
+def _tombstone(page: Entry, place: Place) -> str:
+    view, events = page.submission, list(page.events)
+    return _render(
+        "tombstone.html",
+        place,
+        competition=page.competition,
+        submission=view,
+        events=events,
+        chain_intact=chain_is_intact(events),
+        scale=next((scale for scale in page.competition.scales if scale.id == view.scale), None),
     )
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from competition.errors import RejectionReason
+from competition import story
 from competition.records.lifecycle import Event, Processing
 from competition.records.submission import SubmissionView
-from leaderboard.web import formatting
 
 
 class StepState(StrEnum):
@@ -55,34 +54,8 @@ _DONE = {
     Processing.SCORED: 6,
 }
 
-_STATE_TITLES = {
-    Processing.DRAFT: "Announced; the upload may begin",
-    Processing.RECEIVED: "Received",
-    Processing.MIRRORED: "Copied to the mirror, every digest checked",
-    Processing.VALIDATING: "Checks began",
-    Processing.QUEUED: "All checks passed; waiting for a scorer",
-    Processing.LEASED: "Taken by a scorer",
-    Processing.RUNNING: "Scoring",
-    Processing.SCORED: "Scored: every task has a verified result",
-    Processing.INVALID: "Refused",
-    Processing.FAILED: "Stopped by a fault of the platform",
-    Processing.CANCELLED: "Cancelled",
-}
-
-_KIND_TITLES = {
-    "registered": "Registered; the upload may begin",
-    "lease_expired": "The worker fell silent; its work goes back to the queue",
-    "platform_failure": "A fault of the platform; the work goes back to the queue",
-    "requeued": "Put back into the queue",
-    "visibility": "Visibility changed",
-    "eligibility": "Eligibility changed",
-}
-_JOB_TITLES = {"intake": "A worker begins to fetch and check the files", "scoring": "A worker begins to score"}
-
 _TONES = {Processing.SCORED: "good", Processing.INVALID: "bad", Processing.FAILED: "bad"}
 _TROUBLE = {"lease_expired", "platform_failure"}
-# Told by the title, or of use to machines only (the API gives the events whole).
-_UNTOLD = {"reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time"}
 
 
 def steps(view: SubmissionView, events: Sequence[Event]) -> list[Step]:
@@ -101,7 +74,7 @@ def steps(view: SubmissionView, events: Sequence[Event]) -> list[Step]:
 
 
 def _furthest(events: Sequence[Event]) -> int:
-    reached = [_DONE[state] for event in events if (state := _state(event.after)) in _DONE]
+    reached = [_DONE[state] for event in events if (state := story.state(event.after)) in _DONE]
     return max(reached, default=1)
 
 
@@ -118,8 +91,8 @@ def moments(events: Sequence[Event], task_titles: Mapping[str, str]) -> list[Mom
     return [
         Moment(
             at=event.at,
-            title=_title(event, task_titles),
-            note=_note(event),
+            title=story.title(event, task_titles),
+            note=story.note(event),
             actor=event.actor,
             tone=_tone(event),
             hash=event.hash,
@@ -128,54 +101,8 @@ def moments(events: Sequence[Event], task_titles: Mapping[str, str]) -> list[Mom
     ]
 
 
-def _title(event: Event, task_titles: Mapping[str, str]) -> str:
-    state = _state(event.after)
-    task = str(event.detail.get("task") or "")
-    if event.kind == "task_result":
-        return f"Result accepted: {task_titles.get(task, task)}"
-    if state is Processing.RUNNING and task in task_titles:
-        return f"Evaluating: {task_titles[task]}"
-    if event.kind == "claimed":
-        return _JOB_TITLES.get(str(event.detail.get("job")), "Taken by a worker")
-    if event.kind == "processing" or state is Processing.FAILED:
-        return _STATE_TITLES[state] if state is not None else formatting.words(event.kind)
-    title = _KIND_TITLES.get(event.kind, formatting.words(event.kind))
-    return f"{title}: {formatting.words(event.after).lower()}" if event.after and state is None else title
-
-
-def _note(event: Event) -> str:
-    """The detail in words: the reason and message first, then whatever else there is."""
-    parts = []
-    reason, message = event.detail.get("reason"), event.detail.get("message")
-    if reason:
-        known = str(reason) in set(RejectionReason)
-        parts.append(formatting.words(str(reason)) if known else str(reason))
-    if message:
-        parts.append(str(message))
-    if event.detail.get("on_time") is False:
-        parts.append("after the last phase had closed")
-    parts += [
-        f"{formatting.words(key).lower()} {_plain(value)}"
-        for key, value in event.detail.items()
-        if key not in _UNTOLD
-        and (key, value) != ("attempt", 1)
-        and isinstance(value, str | int | float)
-        and value != ""
-    ]
-    return " · ".join(parts)
-
-
-def _plain(value: str | float) -> str:
-    text = str(value)
-    return formatting.short(text) if len(text) in {40, 64} and text.isalnum() else text
-
-
 def _tone(event: Event) -> str:
     if event.kind in _TROUBLE:
         return "bad"
-    state = _state(event.after)
+    state = story.state(event.after)
     return _TONES.get(state, "plain") if state is not None else "plain"
-
-
-def _state(name: str | None) -> Processing | None:
-    return Processing(name) if name is not None and name in set(Processing) else None

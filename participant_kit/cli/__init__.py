@@ -29,8 +29,12 @@ COMMANDS = (
     "evaluate",
     "compare",
     "fit",
+    "check",
+    "quota",
     "submit",
     "status",
+    "logs",
+    "withdraw",
     "standings",
 )
 """In the order of the help. Each is a module here with a function ``command``, or an ``app`` of further commands."""

@@ -3,127 +3,74 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from competition.client import LeaderboardClient
-from competition.errors import UsageError
-from competition.records.submission import SubmissionView
-from competition.rules import Competition, EntryKind, Scale, Track, find_competition, find_scale, find_track
+from competition.rules import Competition, EntryKind, find_competition
 from participant_kit.cli import status
 from participant_kit.cli.console import Console, JsonOption
+from participant_kit.cli.entry_options import (
+    AuthorOption,
+    DescriptionOption,
+    LineageOption,
+    MethodOption,
+    Parts,
+    PoolOption,
+    PredictionsOption,
+    RepoOption,
+    SamplesOption,
+    Words,
+    chosen_entry,
+)
 from participant_kit.cli.options import CompetitionOption, RunOption, ScaleOption, TrackOption
 from participant_kit.settings import KitSettings
-
-_SamplesOption = Annotated[
-    str | None, typer.Option("--samples", help="The subset that was trained on: FILE.npy[::FILE.npy].")
-]
-_PredictionsOption = Annotated[
-    Path | None,
-    typer.Option("--predictions", help="Instead of a run, on tracks that take it: the .npz of docs/entry-format.md."),
-]
 
 
 def command(
     track: TrackOption,
-    method_name: Annotated[str, typer.Option("--method-name", help="How the method is called on the leaderboard.")],
-    author: Annotated[str, typer.Option("--author", help="Who made it.")],
-    repo: Annotated[str, typer.Option("--hf-repo-name", help="Model repository on the Hub: NAME or USER/NAME.")],
+    method_name: MethodOption,
+    author: AuthorOption,
+    repo: RepoOption,
     run_dir: RunOption = None,
-    samples: _SamplesOption = None,
-    predictions: _PredictionsOption = None,
-    description: Annotated[str, typer.Option("--description", help="What was done, in a few sentences.")] = "",
-    metadata_dir: Annotated[
-        Path | None,
-        typer.Option("--metadata-dir", help="The pool's metadata folder, to check that the subset is of this pool."),
-    ] = None,
-    lineage: Annotated[
-        Path | None,
-        typer.Option("--lineage", help="The dataset.json of `datacup build`: how the subset was made, for all to see."),
-    ] = None,
+    samples: SamplesOption = None,
+    predictions: PredictionsOption = None,
+    description: DescriptionOption = "",
+    metadata_dir: PoolOption = None,
+    lineage: LineageOption = None,
     scale: ScaleOption = "nano",
     competition: CompetitionOption = "digits",
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the entry until it is scored or refused.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it to its end; the exit code is 0 if it was scored.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a finished run or predictions, upload and enter them.
 
     A run needs --train-output-dir and --samples, predictions need --predictions: the track says which. They are checked
-    as the scorer will; whether every uid is of the pool, only with --metadata-dir. An interrupted submission is
-    finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth login`); your Hub
-    token never reaches the leaderboard.
+    as the scorer will, like `datacup check` does; whether every uid is of the pool, only with --metadata-dir. An
+    interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login
+    (`hf auth login`); your Hub token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
     endpoint, token = settings.require_endpoint(), settings.require_token()
-    rules = find_competition(competition)
-    chosen_track, chosen_scale = find_track(rules, track), find_scale(rules, scale)
-    words = _Words(rules, chosen_track, chosen_scale, method_name, author, description)
-    of_run = {"--train-output-dir": run_dir, "--samples": samples, "--metadata-dir": metadata_dir, "--lineage": lineage}
-    if chosen_track.entry is EntryKind.PREDICTIONS:
-        enter = _predictions(words, predictions, [option for option, value in of_run.items() if value is not None])
-    else:
-        if predictions is not None:
-            raise UsageError(
-                f"Track {track!r} takes no predictions; its entries are a subset and the model trained on it.",
-                hint="Give --train-output-dir and --samples instead of --predictions.",
-            )
-        enter = _run(words, run_dir, samples, metadata_dir, lineage)
+    words = Words(find_competition(competition), track, scale, method_name, author, description)
+    entry = chosen_entry(words, Parts(run_dir, samples, predictions, metadata_dir, lineage))
+
+    from participant_kit.entering import enter
+    from participant_kit.hub import resolve_repo
+
     with LeaderboardClient(endpoint, token) as client:
-        view = enter(client, settings.hub_endpoint, repo, console)
+        view = enter(entry, client, resolve_repo(settings.hub_endpoint, repo), console.note)
         if wait:
             view = status.follow(client, view.id, console)
     status.show(console, view, endpoint)
     status.suggest(console, view)
-
-
-@dataclass(frozen=True)
-class _Words:
-    """Where an entry of either kind is entered, and how it is called."""
-
-    competition: Competition
-    track: Track
-    scale: Scale
-    method_name: str
-    author: str
-    description: str
-
-
-_Enter = Callable[[LeaderboardClient, str, str, Console], SubmissionView]
-
-
-def _run(
-    words: _Words, run_dir: Path | None, samples: str | None, metadata_dir: Path | None, lineage: Path | None
-) -> _Enter:
-    if run_dir is None or samples is None:
-        raise UsageError(
-            f"Track {words.track.id!r} takes a run and its subset.", hint="Give --train-output-dir and --samples."
-        )
-
-    from participant_kit.hub import resolve_repo
-    from participant_kit.submission import Entry, merge_subsets, submit
-
-    subset = merge_subsets(samples, run_dir / "merged_subset.npy")
-    entry = Entry(**vars(words), run_dir=run_dir, subset=subset, metadata_dir=metadata_dir, lineage=lineage)
-    return lambda client, hub, repo, console: submit(entry, client, resolve_repo(hub, repo), console.note)
-
-
-def _predictions(words: _Words, file: Path | None, others: list[str]) -> _Enter:
-    if file is None or others:
-        given = f", not {' and '.join(others)}" if others else ""
-        raise UsageError(
-            f"Track {words.track.id!r} takes predictions{given}.", hint="Give --predictions FILE.npz alone."
-        )
-
-    from participant_kit.hub import resolve_repo
-    from participant_kit.predictions import PredictionsEntry, submit
-
-    entry = PredictionsEntry(**vars(words), file=file)
-    return lambda client, hub, repo, console: submit(entry, client, resolve_repo(hub, repo), console.note)
+    if wait:
+        status.leave(view)
 
 
 def suggestion_of_predictions(competition: Competition, predictions: Path, file: str | None = None) -> str | None:

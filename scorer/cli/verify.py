@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from competition.rules import Competition, find_competition, find_scale
+from competition.rules import Pool
 from scorer.settings import ScorerSettings
 
 if TYPE_CHECKING:
@@ -27,26 +26,17 @@ def command(
     The competition is the manifest's unless --competition is given. Whether the subset is part of its pool is checked
     when the pool lies in DATACUP_POOLS. Exits with status 10 when the entry breaks a rule.
     """
-    from competition.verification import check_submission
-    from competition.verification.manifest import read_manifest
+    from competition.verification.printing import print_report
+    from competition.verification.report import report_on_folder
 
-    manifest = read_manifest(folder)
-    rules = find_competition(competition or manifest.competition)
-    pool = _pool(rules, manifest.scale, ScorerSettings.read())
-    if pool is None and find_scale(rules, manifest.scale).pool is not None:
-        typer.echo("The pool is not here: that the subset is part of it stays unchecked.", err=True)
-    checks: list[str] = []
-    check_submission(folder, rules, pool, on_check=checks.append)
-    if as_json:
-        typer.echo(json.dumps({"submission": manifest.submission_id, "valid": True, "checks": checks}))
-    else:
-        typer.echo(f"{manifest.submission_id}: all checks passed ({', '.join(checks)}).")
+    settings = ScorerSettings.read()
+    report = report_on_folder(folder, competition, lambda pool, _manifest: _indexed(pool, settings))
+    print_report(report, as_json=as_json)
 
 
-def _pool(rules: Competition, scale_id: str, settings: ScorerSettings) -> UidArray | None:
+def _indexed(pool: Pool, settings: ScorerSettings) -> UidArray | None:
     from scorer.pool_index import indexed_uids
 
-    pool = find_scale(rules, scale_id).pool
-    if pool is None or not (settings.pools_root / pool.id / "metadata").is_dir():
+    if not (settings.pools_root / pool.id / "metadata").is_dir():
         return None
     return indexed_uids(pool, settings.pools_root, settings.mirror_root / "pool-index")

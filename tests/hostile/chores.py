@@ -14,7 +14,6 @@ from competition.verification import check_submission
 from scorer.children import Send
 from scorer.messages import Checking
 from scorer.verify import fetch_entry, verify_entry
-from tests.competition.verification.entries import pool_array
 
 GROWN = "grown "
 
@@ -47,6 +46,9 @@ def verify(raw: str, send: Send) -> None:
 
 def check_folder(raw: str, send: Send) -> None:
     watched = Watched.model_validate_json(raw)
+    # Imported inside: it starts threads of pyarrow, and a process with threads cannot be isolated.
+    from tests.competition.verification.entries import pool_array
+
     request = FolderRequest.model_validate_json(watched.request)
     with _at_home(watched.ground, send):
         check_submission(request.folder, request.competition, pool_array())

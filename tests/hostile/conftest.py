@@ -15,6 +15,7 @@ from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
 from scorer.mirror import Mirror, Source
+from scorer.namespaces import Access
 from scorer.verify import FetchRequest, Registration, VerifyRequest
 from tests.competition.verification.entries import NONCE, write_pool
 from tests.hostile import chores
@@ -92,13 +93,17 @@ class Ground:
         return manifest
 
     def run(self, chore: Chore, request: str) -> list[messages.Message]:
-        """Do a chore in a process of its own within the scorer's bounds, and hear what it says."""
+        """Do a chore in a process of its own within the scorer's bounds, and hear what it says.
+
+        It may write to all of the ground: that nothing appears there is the code's doing, not only the sandbox's.
+        """
         heard: list[messages.Message] = []
         limit = self.competition.limits.file_bytes + 16 * 2**20
         bounds = Bounds(start=240, step=SECONDS, memory_bytes=4 * 2**30, file_bytes=limit)
         watched = chores.Watched(ground=self.root, request=request).model_dump_json()
         try:
-            self.children.run(chore, watched, bounds, on_message=heard.append, guard=lambda: None)
+            access = Access(network=True, readable=(self.root.parent,), writable=(self.root,))
+            self.children.run(chore, watched, bounds, access=access, on_message=heard.append, guard=lambda: None)
         except EngineError as error:
             pytest.fail(f"the scorer is to blame, not the entry: {error}")
         finally:

@@ -23,7 +23,11 @@ from tests.hostile import chores, manifests, models, predictions, reports, subse
 from tests.hostile.conftest import MEMORY, Ground
 from tests.scorer.conftest import RunningHub
 
-pytestmark = [pytest.mark.hostile, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.hostile,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 GroundOf = Callable[[Competition, str, str], Ground]
 
 OF_A_MODEL = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -19,7 +19,6 @@ from competition.data.uids import sort_uids
 from competition.errors import (
     AuthenticationError,
     DataCupError,
-    DataFormatError,
     RejectionError,
     RejectionReason,
     ServiceUnavailableError,
@@ -28,28 +27,22 @@ from competition.errors import (
 from competition.records.lifecycle import Processing
 from competition.records.lineage import DatasetLineage
 from competition.records.manifest import FileRole, SubmissionManifest
-from competition.rules import find_scale, find_track
+from competition.records.submission import SubmissionRevision, SubmissionView
 from competition.verification import check_submission
-from leaderboard.accounts.service import create_token as create_api_token
-from leaderboard.accounts.viewer import Scope
-from leaderboard.app import create_app
-from leaderboard.clock import utc_now
-from leaderboard.competitions.service import publish
 from leaderboard.database import Database
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
-from leaderboard.models import Base, Submission
+from leaderboard.models import Submission
 from leaderboard.settings import Settings
-from participant_kit.evaluation import evaluate_run
+from participant_kit.front_page import MARK
 from participant_kit.hub import HubTarget, resolve_repo
 from participant_kit.submission import Entry, assemble, merge_subsets, registration, submit
 from tests.competition.verification.entries import (
     TinyEntry,
     pool_array,
-    tiny_competition,
-    write_evaluation_sets,
     write_pool,
 )
 from tests.participant_kit.cli.typed import typed
+from tests.participant_kit.finished import Board, finished_entry, served_board
 from tests.serving import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -58,46 +51,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 @pytest.fixture
 def entry(tmp_path: Path) -> Entry:
     """A finished, evaluated run of the tiny competition."""
-    competition = tiny_competition()
-    run = tmp_path / "runs" / "first"
-    TinyEntry(run).build()
-    (run / "subset.npy").rename(tmp_path / "subset.npy")
-    (run / "train_log.jsonl").write_text('{"step": 1}\n')
-    write_evaluation_sets(tmp_path / "evaluation")
-    evaluate_run(run, competition, tmp_path / "evaluation", lambda _progress: None)
-    return Entry(
-        competition=competition,
-        track=find_track(competition, "filtering"),
-        scale=find_scale(competition, "nano"),
-        run_dir=run,
-        subset=tmp_path / "subset.npy",
-        method_name="Tiny *method* < &amp;",
-        author="Ada",
-        description="# not a heading",
-    )
-
-
-@dataclass
-class Board:
-    """A served leaderboard and the client of a participant."""
-
-    url: str
-    client: LeaderboardClient
+    return finished_entry(tmp_path)
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    settings = Settings(data_dir=tmp_path, hubs=())
-    database = Database(settings.url)
-    Base.metadata.create_all(database.engine)
-    now = utc_now()
-    with database.writing() as session:
-        publish(session, tiny_competition(), now)
-        expires = now + timedelta(days=1)
-        token = create_api_token(session, account="ada", scopes=[Scope.SUBMIT], now=now, expires_at=expires)
-    database.close()
-    with serve(create_app(settings)) as url, LeaderboardClient(url, token) as client:
-        yield Board(url, client)
+    with served_board(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture
@@ -216,6 +176,44 @@ def test_the_card_shows_words_as_words(entry: Entry, board: Board, hub_root: Pat
     assert huggingface_hub.ModelCard(card).data.eval_results is not None
 
 
+def test_the_newest_card_is_in_front_unless_somebody_wrote_a_page(
+    entry: Entry, board: Board, hub_root: Path, tmp_path: Path
+) -> None:
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        api, target = huggingface_hub.HfApi(endpoint=url), HubTarget(url, "ada/tiny")
+
+        def page() -> str:
+            return Path(api.hf_hub_download("ada/tiny", "README.md", local_dir=tmp_path / "page")).read_text()
+
+        for name in ("First", "Second"):
+            view = submit(replace(entry, method_name=name), board.client, target, _ignore)
+            data = huggingface_hub.ModelCard(page()).data
+            assert (data.model_name, len(data.eval_results)) == (name, 3)
+            assert f"(./tree/main/{view.path})" in page()
+        own = page().replace(MARK, "").replace("Second", "Mine")
+        api.upload_file(path_or_fileobj=own.encode(), path_in_repo="README.md", repo_id="ada/tiny")
+        view = submit(replace(entry, method_name="Third"), board.client, target, _ignore)
+        assert page() == own
+        assert f"{view.path}/README.md" in api.list_repo_files("ada/tiny", revision=view.revision)
+
+
+def test_what_died_between_upload_and_announcement_is_announced_without_another_commit(
+    entry: Entry, board: Board, hub_root: Path
+) -> None:
+    class Dying(LeaderboardClient):
+        def set_revision(self, submission_id: str, revision: SubmissionRevision) -> SubmissionView:
+            raise KeyboardInterrupt
+
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        target = HubTarget(url, "ada/tiny")
+        with Dying(board.url, board.token) as client, pytest.raises(KeyboardInterrupt):
+            submit(entry, client, target, _ignore)
+        (draft,) = board.client.submissions().items
+        head = huggingface_hub.HfApi(endpoint=url).repo_info("ada/tiny").sha
+        view = submit(entry, board.client, target, _ignore)
+        assert (view.id, view.processing, view.revision) == (draft.id, Processing.RECEIVED, head)
+
+
 def test_a_hub_that_is_down_loses_nothing(entry: Entry, board: Board, hub_root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -263,6 +261,19 @@ def test_a_wrong_hub_token_is_refused(entry: Entry, board: Board, hub_root: Path
         submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
 
 
+def test_without_a_login_one_sentence_says_so_before_anything_is_registered(
+    hub_root: Path, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    with serve(create_hub(HubSettings(root=hub_root))) as url:
+        for name in ("tiny", "ada/tiny"):
+            with pytest.raises(AuthenticationError) as raised:
+                resolve_repo(url, name)
+            assert raised.value.message == "You are not logged in to the Hub."
+            assert "hf auth login" in raised.value.hint
+
+
 def test_somebody_elses_repository_is_refused(entry: Entry, board: Board, hub_root: Path) -> None:
     with serve(create_hub(HubSettings(root=hub_root))) as url, pytest.raises(DataCupError, match="may not write"):
         submit(entry, board.client, HubTarget(url, "grace/tiny"), _ignore)
@@ -277,9 +288,11 @@ def test_weights_that_changed_after_the_evaluation_are_not_entered(entry: Entry,
 def test_an_unsorted_subset_is_not_entered(entry: Entry, board: Board) -> None:
     np.save(entry.subset, pool_array()[::-1])
     notes: list[str] = []
-    with pytest.raises(DataFormatError, match="sorted"):
+    with pytest.raises(RejectionError, match="sorted") as raised:
         submit(entry, board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), notes.append)
+    assert raised.value.reason is RejectionReason.SUBSET_UNSORTED
     assert notes == []  # not even registered
+    assert sorted(path.name for path in entry.run_dir.iterdir() if path.is_dir()) == []
 
 
 def test_uids_of_another_pool_are_refused_before_the_entry_is_registered(
@@ -326,6 +339,20 @@ def test_an_address_that_is_no_hub_is_said_so(board: Board, monkeypatch) -> None
         resolve_repo(board.url, "tiny")
 
 
+def test_a_hub_that_answers_pages_of_its_own_is_said_so(entry: Entry, board: Board, hub_root: Path) -> None:
+    hub = create_hub(HubSettings(root=hub_root))
+
+    async def half_a_hub(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/api/validate-yaml":
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/html")]})
+            await send({"type": "http.response.body", "body": b"<html>Not here</html>"})
+        else:
+            await hub(scope, receive, send)
+
+    with serve(half_a_hub) as url, pytest.raises(ServiceUnavailableError, match="does not answer as a Hub does"):
+        submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
+
+
 def test_an_unfinished_run_says_what_to_do(entry: Entry, board: Board, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="datacup train"):
         submit(replace(entry, run_dir=tmp_path), board.client, HubTarget("http://127.0.0.1:9", "ada/tiny"), _ignore)
@@ -357,7 +384,7 @@ def test_a_manifest_is_the_same_when_it_is_made_again(entry: Entry, board: Board
         view = submit(entry, board.client, HubTarget(url, "ada/tiny"), _ignore)
         path = entry.run_dir / "submissions" / view.id / "submission.json"
         before = path.read_bytes()
-        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny"), entry.training_report()))
-    assemble(entry, ticket, entry.evaluation_report(), path.parent)
+        ticket = board.client.register(registration(entry, HubTarget(url, "ada/tiny")))
+    assemble(entry, ticket, path.parent)
     assert path.read_bytes() == before
     assert SubmissionManifest.model_validate_json(before).submission_id == view.id

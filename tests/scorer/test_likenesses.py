@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from competition.errors import DataFormatError
+from competition.records.scoring import NearCopy
 from competition.verification.likeness import SAMPLES
 from scorer.likenesses import Likenesses
-from scorer.messages import Message, NearCopy
+from scorer.messages import Message, NearCopyFound
 from scorer.verify import Registration, verify_entry
 from tests.competition.verification.entries import TinyEntry, tiny_competition, tiny_weights
 from tests.scorer.conftest import Workplace
@@ -24,7 +25,7 @@ def near_copies(entry: TinyEntry, workplace: Workplace) -> list[NearCopy]:
     registration = Registration(**{**REGISTERED, "submission_id": entry.submission_id})
     request = request_for(entry, workplace, tiny_competition()).model_copy(update={"registration": registration})
     verify_entry(request.model_dump_json(), heard.append)
-    return [message for message in heard if isinstance(message, NearCopy)]
+    return [message.copy_of for message in heard if isinstance(message, NearCopyFound)]
 
 
 def test_a_near_copy_of_another_submission_is_told_of_and_goes_on(tmp_path: Path, workplace: Workplace) -> None:

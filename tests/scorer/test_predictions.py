@@ -77,7 +77,7 @@ def test_predictions_go_from_submitted_to_scored_and_ranked(
     notes: list[str] = []
     entry = entry_of(tmp_path / "mine", competition, sets)
     view = submit(entry, board.participant, target, notes.append)
-    assert "Checked: predictions for 2 test sets, 540 samples" in notes
+    assert notes[0] == "Checked: rules, texts, listing, digests, predictions"
     make_service(board, workplace).run(Mode.DRAIN)
     view = board.participant.submission(view.id)
     assert (view.processing, view.trust) == (Processing.SCORED, Trust.RE_EVALUATED)
@@ -160,5 +160,7 @@ def test_a_folder_is_verified_without_a_leaderboard_and_without_a_pool(
     assemble(entry, ticket, tmp_path / "folder")
     verify.command(tmp_path / "folder", competition=str(workplace.root / "tiny.yaml"), as_json=True)
     told = capsys.readouterr()
-    assert json.loads(told.out)["checks"] == ["rules", "texts", "listing", "digests", "predictions"]
+    passed = {each["name"]: each["found"] for each in json.loads(told.out)["passed"]}
+    assert list(passed) == ["rules", "texts", "listing", "digests", "predictions"]
+    assert passed["predictions"] == {"sets": 2, "samples": 540}
     assert told.err == "", "there is no pool that could be missing"

@@ -140,7 +140,9 @@ def test_nothing_can_be_left_outside_scratch(children: Children, tmp_path: Path)
     folders = ["/", "/usr", "/etc", "/var", "/root", "/home", "/run", "/proc/sys/kernel", "/sys", sys.prefix, str(ROOT)]
     folders += [str(ROOT / "scorer"), str(tmp_path), str(Path.home()), "/tmp", "/dev/shm"]
     [seen] = told(children, escapes.places, folders)
-    assert {folder for folder, (outcome, _) in seen.items() if outcome == "done"} == {"/tmp", "/dev/shm"}
+    # A checkout below /tmp is rebuilt there, in scratch: what it lacks of the real one can be added, and is gone.
+    scratch = {"/tmp", "/dev/shm"} | ({str(ROOT)} if ROOT.is_relative_to("/tmp") else set())
+    assert {folder for folder, (outcome, _) in seen.items() if outcome == "done"} == scratch
     assert seen["/tmp"][1] == [] or all("pytest" not in name for name in seen["/tmp"][1])
     assert seen["/home"][1] is None
     assert seen[str(tmp_path)][1] is None

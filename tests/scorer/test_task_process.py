@@ -21,7 +21,7 @@ from scorer.devices import Devices
 from scorer.engine import LocalEngine
 from scorer.guard import Guard, Stop
 from scorer.lease import Lease
-from scorer.messages import Checking, Message, Ready, ReportedGap, TaskFinished, TaskStarted
+from scorer.messages import Checking, Message, Ready, TaskFinished, TaskStarted
 from scorer.open_tasks import OpenTasks
 from scorer.task_process import _Talk
 from tests.competition.test_client import a_grant
@@ -71,16 +71,14 @@ def test_time_on_the_device_is_noted_and_limited_and_a_device_that_is_not_seen_i
 
 
 def test_a_process_is_heard_only_in_turn_and_believed_about_time_up_to_what_has_passed(stock: Stock) -> None:
-    start, finish, gap = TaskStarted(task=A), TaskFinished(result=a_result(A)), ReportedGap(task=A, gap=0.1)
-    other = TaskFinished(result=a_result(B))
+    start, finish = TaskStarted(task=A), TaskFinished(result=a_result(A), reported_gap=0.1)
+    other = TaskFinished(result=a_result(B), reported_gap=None)
     wrong: list[list[Message]] = [
         [finish],
         [start, start],
         [start, other],
         [start, finish, finish],
         [start, finish, start],
-        [gap],
-        [start, gap],
         [TaskStarted(task="another")],
         [Checking(check="x")],
     ]
@@ -90,13 +88,11 @@ def test_a_process_is_heard_only_in_turn_and_believed_about_time_up_to_what_has_
             listener.hear(message)
         with pytest.raises(EngineError, match="out of turn"):
             listener.hear(talk[-1])
-    told: list[tuple[str, float]] = []
     heard = Heard()
-    heard.gap = lambda task, size: told.append((task, size))  # type: ignore[method-assign]
     listener = _Talk(stock.work(), heard, lambda: None)
-    for message in (start, TaskFinished(result=a_result(A, seconds=1e6)), gap):
+    for message in (start, TaskFinished(result=a_result(A, seconds=1e6), reported_gap=0.1)):
         listener.hear(message)
-    assert told == [(A, 0.1)]
+    assert heard.gaps == [0.1]
     spent = heard.results[A].device_seconds
     assert spent is not None
     assert spent < 1000, "the process cannot say that it took longer than it did"
@@ -116,11 +112,11 @@ def test_results_are_handed_in_in_any_order_but_of_open_tasks_alone() -> None:
     tasks = OpenTasks(Board(), a_grant(), lambda _event, **_detail: None, TASKS)  # type: ignore[arg-type]
     for task in (B, A, B):
         tasks.started(task)
-    tasks.finished(a_result(B))
+    tasks.finished(a_result(B), None)
     tasks.started(B)
     for task in (B, "tiny-d"):
         with pytest.raises(EngineError, match="not open"):
-            tasks.finished(a_result(task))
+            tasks.finished(a_result(task), None)
     assert said == [f"stage {B}", f"stage {A}", f"result {B}"]
     assert tasks.left == (A, TASKS[2])
 

@@ -149,5 +149,23 @@ def test_any_change_of_the_event_log_breaks_its_chain(kinds: list[str], data: st
         assert not chain_is_intact([*events[:position], *events[position + 1 :]])
 
 
+@given(st.integers(2, 8), st.sets(st.integers(0, 7)), st.data())
+def test_what_is_withheld_keeps_its_place_in_the_chain(length: int, withheld: set[int], data: st.DataObject) -> None:
+    taken = {"actor": "withheld", "kind": "withheld", "detail": {}, "withheld": True}
+    events = [
+        event.model_copy(update=taken) if position in withheld else event
+        for position, event in enumerate(_chain(["processing"] * length))
+    ]
+    assert chain_is_intact(events)
+    position = data.draw(st.integers(0, length - 1))
+    one, rest = events[position], events[position + 1 :]
+    other_hash = one.model_copy(update={"hash": "1" * 64})
+    # Only the head of a log may be withheld and changed unseen: nothing follows that holds it.
+    assert chain_is_intact([*events[:position], other_hash, *rest]) == (one.withheld and not rest)
+    if rest:
+        assert not chain_is_intact([*events[:position], *rest])
+    assert chain_is_intact([*events[:position], one.model_copy(update={"actor": "x"}), *rest]) == one.withheld
+
+
 def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:
     assert canonical_json({"b": 1, "a": [1.0, "ü"]}) == canonical_json({"a": [1, "ü"], "b": 1.0})

@@ -115,9 +115,10 @@ def write_evaluation_sets(root: Path) -> None:
         (folder / "test" / "nshards.txt").write_text("1")
         with tarfile.open(folder / "test" / "0.tar", "w") as tar:
             for index in range(SAMPLES):
-                pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                # A colour of its own: of images that are noise alone, a model says the same of all.
+                pixels = random.integers(0, 236, (1, 1, 3)) + random.integers(0, 20, (16, 16, 3))
                 image = io.BytesIO()
-                Image.fromarray(pixels).save(image, "PNG")
+                Image.fromarray(pixels.astype(np.uint8)).save(image, "PNG")
                 _add(tar, f"{index:06d}.png", image.getvalue())
                 _add(tar, f"{index:06d}.cls", str(index % 3).encode())
 
@@ -129,10 +130,14 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def tiny_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    """Random weights of the recipe's model, by tensor name."""
+    """Random weights of the recipe's model, by tensor name, of a size with which it tells images apart."""
     random = np.random.default_rng(seed)
-    expected = expected_tensors(tiny_competition().recipes[0])
-    return {name: random.normal(0, 0.5, shape).astype(np.float32) for name, (_, shape) in expected.items()}
+    weights = {}
+    for name, (_, shape) in expected_tensors(tiny_competition().recipes[0]).items():
+        spread = 1 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
+        gain = len(shape) == 1 and name.endswith("weight")
+        weights[name] = np.asarray(random.normal(float(gain), spread, shape), np.float32)
+    return weights
 
 
 ROLES = {

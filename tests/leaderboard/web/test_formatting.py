@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from competition import story
 from competition.records.evaluation import Interval
 from leaderboard.web import formatting
 
@@ -18,7 +19,7 @@ def test_a_missing_value_is_a_dash_and_never_zero():
 
 def test_times_are_utc_and_say_so():
     moment = datetime(2026, 1, 5, 23, 30, 9, tzinfo=timezone(timedelta(hours=-2)))
-    assert formatting.day(moment) == "6 Jan 2026"
+    assert story.day(moment) == "6 Jan 2026"
     assert formatting.instant(moment) == "6 Jan 2026, 01:30 UTC"
     assert formatting.exact(moment) == "6 Jan 2026, 01:30:09 UTC"
     assert formatting.iso(moment) == "2026-01-06T01:30:09Z"

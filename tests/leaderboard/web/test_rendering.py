@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
 from competition.records.standings import StandingsTask
-from competition.records.submission import Rejection, Score
+from competition.records.submission import NearCopyNotice, Rejection, ReportedGapNotice, Score, Withdrawal
 from competition.rules import Aggregate
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
@@ -203,8 +203,34 @@ def test_an_entry_of_a_board_that_the_newest_rules_no_longer_have():
 
 
 def test_a_withdrawn_entry_leaves_a_tombstone():
-    page = check(entry_page(records.submission(1, visibility=Visibility.WITHDRAWN, results=[])))
-    assert "Withdrawn by its author" in page.one("main").text
+    taken_back = Withdrawal(at=records.START, by_author=True, reason="a secret reason")
+    view = records.submission(1, visibility=Visibility.WITHDRAWN, withdrawal=taken_back)
+    text = check(entry_page(view, records.scored_events())).one("main").text
+    assert "Withdrawn by its author on 5 Jan 2026" in text
+    assert "Unbroken." in text
+    for hidden in (view.method_name, view.author, view.description, view.repo, "a secret reason", "Result accepted"):
+        assert hidden not in text
+    by_others = taken_back.model_copy(update={"by_author": False})
+    assert "Withdrawn by the organisers" in entry_page(view.model_copy(update={"withdrawal": by_others}))
+
+
+def test_what_was_found_of_an_entry_is_on_its_page_in_words():
+    found = [
+        NearCopyNotice(other="s2", other_account="jo", distance=0.00123, at=records.START),
+        NearCopyNotice(other=None, other_account=None, distance=0.0, at=records.START),
+        ReportedGapNotice(task="digits-test", title="Test digits", reported=1e300, verified=0.5, at=records.START),
+    ]
+    page = check(entry_page(records.submission(1, notices=found)))
+    text = page.one("main").text
+    for words in (
+        "nearly those of entry s2 of account jo, which was verified before it (relative distance 0.0012)",
+        "nearly those of another entry",
+        "Test digits: its authors report 1e+300, verified was 0.500.",
+        "It changes no score.",
+    ):
+        assert words in text
+    assert "/submissions/s2" in [link.attributes.get("href") for link in page.all("a")]
+    assert "Worth knowing" not in entry_page(records.submission(1))
 
 
 def test_every_eligibility_and_trust_has_words():

@@ -88,7 +88,8 @@ def test_a_subset_with_uids_of_another_pool_is_refused(folder: Path, monkeypatch
     # Nobody answers at these addresses, and nobody is asked.
     for name in ("DATACUP_ENDPOINT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("DATACUP_TOKEN", "dcp_any")
+    for name in ("DATACUP_TOKEN", "HF_TOKEN"):
+        monkeypatch.setenv(name, "any")
     words = following(typed(*following(train("--competition", "my rules.yaml", "--scale", "nano"))))
     write_pool(Path())
     foreign = pool_array()[:3].copy()
@@ -98,4 +99,4 @@ def test_a_subset_with_uids_of_another_pool_is_refused(folder: Path, monkeypatch
     words[words.index("POOL/metadata")] = "tiny-pool/metadata"
     result = refused(*words)
     assert result.code == 10
-    assert "SUBSET.npy: 1 of 3 uids are not in pool 'tiny-pool'" in result.err
+    assert "subset.npy: 1 of 3 uids are not in pool 'tiny-pool'" in result.err

@@ -89,7 +89,10 @@ class Mirror:
         return path
 
     def adopt(self, file: Path, sha256: str) -> None:
-        """Move a scratch file, whose digest is known, into the store: on disk before it can be seen."""
+        """Move a scratch file, whose digest is known, into the store: on disk before it can be seen.
+
+        That it can be seen after a power cut, too, is seen to by ``remember``.
+        """
         target = self.path(sha256)
         make_folder(target.parent)
         with storage_errors("mirroring", target):
@@ -97,10 +100,13 @@ class Mirror:
                 os.fchmod(stream.fileno(), 0o444)
                 os.fsync(stream.fileno())
             file.replace(target)
-            _sync(target.parent)
 
     def remember(self, submission_id: str, entry: MirroredEntry) -> None:
         """Note that all files of an entry are in the store."""
+        for file in entry.manifest.files:
+            folder = self.path(file.sha256).parent
+            with storage_errors("mirroring into", folder):
+                _sync(folder)
         path = self._entry_path(submission_id)
         make_folder(path.parent)
         write_bytes(path, entry.model_dump_json(indent=1).encode())

@@ -3,16 +3,16 @@
     python -m bench mirroring
     python -m bench.mirroring [--rounds N] [--large N] [--megabytes N] [--small N]
 
-The Hub is the real command in a process of its own, on this machine. Two repositories: a few large files, and many small
-ones. A round is a fresh process and a fresh folder for each side, one after the other:
+The Hub is the real command in a process of its own, on this machine. Two repositories: a few large files, and many
+small ones. A round is a fresh process and a fresh folder for each side, one after the other:
 
 * the scorer's mirroring: listing, download, digests of all bytes, and everything on disk before it counts;
 * the official client's ``snapshot_download``, which checks no digest and waits for no disk;
 * the same, and afterwards every file is written to disk (``sync``): what the mirror promises, without its checks;
 * curl, eight files at a time: bytes into files, the limit.
 
-What is measured is wall seconds from the first request to the last file, without the start of Python and its imports. Server and clients
-share the machine, and the page cache is hot on the server's side.
+What is measured is wall seconds from the first request to the last file, without the start of Python and its imports.
+Server and clients share the machine, and the page cache is hot on the server's side.
 """
 
 from __future__ import annotations
@@ -179,9 +179,7 @@ def _upload(endpoint: str, token: str, repo: str, sizes: list[int]) -> Served:
         for number, size in enumerate(sizes):
             (folder / f"{number:04d}.jsonl").write_bytes(random.bytes(size))
         files = [
-            ManifestFile(
-                path=path.name, role=FileRole.RESULTS, size=path.stat().st_size, sha256=file_sha256(path)
-            )
+            ManifestFile(path=path.name, role=FileRole.RESULTS, size=path.stat().st_size, sha256=file_sha256(path))
             for path in sorted(folder.iterdir())
         ]
         (folder / MANIFEST_NAME).write_text(_manifest(files).model_dump_json())

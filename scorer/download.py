@@ -29,8 +29,10 @@ _SYNC_FILE_RANGE_WRITE = 2  # <linux/fs.h>
 
 @dataclass(frozen=True)
 class Received:
-    """What came. ``sha256`` in lower-case hex; so is ``blob``, git's name of the bytes, where it was asked for: the sha1
-    of ``blob``, their number and themselves (Pro Git, "Git Objects")."""
+    """What came. ``sha256`` in lower-case hex; so is ``blob``, git's name of the bytes, where it was asked for.
+
+    That is the sha1 of ``blob``, their number and themselves (Pro Git, "Git Objects").
+    """
 
     path: Path
     size: int

@@ -87,7 +87,7 @@ def fetch(
         absent = [
             file
             for file in manifest.files
-            if remote[file.path].sha256 is None or not mirror.holds(file.sha256, file.size)
+            if remote[file.path].sha256 is None or not mirror.keeps(file.sha256, file.size)
         ]
         _take_all(absent, remote, hub, mirror, scratch)
     mirror.remember(submission_id, MirroredEntry(source=source, manifest=manifest))

@@ -20,6 +20,7 @@ from competition.records.base import Record
 from competition.records.lifecycle import Event
 from competition.records.scoring import (
     ClaimRequest,
+    EntryFilesPage,
     Heartbeat,
     JobFinish,
     JobGrant,
@@ -151,6 +152,17 @@ class LeaderboardClient:
     def finish(self, job_id: int, message: JobFinish) -> None:
         """Hand in the outcome of the job. Idempotent within the attempt."""
         self._send("POST", f"scoring/jobs/{job_id}/finish", message)
+
+    def entry_files(self) -> dict[str, frozenset[str]]:
+        """The digests of the files of every submission that the leaderboard knows, drafts and ended ones too."""
+        found: dict[str, frozenset[str]] = {}
+        after: str | None = ""
+        while after is not None:
+            params: dict[str, str | int] = {"after": after} if after else {}
+            page = self._record(EntryFilesPage, "GET", "scoring/files", params=params)
+            found.update({item.submission_id: frozenset(item.sha256) for item in page.items})
+            after = page.next_after
+        return found
 
     # --- transport -----------------------------------------------------------------------------------------------
 

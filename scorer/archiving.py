@@ -18,10 +18,11 @@ import structlog
 from competition.errors import DataFormatError, ServiceUnavailableError, StorageError
 from competition.records.manifest import ManifestFile
 from scorer.archive import Archive, Beat, DamagedBlobError
-from scorer.mirror import Mirror, MirroredEntry, Source
+from scorer.mirror import Blob, Mirror, MirroredEntry, Source
 from scorer.watch import free_bytes
 
 T = TypeVar("T")
+File = ManifestFile | Blob
 
 _FILES_AT_A_TIME = 8
 _LOOK_S = 0.1
@@ -56,7 +57,7 @@ class Archiving:
         """
 
         def work(beat: Beat) -> int:
-            def put(file: ManifestFile) -> int:
+            def put(file: File) -> int:
                 sent = self._archive.put(self._mirror.path(file.sha256), file.sha256, file.size, beat)
                 return file.size if sent else 0
 
@@ -90,15 +91,33 @@ class Archiving:
         self._mirror.remember(submission_id, entry)
         return True
 
-    def bring(self, files: Iterable[ManifestFile]) -> bool:
+    def bring(self, files: Iterable[File]) -> bool:
         """Bring files into the mirror; whether it has all of them now (raises as ``restore``)."""
         wanted = list(files)
         return self._watched(lambda beat: all(self._bring_all(wanted, beat)))
 
-    def _bring_all(self, files: Iterable[ManifestFile], beat: Beat) -> list[bool]:
+    def bring_back(self, sha256: str) -> bool:
+        """Fetch a file that the mirror has lost from the archive; whether that had a sound one."""
+        blob = self._archive.look(sha256)
+        return blob is not None and self.bring([blob])
+
+    def send_back(self, sha256: str) -> bool:
+        """Send a file that the archive has lost from the mirror; whether that had a sound one."""
+        blob = self._mirror.look(sha256)
+        if blob is None:
+            return False
+        path, size = self._mirror.path(sha256), blob.size
+        try:
+            self._watched(lambda beat: self._archive.put(path, sha256, size, beat))
+        except StorageError as error:
+            log.warning("mirror_damaged", sha256=sha256, error=error.message)
+            return False
+        return True
+
+    def _bring_all(self, files: Iterable[File], beat: Beat) -> list[bool]:
         return self._each(lambda file: self._bring(file, beat), files)
 
-    def _bring(self, file: ManifestFile, beat: Beat) -> bool:
+    def _bring(self, file: File, beat: Beat) -> bool:
         if self._mirror.keeps(file.sha256, file.size):
             return True
         with self._mirror.scratch() as scratch:
@@ -121,7 +140,7 @@ class Archiving:
                 hint="Free some space; the job is tried again.",
             )
 
-    def _each(self, work: Callable[[ManifestFile], T], files: Iterable[ManifestFile]) -> list[T]:
+    def _each(self, work: Callable[[File], T], files: Iterable[File]) -> list[T]:
         distinct = {file.sha256: file for file in files}.values()
         with ThreadPoolExecutor(_FILES_AT_A_TIME if self._archive.several else 1) as pool:
             working = [pool.submit(work, file) for file in distinct]

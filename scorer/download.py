@@ -11,7 +11,7 @@ import functools
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -59,12 +59,16 @@ class Downloader:
     Args:
         headers: of every request. An ``Authorization`` does not follow a redirect to another host.
         answer_seconds: how long the next bytes are waited for.
+        sleep: injected by tests.
     """
 
-    def __init__(self, headers: Mapping[str, str], answer_seconds: float) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], answer_seconds: float, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         # Compressed bytes are not those whose digest is known.
         sent = {**headers, "Accept-Encoding": "identity"}
         self._http = httpx.Client(headers=sent, timeout=answer_seconds, follow_redirects=True)
+        self._sleep = sleep
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +107,7 @@ class Downloader:
                         if isinstance(error, _TryAgainError):
                             raise UnexpectedStatusError(error.status) from error
                         raise
-                    time.sleep(_pause(error, failures))
+                    self._sleep(_pause(error, failures))
             return sink.received(target)
 
     def _receive(self, url: str, sink: _Sink) -> None:

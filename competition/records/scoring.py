@@ -48,6 +48,20 @@ class JobGrant(Record):
     finished_tasks: tuple[Identifier, ...] = Field(description="tasks with an accepted result; not to be run again")
 
 
+class EntryFiles(Record):
+    """Which files a known submission consists of; none before its manifest was verified."""
+
+    submission_id: Identifier
+    sha256: tuple[Sha256, ...]
+
+
+class EntryFilesPage(Record):
+    """A page of all submissions that the leaderboard knows, by id. ``next_after`` is None on the last page."""
+
+    items: tuple[EntryFiles, ...]
+    next_after: Identifier | None
+
+
 class AttemptMessage(Record):
     """Base of what a worker says about its job."""
 

@@ -36,15 +36,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench import servers
 from bench.made_pool import CACHE
 from competition.data.digests import file_sha256
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
-from leaderboard.hub.app import Role, create_token
 
 FOLDER = CACHE / "mirroring"
 TARGET = 0.8
 _PATH = "tiny/entry"
-_LISTENS_S = 60.0
 _SMALL_BYTES = 20_000
 
 
@@ -77,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     console = Console(width=140)
-    with _hub(FOLDER / "hub") as (endpoint, token):
+    FOLDER.mkdir(parents=True)
+    with servers.hub(FOLDER) as (endpoint, token):
         made = {
             f"{given.large} files of {given.megabytes} MB": [given.megabytes * 10**6] * given.large,
             f"{given.small} files of {_SMALL_BYTES // 1000} kB": [_SMALL_BYTES] * given.small,
@@ -143,30 +143,6 @@ def _imports() -> Iterator[None]:
     start = time.perf_counter()
     yield
     _imports_s += time.perf_counter() - start
-
-
-@contextmanager
-def _hub(root: Path) -> Iterator[tuple[str, str]]:
-    """The local Hub's own command: its address, and a token that may write."""
-    token = create_token(root, "alice", Role.WRITE, None)
-    command = [sys.executable, "-c", "from leaderboard.cli import main; main()", "hub", "--port", "0"]
-    said = root / "said"
-    environment = os.environ | {"DATACUP_DATA_DIR": str(root.parent.resolve())}
-    with said.open("wb") as errors, subprocess.Popen(command, stderr=errors, env=environment) as process:
-        try:
-            yield _address(process, said), token
-        finally:
-            process.terminate()
-
-
-def _address(process: subprocess.Popen[bytes], said: Path) -> str:
-    deadline = time.monotonic() + _LISTENS_S
-    while process.poll() is None and time.monotonic() < deadline:
-        words = said.read_text().split()
-        if "on" in words[:-1]:
-            return words[words.index("on") + 1]
-        time.sleep(0.1)
-    raise RuntimeError(said.read_text())
 
 
 def _upload(endpoint: str, token: str, repo: str, sizes: list[int]) -> Served:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -139,6 +140,7 @@ class Hub:
     def _download_chunked(self, path: str, target: Path) -> Received:
         """Files that huggingface.co sends in chunks of its own kind alone: by its client, and read once more."""
         folder = target.with_name(f"{target.name}.parts")
+        os.environ["HF_XET_CACHE"] = str(folder / ".xet")  # in the mirror's scratch: elsewhere there is little room
         with _hub_errors(self._source, path):
             found = self._api.hf_hub_download(
                 self._source.repo,

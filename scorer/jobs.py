@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from competition.client import LeaderboardClient
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
+from competition.evaluation.made_sets import must_be_made
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
 from competition.records.scoring import (
@@ -209,9 +210,10 @@ class Job:
                 self._notify("reported_gap", task=message.task, gap=message.gap)
 
         # Sets that are made from code are made without the entry, because with it they cannot be written.
-        sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
-        writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
-        self._child(prepare_sets, sets, writing, lambda _message: None, settings.task_seconds)
+        if must_be_made(competition.suite.id, settings.evaluation_root):
+            sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
+            writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
+            self._child(prepare_sets, sets, writing, lambda _message: None, settings.task_seconds)
         inputs = (settings.mirror_root, settings.evaluation_root, *settings.further_folders)
         access = Access(readable=inputs, writable=(settings.decoded_root,))
         self._child(evaluate_entry, request.model_dump_json(), access, listen, settings.task_seconds)

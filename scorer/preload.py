@@ -10,6 +10,7 @@ with sandbox.ending_with_parent():
     import competition.verification.model
     import competition.verification.predictions
     import scorer.evaluation
+    import scorer.pool_index
     import scorer.verify
 
 __all__ = ["competition", "scorer"]

@@ -44,12 +44,13 @@ from competition.records.lifecycle import Processing
 from competition.records.manifest import MANIFEST_NAME, FileRole, ManifestFile, SubmissionManifest
 from competition.records.submission import SubmissionRegistration, SubmissionRevision
 from competition.records.training import Hardware, TrainingData, TrainingReport
-from competition.rules import Competition, find_competition
+from competition.rules import ClipRecipe, Competition, find_competition
 from scorer.sandbox import require_isolation
 
 COMPETITION = "digits"
 FOLDER = CACHE / "overhead"
 TARGET_SECONDS = 1.0
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -161,23 +162,7 @@ def _write(folder: Path, rules: Competition, submission_id: str, nonce: str, see
         name: random.normal(0, 0.05, shape).astype(np.float32) for name, (_, shape) in expected_tensors(recipe).items()
     }
     save_file(weights, folder / "model.safetensors")
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    report = TrainingReport(
-        competition=rules.id,
-        recipe=recipe.id,
-        recipe_digest=recipe.digest,
-        seed=seed,
-        steps=recipe.steps,
-        samples_seen=recipe.steps * recipe.global_batch,
-        final_loss=1.0,
-        data=TrainingData(shards=1, samples=len(uids), digest="0" * 64, corrupt_samples=0),
-        model_sha256=file_sha256(folder / "model.safetensors"),
-        hardware=Hardware(device="cpu", threads=1, torch_version="2"),
-        code_version="0.1.0",
-        started_at=now,
-        finished_at=now,
-        seconds=1.0,
-    )
+    report = _report(rules, recipe, folder / "model.safetensors", len(uids), seed)
     (folder / "training_report.json").write_text(report.model_dump_json())
     roles = {
         "subset.npy": FileRole.SUBSET,
@@ -204,9 +189,29 @@ def _write(folder: Path, rules: Competition, submission_id: str, nonce: str, see
         subset_unique=len(np.unique(uids)),
         files=files,
         code_version="0.1.0",
-        created_at=now,
+        created_at=_NOW,
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
+
+
+def _report(rules: Competition, recipe: ClipRecipe, model: Path, samples: int, seed: int) -> TrainingReport:
+    """Of a training to the recipe's end that yielded this model."""
+    return TrainingReport(
+        competition=rules.id,
+        recipe=recipe.id,
+        recipe_digest=recipe.digest,
+        seed=seed,
+        steps=recipe.steps,
+        samples_seen=recipe.steps * recipe.global_batch,
+        final_loss=1.0,
+        data=TrainingData(shards=1, samples=samples, digest="0" * 64, corrupt_samples=0),
+        model_sha256=file_sha256(model),
+        hardware=Hardware(device="cpu", threads=1, torch_version="2"),
+        code_version="0.1.0",
+        started_at=_NOW,
+        finished_at=_NOW,
+        seconds=1.0,
+    )
 
 
 def _show(rounds: Sequence[dict[str, float]]) -> None:

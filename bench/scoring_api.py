@@ -18,18 +18,17 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from bench import servers
 from competition.canonical import digest
 from competition.client import LeaderboardClient
 from competition.records.evaluation import Interval, Outcomes, TaskResult
@@ -47,19 +46,12 @@ from competition.records.scoring import (
 from competition.records.submission import SubmissionRegistration, SubmissionRevision
 from competition.rules import Task, find_competition
 from competition.statistics import clopper_pearson
-from leaderboard import migration
-from leaderboard.accounts.service import create_token
-from leaderboard.accounts.viewer import Scope
-from leaderboard.clock import utc_now
-from leaderboard.competitions.service import publish
-from leaderboard.database import Database
 from tests.leaderboard import postgres
 
 COMPETITION = "digits"
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
 _HUB = "http://127.0.0.1:1"
 _REVISION = "c" * 40
-_LISTENS_S = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     with ExitStack() as stack:
         url = given.database or stack.enter_context(_own_database())
-        submit, score = _prepare(url)
-        endpoint, api = stack.enter_context(_served(url))
+        submit, score = servers.prepare(url, COMPETITION)
+        endpoint, api = stack.enter_context(servers.leaderboard(url, COMPETITION))
         alice = stack.enter_context(LeaderboardClient(endpoint, submit))
         entered = [_enter(alice, number) for number in range(given.submissions)]
         before = _processor_seconds(api)
@@ -102,52 +94,6 @@ def _own_database() -> Iterator[str]:
         with psycopg.connect(f"{cluster.address}/postgres", autocommit=True) as connection:
             connection.execute("CREATE DATABASE bench")
         yield f"{cluster.address}/bench"
-
-
-def _prepare(url: str) -> tuple[str, str]:
-    """Migrate and publish; tokens of a participant and of a scorer."""
-    database = Database(url)
-    migration.upgrade(database)
-    now = utc_now()
-    with database.writing() as session:
-        publish(session, find_competition(COMPETITION), now)
-        made = [
-            create_token(session, account=name, scopes=[scope], now=now, expires_at=now + timedelta(days=1))
-            for name, scope in (("alice", Scope.SUBMIT), ("rater", Scope.SCORE))
-        ]
-    database.close()
-    return made[0], made[1]
-
-
-@contextmanager
-def _served(database_url: str) -> Iterator[tuple[str, int]]:
-    """The leaderboard's own command, on a free port: its address and its process."""
-    command = [sys.executable, "-c", "from leaderboard.cli import main; main()", "serve", "--port", "0"]
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {"DATABASE_URL": database_url, "DATA_DIR": folder, "HUBS": "", "COMPETITIONS": COMPETITION}
-        environment = os.environ | {f"DATACUP_{name}": value for name, value in settings.items()}
-        said = Path(folder) / "said"
-        with said.open("wb") as errors, subprocess.Popen(command, env=environment, stderr=errors) as process:
-            try:
-                yield _address(process, said), process.pid
-            finally:
-                process.terminate()
-
-
-def _address(process: subprocess.Popen[bytes], said: Path) -> str:
-    deadline = time.monotonic() + _LISTENS_S
-    while process.poll() is None and time.monotonic() < deadline:
-        words = said.read_text().split()
-        address = words[words.index("on") + 1] if "on" in words[:-1] else ""
-        if address:
-            try:
-                httpx.get(f"{address}/api/v1/health").raise_for_status()
-            except httpx.HTTPError:
-                pass
-            else:
-                return address
-        time.sleep(0.1)
-    raise RuntimeError(said.read_text())
 
 
 def _enter(client: LeaderboardClient, number: int) -> str:

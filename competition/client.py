@@ -20,6 +20,7 @@ from competition.records.base import Record
 from competition.records.lifecycle import Event
 from competition.records.scoring import (
     ClaimRequest,
+    EntryFilesPage,
     Heartbeat,
     JobFinish,
     JobGrant,
@@ -176,6 +177,17 @@ class LeaderboardClient:
     def _say(self, grant: JobGrant, what: str, message: Record) -> None:
         """About a job the worker's own token says nothing: the attempt's does."""
         self._send("POST", f"scoring/jobs/{grant.job_id}/{what}", message, token=grant.token)
+
+    def entry_files(self) -> dict[str, frozenset[str]]:
+        """The digests of the files of every submission that the leaderboard knows, drafts and ended ones too."""
+        found: dict[str, frozenset[str]] = {}
+        after: str | None = ""
+        while after is not None:
+            params: dict[str, str | int] = {"after": after} if after else {}
+            page = self._record(EntryFilesPage, "GET", "scoring/files", params=params)
+            found.update({item.submission_id: frozenset(item.sha256) for item in page.items})
+            after = page.next_after
+        return found
 
     # --- transport -----------------------------------------------------------------------------------------------
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
 
-from competition.data.atomic import storage_error
+import httpx
+
+from competition import __version__
+from competition.data.atomic import storage_error, storage_errors
 from competition.data.digests import file_sha256
 from competition.errors import RejectionError, RejectionReason, ServiceUnavailableError
-from competition.hub import hub_api
+from competition.hub import OFFICIAL_ENDPOINT, hub_api
 from competition.records.manifest import MANIFEST_NAME, ManifestFile, SubmissionManifest
 from competition.verification.files import digest_mismatch, size_mismatch
 from competition.verification.manifest import MAX_MANIFEST_BYTES, manifest_too_large, parse_manifest
+from scorer.download import Downloader, Received, UnexpectedSizeError, UnexpectedStatusError
 from scorer.mirror import Mirror, MirroredEntry, Source
 
 _LOCAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE}
@@ -24,7 +31,12 @@ _GONE = {401, 403, 404, 410, 451}
 _PATHS_A_CALL = 100
 _ANSWER_S = 30.0
 _SHA1_DIGITS = 40
-_BLOCK_BYTES = 2**20
+# Small files are waited for longer than they travel.
+_FILES_AT_A_TIME = 8
+# What huggingface.co sends by plain HTTP; for more it wants its own client.
+_LARGEST_ANSWER = 50_000_000_000
+# How a Hub tells a repository or a revision that is not there from a file that is not.
+_NO_REPOSITORY = {"RepoNotFound", "RevisionNotFound"}
 
 Admission = Callable[[SubmissionManifest], None]
 
@@ -66,27 +78,39 @@ def fetch(
     known = mirror.recall(submission_id, source)
     if known is not None:
         return known
-    hub = Hub(source, token)
-    with mirror.scratch() as scratch:
+    with Hub(source, token) as hub, mirror.scratch() as scratch:
         manifest = parse_manifest(_manifest_bytes(hub, scratch))
         admit(manifest)
         remote = hub.describe([file.path for file in manifest.files])
         for file in manifest.files:
             _check_announced(file, remote.get(file.path))
-        for file in manifest.files:
-            # A digest in a manifest is a claim; only the Hub's own word shows that the repository holds the file.
-            if remote[file.path].sha256 is None or not mirror.holds(file.sha256, file.size):
-                _take(file, remote[file.path], hub.download(file.path, scratch), mirror)
+        # A digest in a manifest is a claim; only the Hub's own word shows that the repository holds the file.
+        absent = [
+            file
+            for file in manifest.files
+            if remote[file.path].sha256 is None or not mirror.keeps(file.sha256, file.size)
+        ]
+        _take_all(absent, remote, hub, mirror, scratch)
     mirror.remember(submission_id, MirroredEntry(source=source, manifest=manifest))
     return manifest
 
 
 class Hub:
-    """The calls that fetching needs, over the official client; every failure in our own error types."""
+    """The calls that fetching needs; every failure in our own error types. Downloads may run in several threads."""
 
     def __init__(self, source: Source, token: str | None) -> None:
         self._source = source
         self._api = hub_api(source.endpoint, answer_seconds=_ANSWER_S, token=token or False)
+        headers = {"User-Agent": f"datacup/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._downloader = Downloader(headers, _ANSWER_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._downloader.close()
 
     def describe(self, paths: list[str]) -> dict[str, RemoteFile]:
         """What the Hub announces about these files of the entry's folder; absent ones are left out."""
@@ -104,18 +128,30 @@ class Hub:
                         found[info.path.removeprefix(prefix)] = RemoteFile(size, digest, blob)
         return found
 
-    def download(self, path: str, folder: Path) -> Path:
-        """Download one file of the entry's folder into ``folder`` (which is not a cache: nothing is linked)."""
+    def download(self, path: str, announced: RemoteFile, target: Path) -> Received:
+        """Download one file of the entry's folder into the new file ``target``."""
+        if announced.size > _LARGEST_ANSWER and self._source.endpoint.rstrip("/") == OFFICIAL_ENDPOINT:
+            return self._download_chunked(path, target)
+        remote = quote(f"{self._source.path}/{path}")
+        url = f"{self._source.endpoint.rstrip('/')}/{self._source.repo}/resolve/{self._source.revision}/{remote}"
+        with _download_errors(self._source, path, announced.size):
+            return self._downloader.download(url, target, announced.size, blob=announced.sha256 is None)
+
+    def _download_chunked(self, path: str, target: Path) -> Received:
+        """Files that huggingface.co sends in chunks of its own kind alone: by its client, and read once more."""
+        folder = target.with_name(f"{target.name}.parts")
+        os.environ["HF_XET_CACHE"] = str(folder / ".xet")  # in the mirror's scratch: elsewhere there is little room
         with _hub_errors(self._source, path):
-            return Path(
-                self._api.hf_hub_download(
-                    self._source.repo,
-                    f"{self._source.path}/{path}",
-                    revision=self._source.revision,
-                    local_dir=folder,
-                    cache_dir=folder / ".cache",
-                )
+            found = self._api.hf_hub_download(
+                self._source.repo,
+                f"{self._source.path}/{path}",
+                revision=self._source.revision,
+                local_dir=folder,
+                cache_dir=folder / ".cache",
             )
+        with storage_errors("fetching into", target):
+            Path(found).replace(target)
+            return Received(target, target.stat().st_size, file_sha256(target), None)
 
 
 def _manifest_bytes(hub: Hub, scratch: Path) -> bytes:
@@ -126,11 +162,11 @@ def _manifest_bytes(hub: Hub, scratch: Path) -> bytes:
         )
     if announced.size > MAX_MANIFEST_BYTES:
         raise manifest_too_large(announced.size)
-    downloaded = hub.download(MANIFEST_NAME, scratch)
-    if not _is_announced(downloaded, announced):
+    received = hub.download(MANIFEST_NAME, announced, scratch / MANIFEST_NAME)
+    if not _is_announced(received, announced):
         raise _other_bytes(MANIFEST_NAME)
-    with downloaded.open("rb") as stream:
-        return stream.read(MAX_MANIFEST_BYTES + 1)
+    with storage_errors("reading", received.path):
+        return received.path.read_bytes()
 
 
 def _check_announced(file: ManifestFile, remote: RemoteFile | None) -> None:
@@ -145,36 +181,40 @@ def _check_announced(file: ManifestFile, remote: RemoteFile | None) -> None:
         raise digest_mismatch(file, remote.sha256)
 
 
-def _take(file: ManifestFile, remote: RemoteFile, downloaded: Path, mirror: Mirror) -> None:
+def _take_all(
+    files: Sequence[ManifestFile], remote: Mapping[str, RemoteFile], hub: Hub, mirror: Mirror, scratch: Path
+) -> None:
+    """Fetch files, several at a time; what has come whole is kept though another one fails."""
+
+    def take(number: int) -> None:
+        file = files[number]
+        _take(file, remote[file.path], hub.download(file.path, remote[file.path], scratch / str(number)), mirror)
+
+    with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+        taking = [pool.submit(take, number) for number in range(len(files))]
+        try:
+            for each in as_completed(taking):
+                each.result()
+        finally:
+            for each in taking:
+                each.cancel()
+
+
+def _take(file: ManifestFile, remote: RemoteFile, received: Received, mirror: Mirror) -> None:
     """Put a downloaded file into the mirror if it is what was promised.
 
     What is not has to be what the Hub holds before the entry is blamed: bytes change on their way, too.
     """
-    size = downloaded.stat().st_size
-    if size != file.size:
-        raise ServiceUnavailableError(
-            f"The Hub sent {size} bytes of {file.path} where it had announced {file.size}.", hint="It is tried again."
-        )
-    found = file_sha256(downloaded)
-    if found != file.sha256:
-        raise digest_mismatch(file, found) if _is_announced(downloaded, remote) else _other_bytes(file.path)
-    mirror.adopt(downloaded, file.sha256)
+    if received.sha256 != file.sha256:
+        raise digest_mismatch(file, received.sha256) if _is_announced(received, remote) else _other_bytes(file.path)
+    mirror.adopt(received.path, file.sha256)
 
 
-def _is_announced(downloaded: Path, remote: RemoteFile) -> bool:
+def _is_announced(received: Received, remote: RemoteFile) -> bool:
     """Whether these bytes are those that the Hub holds, as far as it says what they are."""
     if remote.sha256 is not None:
-        return file_sha256(downloaded) == remote.sha256
-    return remote.blob is None or len(remote.blob) != _SHA1_DIGITS or _git_blob(downloaded) == remote.blob
-
-
-def _git_blob(path: Path) -> str:
-    """Git's name of a file's content: the sha1 of ``blob``, its size and its bytes (Pro Git, "Git Objects")."""
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return received.sha256 == remote.sha256
+    return remote.blob is None or len(remote.blob) != _SHA1_DIGITS or received.blob == remote.blob
 
 
 def _other_bytes(path: str) -> ServiceUnavailableError:
@@ -209,6 +249,29 @@ def _hub_errors(source: Source, path: str | None = None) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
             raise storage_error(error, "fetching into", Path(error.filename or "the mirror")) from error
         raise _unavailable(source, type(error).__name__) from error
+
+
+@contextmanager
+def _download_errors(source: Source, path: str, size: int) -> Iterator[None]:
+    """The same of a download."""
+    try:
+        yield
+    except UnexpectedStatusError as error:
+        if error.status == httpx.codes.NOT_FOUND and error.reason not in _NO_REPOSITORY:
+            raise RejectionError(
+                RejectionReason.FILE_MISSING, f"{path} is not in the repository at revision {source.revision}."
+            ) from error
+        if error.status in _GONE:
+            raise _repository_not_found(source) from error
+        raise _unavailable(source, f"HTTP {error.status}") from error
+    except UnexpectedSizeError as error:
+        raise ServiceUnavailableError(
+            f"The Hub sent other than the {size} bytes of {path} that it had announced.", hint="It is tried again."
+        ) from error
+    except httpx.HTTPError as error:
+        raise _unavailable(source, type(error).__name__) from error
+    except OSError as error:
+        raise storage_error(error, "fetching into", Path(error.filename or "the mirror")) from error
 
 
 def _repository_not_found(source: Source) -> RejectionError:

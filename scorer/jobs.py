@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from competition.client import LeaderboardClient
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
+from competition.evaluation.made_sets import must_be_made
 from competition.records.lifecycle import JobKind
-from competition.records.manifest import FileRole, SubmissionManifest
+from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
 from competition.records.scoring import (
     MAX_NEAR_COPIES,
     IntakeVerified,
@@ -19,12 +20,14 @@ from competition.records.scoring import (
 )
 from competition.rules import Competition, EntryKind, find_track
 from scorer import messages
+from scorer.archive import Archive
+from scorer.archiving import Archiving, Patience
 from scorer.children import Children, Chore
 from scorer.engine import CACHE_FILE_BYTES, EvaluationEngine, bounds_of, task_work
 from scorer.evaluation import EvaluateRequest, SetsRequest, prepare_sets
 from scorer.guard import Guard
 from scorer.likenesses import LIKENESSES
-from scorer.mirror import Mirror, Source
+from scorer.mirror import Mirror, MirroredEntry, Source
 from scorer.namespaces import Access
 from scorer.open_tasks import Notify, OpenTasks
 from scorer.rulebook import competition_of
@@ -105,8 +108,12 @@ class Job:
                 RejectionReason.REPOSITORY_NOT_FOUND,
                 f"Entries are not fetched from {grant.hub_endpoint}, only from {', '.join(settings.hubs)}.",
             )
+        source = Source(endpoint=grant.hub_endpoint, repo=grant.repo, revision=grant.revision, path=grant.path)
+        archiving = self._archiving()
+        # Another scorer may have had it when the Hub still did: the fetching process then finds it in the mirror.
+        archived = archiving is not None and archiving.restore(grant.submission_id, source)
         request = FetchRequest(
-            source=Source(endpoint=grant.hub_endpoint, repo=grant.repo, revision=grant.revision, path=grant.path),
+            source=source,
             registration=Registration.of(grant),
             competition=competition,
             mirror=settings.mirror_root,
@@ -125,7 +132,19 @@ class Job:
             raise EngineError("The fetching process ended without saying what it had fetched.")
         size = sum(file.size for file in found[0].files)
         self._notify("mirrored", files=len(found[0].files), bytes=size)
+        if archiving is not None and not archived:
+            entry = MirroredEntry(source=source, manifest=found[0])
+            self._notify("archived", bytes=archiving.deposit(grant.submission_id, entry))
         return found[0]
+
+    def _archiving(self) -> Archiving | None:
+        """The archive of all scorers beside the mirror of this one, if there is one. Its credentials stay here."""
+        settings = self._settings
+        if settings.archive is None:
+            return None
+        patience = Patience(self._guard.check, settings.intake_seconds, settings.free_bytes)
+        archive = Archive.open(settings.archive.get_secret_value())
+        return Archiving(Mirror(settings.mirror_root), archive, patience)
 
     def _score(self, competition: Competition) -> ScoringComplete:
         manifest = self.grant.manifest
@@ -133,52 +152,64 @@ class Job:
             raise EngineError(f"Scoring job {self.grant.job_id} came without a manifest.")
         predicted = find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS
         judged = manifest.only(FileRole.PREDICTIONS if predicted else FileRole.MODEL)
-        mirror = Mirror(self._settings.mirror_root)
-        if not mirror.holds(judged.sha256, judged.size):
-            self._fetch_again(competition)
+        self._have(judged, competition)
         pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
         if pending:
             self._evaluate(competition, judged.sha256, pending)
         return ScoringComplete(attempt=self.grant.attempt)
 
-    def _fetch_again(self, competition: Competition) -> None:
-        """Intake ran where the mirror is another one. The entry was verified: if it is gone by now, that is no fault of
-        its own, and whoever has the mirror must see to it."""
+    def _have(self, judged: ManifestFile, competition: Competition) -> None:
+        """Intake ran where the mirror may be another one: what is to be scored comes from the archive, else the Hub.
+
+        The entry was verified: if it is gone by now, that is no fault of its own, and whoever has it must see to it.
+        """
+        mirror = Mirror(self._settings.mirror_root)
+        if mirror.holds(judged.sha256, judged.size):
+            return
+        archiving = self._archiving()
+        if archiving is not None:
+            archiving.bring(file for file in (judged, self._reported()) if file is not None)
+            if mirror.holds(judged.sha256, judged.size):
+                return
         try:
             self._fetch(competition)
         except RejectionError as error:
+            place = "is in neither this scorer's mirror nor the archive"
+            lacking = place if archiving else "is not in this scorer's mirror"
             raise StorageError(
-                f"The verified entry is not in this scorer's mirror, and cannot be fetched again: {error.message}",
-                hint="Point DATACUP_MIRROR of all scorers to one place, then `datacup-leaderboard submission requeue`.",
+                f"The verified entry {lacking}, and cannot be fetched again: {error.message}",
+                hint="Set DATACUP_ARCHIVE of all scorers to one place (`datacup-scorer mirror push` fills it), "
+                "then `datacup-leaderboard submission requeue`.",
             ) from error
 
     def _evaluate(self, competition: Competition, judged_sha256: str, pending: list[str]) -> None:
         """Have the tasks evaluated; every result is handed in as it comes."""
-        settings = self._settings
+        settings, reported = self._settings, self._reported()
         request = EvaluateRequest(
             competition=competition,
             track=self.grant.track,
             scale=self.grant.scale,
             tasks=tuple(pending),
             judged_sha256=judged_sha256,
-            reported_sha256=self._reported_sha256(),
+            reported_sha256=reported.sha256 if reported is not None else None,
             mirror=settings.mirror_root,
             evaluation=settings.evaluation_root,
             threads=settings.threads,
         )
         # Sets that are made from code are made without the entry, because with it they cannot be written.
-        sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
-        writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
-        self._child(prepare_sets, sets, writing, lambda _message: None, settings.intake_seconds)
+        if must_be_made(competition.suite.id, settings.evaluation_root):
+            sets = SetsRequest(suite=competition.suite.id, evaluation=settings.evaluation_root).model_dump_json()
+            writing = Access(readable=settings.further_folders, writable=(settings.evaluation_root,))
+            self._child(prepare_sets, sets, writing, lambda _message: None, settings.intake_seconds)
         tasks = OpenTasks(self._client, self.grant, self._notify, pending)
         self._engine.evaluate(task_work(request, settings), tasks, self._guard)
         if tasks.left:
             raise EngineError(f"The evaluation ended without a result of {tasks.left[0]!r}.")
 
-    def _reported_sha256(self) -> str | None:
-        """Of the entry's own evaluation report, where it has one."""
+    def _reported(self) -> ManifestFile | None:
+        """The entry's own evaluation report, where it has one."""
         files = self.grant.manifest.files if self.grant.manifest else ()
-        return next((file.sha256 for file in files if file.role is FileRole.EVALUATION_REPORT), None)
+        return next((file for file in files if file.role is FileRole.EVALUATION_REPORT), None)
 
     def _child(
         self,

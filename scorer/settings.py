@@ -29,6 +29,10 @@ class ScorerSettings(BaseSettings):
 
     cache: Path = Field(default=Path("~/.cache/datacup"), description="where the folders below lie by default")
     mirror: Path | None = Field(default=None, description="content-addressed store of entries; keep it for ever")
+    archive: SecretStr | None = Field(
+        default=None,
+        description="URL of the store that the mirrors of all scorers share (fsspec: s3://, gs://, file://)",
+    )
     pools: Path | None = Field(default=None, description="pools: <pools>/<pool id>/metadata/*.parquet")
     evaluation: Path | None = Field(default=None, description="evaluation sets: <evaluation>/<data set>")
     readable: CommaSeparated = Field(

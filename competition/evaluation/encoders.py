@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,16 @@ def build_clip(architecture: ClipArchitecture, seed: int = 0) -> open_clip.CLIP:
 
 @lru_cache(maxsize=8)
 def tokenizer(context_length: int) -> SimpleTokenizer:
-    """open_clip's byte-pair tokenizer, cut at ``context_length`` tokens."""
-    return SimpleTokenizer(context_length=context_length)
+    """open_clip's byte-pair tokenizer, cut at ``context_length`` tokens; all of them share one vocabulary."""
+    made = copy.copy(_vocabulary())
+    made.context_length = context_length
+    return made
+
+
+@cache
+def _vocabulary() -> SimpleTokenizer:
+    """Reading it takes longer than all else about a small model."""
+    return SimpleTokenizer()
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from competition.errors import EvaluationError
 from competition.evaluation.decoding import Pixels
 from competition.evaluation.images import Preparation
+from competition.evaluation.made_sets import DIGITS_SUITES
 from competition.evaluation.set_cache import CACHE_FOLDER
 from competition.evaluation.set_source import SetSource, Split, unreadable
 from competition.evaluation.set_texts import HINT, lines, templates, text
@@ -180,7 +181,7 @@ def _build_digits(root: Path, progress: ProgressHook) -> None:
 
 
 # Suites whose sets are made from code instead of downloaded.
-_BUILDERS = dict.fromkeys(("digits", "digits-classification", "digits-features"), _build_digits)
+_BUILDERS = dict.fromkeys(DIGITS_SUITES, _build_digits)
 
 
 def ensure_sets(suite_id: str, root: Path, progress: ProgressHook | None = None) -> None:

@@ -65,6 +65,20 @@ class NearCopy(Record):
     distance: float = Field(ge=0, le=2, description="relative, of a sample of the weights; 0 = the same")
 
 
+class EntryFiles(Record):
+    """Which files a known submission consists of; none before its manifest was verified."""
+
+    submission_id: Identifier
+    sha256: tuple[Sha256, ...]
+
+
+class EntryFilesPage(Record):
+    """A page of all submissions that the leaderboard knows, by id. ``next_after`` is None on the last page."""
+
+    items: tuple[EntryFiles, ...]
+    next_after: Identifier | None
+
+
 class AttemptMessage(Record):
     """Base of what a worker says about its job."""
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
 
-from competition.records.scoring import ClaimRequest, Heartbeat, JobFinish, JobGrant, ResultReport, StageReport
+from fastapi import APIRouter, Query, Response
+
+from competition.records.scoring import (
+    ClaimRequest,
+    EntryFilesPage,
+    Heartbeat,
+    JobFinish,
+    JobGrant,
+    ResultReport,
+    StageReport,
+)
 from leaderboard.answers import documented
 from leaderboard.dependencies import JobHolder, Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
-from leaderboard.parameters import JobId
+from leaderboard.parameters import JobId, OptionalId
 from leaderboard.scoring import service
 
 router = APIRouter(prefix="/scoring", tags=["scoring"], route_class=WorkerRoute)
@@ -74,3 +84,12 @@ def finish(
 ) -> None:
     """`verified` (intake), `scored` (every task has a result), `invalid` (the entry's fault), `failed` (ours)."""
     service.finish(session, job_id, message, holder, clock(), patience)
+
+
+@router.get("/files", summary="Which files entries consist of", responses=documented(401, 403))
+def entry_files(
+    session: ReadSession, viewer: Scorer, after: OptionalId = None, limit: Annotated[int, Query(ge=1, le=100)] = 100
+) -> EntryFilesPage:
+    """A page of all submissions by id, whatever became of them: what a mirror must keep. `after` is `next_after`."""
+    del viewer  # asked for because of its scope
+    return service.entry_files(session, after, limit)

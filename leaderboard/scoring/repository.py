@@ -71,6 +71,13 @@ def without_job(session: Session) -> Sequence[str]:
     return session.scalars(query.order_by(Submission.created_at).limit(_BATCH)).all()
 
 
+def manifests(session: Session, after: str | None, limit: int) -> Sequence[tuple[str, str | None]]:
+    """Ids of submissions in order, beginning behind ``after``, with their verified manifests."""
+    query = select(Submission.id, Submission.manifest).order_by(Submission.id).limit(limit)
+    rows = session.execute(query if after is None else query.where(Submission.id > after))
+    return [(submission_id, manifest) for submission_id, manifest in rows]
+
+
 def live_job(session: Session, submission_id: str) -> Job | None:
     """The job of a submission that waits or is leased."""
     return session.scalar(select(Job).where(Job.submission_id == submission_id, Job.state.in_(_LIVE)))

@@ -23,6 +23,8 @@ from competition.records.manifest import SubmissionManifest
 from competition.records.scoring import (
     AttemptMessage,
     ClaimRequest,
+    EntryFiles,
+    EntryFilesPage,
     EntryInvalid,
     Heartbeat,
     IntakeVerified,
@@ -174,6 +176,21 @@ def finish(
         _end_intake(session, held, report)
     else:
         _end_scoring(session, held)
+
+
+def entry_files(session: Session, after: str | None, limit: int) -> EntryFilesPage:
+    """A page of which files submissions consist of, by id, beginning behind ``after``."""
+    rows = repository.manifests(session, after, limit + 1)
+    items = [
+        EntryFiles(
+            submission_id=submission_id,
+            sha256=tuple(file.sha256 for file in SubmissionManifest.model_validate_json(manifest).files)
+            if manifest is not None
+            else (),
+        )
+        for submission_id, manifest in rows[:limit]
+    ]
+    return EntryFilesPage(items=tuple(items), next_after=items[-1].submission_id if len(rows) > limit else None)
 
 
 def _hold(session: Session, job_id: int, message: AttemptMessage, holder: Holder, now: datetime) -> Held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from competition import command_line
-from scorer.cli import doctor, evalsets, run, slurm, verify
+from scorer.cli import doctor, evalsets, mirror, run, slurm, verify
 
 app = typer.Typer(
     name="datacup-scorer",
@@ -20,6 +20,7 @@ app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.command("slurm")(slurm.command)
 app.add_typer(evalsets.app, name="evalsets")
+app.add_typer(mirror.app, name="mirror")
 
 
 @app.callback()

@@ -15,6 +15,7 @@ from competition.errors import EngineError, UsageError
 from competition.printable import printable
 from competition.records.lifecycle import JobKind
 from scorer import logs, sandbox
+from scorer.archive import Archive
 from scorer.children import Children
 from scorer.engine import EvaluationEngine, LocalEngine
 from scorer.metrics import Metrics, served
@@ -64,6 +65,8 @@ def command(
     open_engine = _engine(engine, ray_address)
     _isolate(insecure)
     Mirror(settings.mirror_root).sweep()
+    if settings.archive is not None:
+        Archive.open(settings.archive.get_secret_value())  # a URL that cannot be one ends here and not at the first job
     metrics = Metrics()
     tell = _observer(as_json)
 
@@ -155,6 +158,7 @@ def _claimed(event: dict[str, Any]) -> str:
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "claimed": _claimed,
     "mirrored": lambda event: f"mirrored: {event['files']} files, {event['bytes'] / 1e6:.1f} MB",
+    "archived": lambda event: f"archived: {event['bytes'] / 1e6:.1f} MB sent",
     "verified": lambda _event: "verified: all checks passed",
     "task": lambda event: f"{event['task']}: {event['metric']} {event['value']:.4f} ({event['seconds']:.1f} s)",
     "scored": lambda _event: "scored: every task has a result",

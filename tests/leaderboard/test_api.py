@@ -217,3 +217,21 @@ create_app(Settings(database_url="sqlite:///unused.db")).openapi()
 
 def _as(site: Site, account: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {site.tokens[account]}", "Content-Type": "application/json"}
+
+
+def test_workers_are_told_which_files_entries_consist_of_and_nobody_else(site: Site) -> None:
+    draft, waiting = site.register(), site.enter()
+    site.verify(site.claim())
+    withdrawn = site.enter()
+    site.request("POST", f"/submissions/{withdrawn}/withdraw", "alice")
+    found: dict[str, list[str]] = {}
+    after = ""
+    while after is not None:
+        page = site.get("/scoring/files?limit=2" + (f"&after={after}" if after else ""), "worker")
+        assert len(page["items"]) <= 2
+        found |= {item["submission_id"]: item["sha256"] for item in page["items"]}
+        after = page["next_after"]
+    assert found == {draft: [], waiting: ["0" * 64], withdrawn: []}, "whatever became of them"
+    assert site.get("/scoring/files", "organiser")["next_after"] is None
+    assert site.request("GET", "/scoring/files", "alice").status_code == 403
+    assert site.request("GET", "/scoring/files").status_code == 401

@@ -193,11 +193,14 @@ Enter = Callable[..., str]
 
 @pytest.fixture
 def enter(board: Board, hub: RunningHub, tmp_path: Path) -> Enter:
-    """Enter an entry as a participant does; returns the submission's id. ``damage`` works on the sealed folder."""
+    """Enter an entry as a participant does; returns the submission's id. ``damage`` works on the sealed folder.
 
-    def enter(seed: int = 0, damage: Callable[[TinyEntry], object] = lambda _entry: None) -> str:
+    Entries of one ``seed`` have the same files; each but the first is another ``twin``.
+    """
+
+    def enter(seed: int = 0, damage: Callable[[TinyEntry], object] = lambda _entry: None, twin: int = 0) -> str:
         registration = SubmissionRegistration(
-            idempotency_key=digest([str(tmp_path), seed]),
+            idempotency_key=digest([str(tmp_path), seed, twin]),
             competition="tiny",
             track="filtering",
             scale="nano",
@@ -207,7 +210,13 @@ def enter(board: Board, hub: RunningHub, tmp_path: Path) -> Enter:
             repo="alice/entries",
         )
         ticket = board.participant.register(registration)
-        entry = TinyEntry(tmp_path / f"entry-{seed}", ticket.submission_id, ticket.nonce).build(seed).seal()
+        entry = (
+            TinyEntry(
+                tmp_path / (f"entry-{seed}-{twin}" if twin else f"entry-{seed}"), ticket.submission_id, ticket.nonce
+            )
+            .build(seed)
+            .seal()
+        )
         damage(entry)
         path = f"tiny/filtering/nano/{ticket.submission_id}"
         revision = hub.upload(entry, "alice/entries", path)

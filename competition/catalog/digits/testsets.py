@@ -16,19 +16,16 @@ import numpy as np
 from PIL import Image
 
 from competition.catalog.digits.captions import DIGIT_NAMES, retrieval_captions
+from competition.catalog.digits.finished import REVISION, REVISION_FILE, SET_NAMES, is_complete
 from competition.catalog.digits.rendering import INKS, PAPERS, Conditions, draw_look, encode_jpeg, render, stored
 from competition.catalog.digits.split import Digits, Part, load_part
 from competition.data.atomic import make_folder, storage_errors, write_bytes
 from competition.data.shards import Sample, write_samples
 from competition.progress import Progress, ProgressHook
 
-REVISION = 2
-"""Rises with every change of the sets' content, so that sets of an older revision are built again."""
-
 TEMPLATES = ("a photo of the digit {c}", "a photo of the handwritten number {c}", "the number {c} written by hand")
 RETRIEVAL_IMAGES = 200
 
-_REVISION_FILE = "revision.txt"
 _SEED = 20_260_102
 _TEST, _SHIFT, _RETRIEVAL, _HIDDEN, _PROBE = range(5)
 
@@ -53,12 +50,6 @@ def build_evaluation_sets(root: Path, progress: ProgressHook | None = None) -> N
     report(Progress(stage, len(_SETS), len(_SETS)))
 
 
-def is_complete(folder: Path) -> bool:
-    """The set was built by this revision."""
-    path = folder / _REVISION_FILE
-    return path.exists() and path.read_text() == str(REVISION)
-
-
 def _build(folder: Path, make: Callable[[], Samples]) -> None:
     with storage_errors("building", folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".set-") as scratch:
         partial = Path(scratch) / folder.name
@@ -73,7 +64,7 @@ def _build(folder: Path, make: Callable[[], Samples]) -> None:
             make_folder(partial / part)
             write_samples(partial / part / "0.tar", samples)
             write_bytes(partial / part / "nshards.txt", b"1")
-        write_bytes(partial / _REVISION_FILE, str(REVISION).encode())
+        write_bytes(partial / REVISION_FILE, str(REVISION).encode())
         _put_in_place(partial, folder)
 
 
@@ -137,13 +128,14 @@ def _retrieval() -> Samples:
         yield Sample(_key(index), {"jpg": encode_jpeg(image), "txt": captions.encode()})
 
 
-_SETS: dict[str, Callable[[], Samples]] = {
-    "digits-test": lambda: _plain(Part.TEST),
-    "digits-shift": _shifted,
-    "digits-retrieval": _retrieval,
-    "digits-hidden": lambda: _plain(Part.HIDDEN),
-    "digits-probe": lambda: _plain(Part.TEST),
-}
+_MADE: tuple[Callable[[], Samples], ...] = (
+    lambda: _plain(Part.TEST),
+    _shifted,
+    _retrieval,
+    lambda: _plain(Part.HIDDEN),
+    lambda: _plain(Part.TEST),
+)
+_SETS = dict(zip(SET_NAMES, _MADE, strict=True))
 
 
 def _classified(digits: Digits, index: int, image: Image.Image) -> Sample:

@@ -24,8 +24,18 @@ class ClaimRequest(Record):
     kinds: tuple[JobKind, ...] = Field(default=(JobKind.INTAKE, JobKind.SCORING), min_length=1)
 
 
+class RescoringOrder(Record):
+    """The entry has a score already, and is evaluated under a suite that it was not registered for."""
+
+    competition_version: int = Field(ge=1)
+    competition_digest: Sha256
+    suite: str
+    suite_digest: Sha256
+    taken_over: tuple[Identifier, ...] = Field(description="tasks whose older result is theirs, too")
+
+
 class JobGrant(Record):
-    """A leased job: everything that the worker needs to know."""
+    """A leased job: everything that the worker needs to know. The rules are those that the entry was made under."""
 
     job_id: int
     kind: JobKind
@@ -46,6 +56,7 @@ class JobGrant(Record):
     path: RelativePath
     manifest: SubmissionManifest | None = Field(description="the verified manifest; only for scoring jobs")
     finished_tasks: tuple[Identifier, ...] = Field(description="tasks with an accepted result; not to be run again")
+    rescoring: RescoringOrder | None = Field(default=None, description="under which rules it is evaluated instead")
 
 
 class AttemptMessage(Record):
@@ -68,6 +79,12 @@ class ResultReport(AttemptMessage):
     """One task is finished. Idempotent by (submission, suite version, attempt, task)."""
 
     result: TaskResult
+
+
+class ResultTakenOver(AttemptMessage):
+    """One task of a re-scoring has the result that it had under the older suite. Idempotent like a report."""
+
+    task: Identifier
 
 
 class IntakeVerified(AttemptMessage):

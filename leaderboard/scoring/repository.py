@@ -18,12 +18,12 @@ _BATCH = 100
 
 
 def next_ready(session: Session, kinds: Sequence[JobKind], now: datetime) -> tuple[Job, Submission] | None:
-    """The oldest job that waits, locked together with its submission; others' locks are passed by, not waited for."""
+    """The first job that waits, locked together with its submission; others' locks are passed by, not waited for."""
     query = (
         select(Job, Submission)
         .join(Submission, Submission.id == Job.submission_id)
         .where(Job.state == JobState.READY, Job.kind.in_(kinds), Job.available_at <= now)
-        .order_by(Job.id)
+        .order_by(Job.priority, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )

@@ -129,8 +129,9 @@ def withdraw(session: Session, submission_id: str, viewer: Viewer, now: datetime
     if row.visibility is Visibility.WITHDRAWN:
         return view(session, submission_id, viewer)
     act = Act(viewer.account or "", now)
+    # A scored entry may be on its way to a second score.
+    queue.cancel(session, row.id, now)
     if not row.processing.terminal:
-        queue.cancel(session, row.id, now)
         lifecycle.move(session, row, Processing.CANCELLED, act)
     before = row.visibility
     lifecycle.change(session, row, act, values={"visibility": Visibility.WITHDRAWN})

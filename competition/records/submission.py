@@ -108,7 +108,7 @@ class SubmissionView(Record):
     failure: str | None = Field(description="what went wrong on the platform's side")
     subset_samples: int | None
     subset_unique: int | None
-    suite: str
+    suite: str = Field(description="that the results are of: of the newest published evaluation")
     tasks_total: int
     results: list[TaskScore]
     created_at: Timestamp

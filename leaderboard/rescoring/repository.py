@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload, undefer
+from sqlalchemy.orm import Session, aliased, joinedload, undefer
 
 from competition.records.lifecycle import Processing, Visibility
 from competition.records.rescoring import RescoringState
@@ -56,22 +56,19 @@ def all_of(session: Session, competition: str) -> Sequence[Rescoring]:
 
 def entries(session: Session, number: int, viewer: Viewer) -> list[Rescored]:
     """The entries of a re-scoring that the viewer may know of, in the order of their entering."""
-    before, after = Evaluation.__table__.alias("before"), Evaluation.__table__.alias("after")
+    before, after = aliased(Evaluation), aliased(Evaluation)
     query = (
-        select(RescoredEntry, Submission, Job, before.c.id, after.c.id)
+        select(RescoredEntry, Submission, Job, before, after)
         .join(Submission, Submission.id == RescoredEntry.submission_id)
         .join(Job, Job.id == RescoredEntry.job_id)
-        .join(before, before.c.id == RescoredEntry.before_id)
-        .join(after, after.c.id == RescoredEntry.evaluation_id)
+        .join(before, before.id == RescoredEntry.before_id)
+        .join(after, after.id == RescoredEntry.evaluation_id)
         .options(joinedload(Submission.account))
         .where(RescoredEntry.rescoring_id == number, visible_to(viewer))
         .order_by(Submission.created_at, Submission.id)
         .execution_options(populate_existing=True)
     )
-    rows = session.execute(query).all()
-    wanted = {number for row in rows for number in (row[3], row[4])}
-    evaluations = {each.id: each for each in session.scalars(select(Evaluation).where(Evaluation.id.in_(wanted)))}
-    return [Rescored(row[0], row[1], row[2], evaluations[row[3]], evaluations[row[4]]) for row in rows]
+    return [Rescored(*row) for row in session.execute(query)]
 
 
 def entered(session: Session, number: int) -> Mapping[str, RescoredEntry]:
@@ -120,11 +117,6 @@ def published_under(session: Session, competition: str, suite_digest: str) -> Ma
         )
     )
     return {evaluation.submission_id: evaluation for evaluation in session.scalars(query)}
-
-
-def submissions(session: Session, ids: Iterable[str]) -> Sequence[Submission]:
-    """The submissions of those ids."""
-    return session.scalars(select(Submission).where(Submission.id.in_(list(ids)))).all()
 
 
 def in_progress(session: Session, competition: str) -> int:

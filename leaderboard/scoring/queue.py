@@ -120,9 +120,7 @@ def give_back(
             )
         else:
             rescored.failure = failure
-            events.append(
-                session, submission.id, act, "dead_lettered", detail={"rescoring": rescored.rescoring_id}
-            )
+            events.append(session, submission.id, act, "dead_lettered", detail={"rescoring": rescored.rescoring_id})
         # The operator's alert: nothing but a person gets this entry on its way again (`submission requeue`).
         log.error("job_given_up", submission=submission.id, job=job.kind.value, failures=failures, message=message)
         return

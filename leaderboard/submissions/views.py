@@ -8,23 +8,46 @@ from sqlalchemy.orm import Session
 
 from competition.records.evaluation import Interval
 from competition.records.submission import Rejection, Score, SubmissionView, TaskScore
-from competition.rules import Competition, Task
+from competition.rules import Suite, Task
 from leaderboard.accounts.viewer import Viewer
 from leaderboard.competitions import service as competitions
-from leaderboard.models import Submission, TaskOutcome
+from leaderboard.models import Evaluation, Submission, TaskOutcome
 from leaderboard.submissions import repository
 from leaderboard.visibility import is_tombstone, open_tasks
 
 
 def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) -> list[SubmissionView]:
-    """The views of submissions whose accounts are loaded; three queries however many there are of one competition."""
-    versions = {(submission.competition, submission.competition_version) for submission in submissions}
-    documents = {version: competitions.document(session, *version) for version in sorted(versions)}
-    results = repository.results(session, submissions)
+    """The views of submissions whose accounts are loaded; a few queries however many there are of one competition.
+
+    Results are those of the newest published evaluation, or of the first one while it is being made.
+    """
+    evaluations = repository.current_evaluations(session, submissions)
+    suites = _suites(session, submissions, evaluations)
+    results = repository.results(session, evaluations)
     return [
-        _view(submission, documents[submission.competition, submission.competition_version], results, viewer)
-        for submission in submissions
+        _view(submission, suites[submission.id], results.get(submission.id, []), viewer) for submission in submissions
     ]
+
+
+def _suites(
+    session: Session, submissions: Sequence[Submission], evaluations: Mapping[str, Evaluation]
+) -> dict[str, Suite]:
+    """The suite of each submission's evaluation; of those without one, the suite that it will be made under."""
+    known: dict[tuple[str, int | str], Suite] = {}
+    found = {}
+    for submission in submissions:
+        evaluation = evaluations.get(submission.id)
+        if evaluation is None or evaluation.suite_digest == submission.suite_digest:
+            entered = (submission.competition, submission.competition_version)
+            if entered not in known:
+                known[entered] = competitions.document(session, *entered).suite
+            found[submission.id] = known[entered]
+        else:
+            later = (submission.competition, evaluation.suite_digest)
+            if later not in known:
+                known[later] = competitions.under_suite(session, *later).suite
+            found[submission.id] = known[later]
+    return found
 
 
 def score_of(outcome: TaskOutcome) -> Score:
@@ -35,12 +58,10 @@ def score_of(outcome: TaskOutcome) -> Score:
     return Score(value=outcome.value, interval=Interval.model_validate(interval))
 
 
-def _view(
-    row: Submission, competition: Competition, results: Mapping[str, list[TaskOutcome]], viewer: Viewer
-) -> SubmissionView:
+def _view(row: Submission, suite: Suite, results: Sequence[TaskOutcome], viewer: Viewer) -> SubmissionView:
     hide = is_tombstone(row, viewer)
-    tasks = open_tasks(competition.suite, viewer)
-    outcomes = {} if hide else {outcome.task: outcome for outcome in results[row.id]}
+    tasks = open_tasks(suite, viewer)
+    outcomes = {} if hide else {outcome.task: outcome for outcome in results}
     return SubmissionView(
         id=row.id,
         competition=row.competition,
@@ -63,9 +84,9 @@ def _view(
         failure=None if hide else row.failure,
         subset_samples=None if hide else row.subset_samples,
         subset_unique=None if hide else row.subset_unique,
-        suite=row.suite,
+        suite=suite.reference,
         tasks_total=len(tasks),
-        results=[_task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
+        results=[task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -78,7 +99,8 @@ def _rejection(row: Submission) -> Rejection | None:
     return Rejection(reason=reason, message=row.rejection_message or "", hint=reason.hint)
 
 
-def _task_score(task: Task, outcome: TaskOutcome) -> TaskScore:
+def task_score(task: Task, outcome: TaskOutcome) -> TaskScore:
+    """The result of a task as the API shows it."""
     return TaskScore(
         task=task.id,
         title=task.title,

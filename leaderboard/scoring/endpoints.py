@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from competition.records.scoring import ClaimRequest, Heartbeat, JobFinish, JobGrant, ResultReport, StageReport
+from competition.records.scoring import (
+    ClaimRequest,
+    Heartbeat,
+    JobFinish,
+    JobGrant,
+    ResultReport,
+    ResultTakenOver,
+    StageReport,
+)
 from leaderboard.answers import documented
 from leaderboard.dependencies import Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
 from leaderboard.parameters import JobId
@@ -24,7 +32,7 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
 ) -> JobGrant | Response:
-    """The oldest waiting job of the wanted kinds, or 204. Its `attempt` goes into every later message."""
+    """The oldest waiting job of the wanted kinds, or 204; re-scorings come last. Its `attempt` goes into every message."""
     grant = service.claim(session, request, viewer, clock(), patience)
     return Response(status_code=204) if grant is None else grant
 
@@ -62,6 +70,21 @@ def report_result(
 ) -> None:
     """Stored once and never replaced; repeating it changes nothing."""
     weighed = service.weigh(reading, job_id, message)
+    service.accept_result(session, job_id, weighed, viewer, clock(), patience.lease)
+
+
+@router.post("/jobs/{job_id}/taken-over", summary="Take over a task's older result", status_code=204, responses=_ERRORS)
+def take_over_result(
+    job_id: JobId,
+    message: ResultTakenOver,
+    reading: ReadSession,
+    session: WriteSession,
+    viewer: Scorer,
+    clock: Now,
+    patience: WorkPatience,
+) -> None:
+    """In a re-scoring, of the tasks that the grant names: the newer suite measures the same. Idempotent."""
+    weighed = service.weigh_taken_over(reading, job_id, message)
     service.accept_result(session, job_id, weighed, viewer, clock(), patience.lease)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
 from competition.records.rescoring import (
     EvaluationView,
@@ -19,11 +17,10 @@ from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.answers import documented
 from leaderboard.clock import Clock
 from leaderboard.dependencies import AnyViewer, Now, Organiser, ReadSession, WriteSession
-from leaderboard.parameters import CompetitionId, SubmissionId
+from leaderboard.parameters import CompetitionId, RescoringId, SubmissionId
 from leaderboard.rescoring import evaluations, report, service
 
 router = APIRouter(tags=["rescorings"])
-RescoringId = Annotated[int, Path(description="number of a re-scoring", ge=1, le=2**53)]
 _ERRORS = documented(400, 401, 403, 404, 409, 413)
 
 

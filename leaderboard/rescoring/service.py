@@ -133,6 +133,12 @@ def list_(session: Session, competition: str, viewer: Viewer) -> list[RescoringV
     return [show(session, row) for row in seen]
 
 
+def last_published(session: Session, competition: str) -> RescoringView | None:
+    """The newest re-scoring that is public, if there is one."""
+    found = next(filter(_is_public, repository.all_of(session, competition)), None)
+    return None if found is None else show(session, found)
+
+
 def show(session: Session, rescoring: Rescoring) -> RescoringView:
     """A re-scoring as the API shows it."""
     before, after = rules_before(session, rescoring), competition_of(rescoring)

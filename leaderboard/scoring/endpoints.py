@@ -32,7 +32,7 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
 ) -> JobGrant | Response:
-    """The oldest waiting job of the wanted kinds, or 204; re-scorings come last. Its `attempt` goes into every message."""
+    """The oldest waiting job of the wanted kinds, or 204; re-scorings come last. `attempt` goes into every message."""
     grant = service.claim(session, request, viewer, clock(), patience)
     return Response(status_code=204) if grant is None else grant
 

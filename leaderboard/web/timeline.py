@@ -74,6 +74,12 @@ _KIND_TITLES = {
     "lease_expired": "The worker fell silent; its work goes back to the queue",
     "platform_failure": "A fault of the platform; the work goes back to the queue",
     "requeued": "Put back into the queue",
+    "dead_lettered": "Given up",
+    "rescoring_queued": "To be scored under another suite too; until that is public, its score stays",
+    "rescoring_failed": "Could not be scored under the other suite; its score stays",
+    "rescoring_cancelled": "The scoring under another suite was called off; its score stays",
+    "evaluated": "Every task of the other suite has a result; it is not public yet",
+    "replayed": "Evaluated again by an organiser, to see whether the numbers hold",
     "visibility": "Visibility changed",
     "eligibility": "Eligibility changed",
 }
@@ -135,6 +141,8 @@ def _title(event: Event, task_titles: Mapping[str, str]) -> str:
         return f"Result accepted: {task_titles.get(task, task)}"
     if state is Processing.RUNNING and task in task_titles:
         return f"Evaluating: {task_titles[task]}"
+    if event.kind == "rescored":
+        return f"Scored under suite {event.after}; the score under {event.before} is kept beside it"
     if event.kind == "claimed":
         return _JOB_TITLES.get(str(event.detail.get("job")), "Taken by a worker")
     if event.kind == "processing" or state is Processing.FAILED:

@@ -16,6 +16,8 @@ from competition.rules.suite_changes import suite_changes
 from competition.statistics import bootstrap_replicates
 from leaderboard.scoring.results import unpack
 from tests.leaderboard.site import LEASE, Site, result
+from tests.leaderboard.web.conftest import HOSTILE
+from tests.leaderboard.web.markup import check
 
 TASKS = ("digits-test", "digits-shift", "digits-retrieval", "digits-hidden")
 NEW = ("digits-test", "digits-shift", "digits-retrieval", "digits-extra")
@@ -77,9 +79,7 @@ def scores(standings: Any) -> dict[str, float]:
     return {row["submission_id"]: row["score"]["value"] for row in standings["rows"]}
 
 
-def test_old_numbers_stay_public_until_new_ones_are_and_both_stand_side_by_side(site: Site) -> None:
-    first, second = scored(site, 0.8), scored(site, 0.6)
-    document = newer(site)
+def check_plan(site: Site, document: Competition) -> None:
     plan = post(site, "/plan", request(document))
     assert plan["tasks"] == {
         "kept": ["digits-test", "digits-shift"],
@@ -92,6 +92,68 @@ def test_old_numbers_stay_public_until_new_ones_are_and_both_stand_side_by_side(
     assert (plan["seconds"], plan["seconds_by_analogy"], plan["not_estimated"]) == (6.0, 3.0, 0)
     assert site.get("/competitions/digits/rescorings", "organiser") == [], "a plan stores nothing"
 
+
+def check_published(site: Site, first: str, second: str, fresh: str) -> None:
+    """Of an entry that had 0.8 and got 0.3 where it was evaluated again, one with 0.6 and 0.9, and one with 0.5."""
+    after = site.standings()
+    assert (after["competition_version"], after["suite"]) == (2, "digits@2")
+    assert [column["id"] for column in after["tasks"]] == list(NEW)
+    assert scores(after) == {second: pytest.approx(0.75), first: pytest.approx(0.55), fresh: pytest.approx(0.5)}
+    sides = site.get(f"/submissions/{first}/evaluations")
+    assert [evaluation["suite"] for evaluation in sides] == ["digits@1", "digits@2"]
+    view = site.view(first)
+    assert (view["suite"], view["processing"], view["trust"]) == ("digits@2", "scored", "re_evaluated")
+    assert {each["task"]: each["score"]["value"] for each in view["results"]} == {
+        **dict.fromkeys(NEW[:2], 0.8),
+        **dict.fromkeys(NEW[2:], 0.3),
+    }
+    for submission in (first, second, fresh):
+        events = site.events(submission)
+        assert chain_is_intact(events)
+        last = events[-1]
+        assert (last.kind, last.before, last.after) == ("rescored", "digits@1", "digits@2")
+        told = [event.detail["task"] for event in events if event.kind == "task_result"]
+        assert told == [*TASKS, *NEW], "one result a task and suite"
+        assert not {"score", "value"} & {key for event in events for key in event.detail}, "the log holds no score"
+
+
+def check_report(report: Any, first: str, second: str, fresh: str) -> None:
+    rows = {row["submission_id"]: row for row in report["entries"]}
+    assert [(row["submission_id"], row["rank_before"], row["rank_after"]) for row in report["entries"]] == [
+        (second, 2, 1),
+        (first, 1, 2),
+        (fresh, 3, 3),
+    ]
+    assert rows[first]["before"]["value"] == pytest.approx(0.8)
+    assert rows[first]["after"]["value"] == pytest.approx(0.55)
+    assert rows[first]["after"]["interval"]["low"] < 0.55 < rows[first]["after"]["interval"]["high"]
+    assert [task["task"] for task in rows[first]["tasks"] if task["taken_over"]] == ["digits-test", "digits-shift"]
+    assert report["missing"] == []
+
+
+def check_pages(site: Site, number: int, submission: str) -> None:
+    """The report, the standings and the entry say the same to people; a hostile name stays text."""
+    pages = [
+        site.http.get(path).text
+        for path in (f"/competitions/digits/rescorings/{number}", "/competitions/digits", f"/submissions/{submission}")
+    ]
+    for page in pages:
+        check(page)
+        assert HOSTILE not in page
+    report, board, entry = (" ".join(check(page).one("main").text.split()) for page in pages)
+    assert "From digits@1 to digits@2" in report
+    assert HOSTILE in report
+    assert f"/competitions/digits/rescorings/{number}" in pages[1]
+    assert "Suite digits@2 came after digits@1" in board
+    assert "Under every suite" in entry
+    assert "Scored under suite digits@2; the score under digits@1 is kept beside it" in entry
+    assert site.http.get(f"/competitions/digits/rescorings/{number + 1}").status_code == 404
+
+
+def test_old_numbers_stay_public_until_new_ones_are_and_both_stand_side_by_side(site: Site) -> None:
+    first, second = scored(site, 0.8, method_name=HOSTILE), scored(site, 0.6)
+    document = newer(site)
+    check_plan(site, document)
     opened = begin(site, document)
     assert begin(site, document) == opened, "the same request again changes nothing"
     fresh = site.enter()
@@ -124,42 +186,11 @@ def test_old_numbers_stay_public_until_new_ones_are_and_both_stand_side_by_side(
     assert published["state"] == "published"
     assert post(site, f"/{opened['id']}/publish", {}) == published
 
-    after = site.standings()
-    assert (after["competition_version"], after["suite"]) == (2, "digits@2")
-    assert [column["id"] for column in after["tasks"]] == list(NEW)
-    # Kept tasks keep their values: the mean of 0.8, 0.8, 0.3, 0.3, and so on.
-    assert scores(after) == {second: pytest.approx(0.75), first: pytest.approx(0.55), fresh: pytest.approx(0.5)}
-    assert [evaluation["suite"] for evaluation in site.get(f"/submissions/{first}/evaluations")] == [
-        "digits@1",
-        "digits@2",
-    ]
-    view = site.view(first)
-    assert (view["suite"], view["processing"], view["trust"]) == ("digits@2", "scored", "re_evaluated")
-    assert {each["task"]: each["score"]["value"] for each in view["results"]} == {
-        **dict.fromkeys(NEW[:2], 0.8),
-        **dict.fromkeys(NEW[2:], 0.3),
-    }
     report = site.get(f"/competitions/digits/rescorings/{opened['id']}")
     assert report["entries"] == drafted["entries"], "what was foretold has come"
-    rows = {row["submission_id"]: row for row in report["entries"]}
-    assert [(row["submission_id"], row["rank_before"], row["rank_after"]) for row in report["entries"]] == [
-        (second, 2, 1),
-        (first, 1, 2),
-        (fresh, 3, 3),
-    ]
-    assert rows[first]["before"]["value"] == pytest.approx(0.8)
-    assert rows[first]["after"]["value"] == pytest.approx(0.55)
-    assert rows[first]["after"]["interval"]["low"] < 0.55 < rows[first]["after"]["interval"]["high"]
-    assert [task["task"] for task in rows[first]["tasks"] if task["taken_over"]] == ["digits-test", "digits-shift"]
-    assert report["missing"] == []
-    for submission in (first, second, fresh):
-        events = site.events(submission)
-        assert chain_is_intact(events)
-        last = events[-1]
-        assert (last.kind, last.before, last.after) == ("rescored", "digits@1", "digits@2")
-        told = [event.detail["task"] for event in events if event.kind == "task_result"]
-        assert told == [*TASKS, *NEW], "one result a task and suite"
-        assert not {"score", "value"} & {key for event in events for key in event.detail}, "the log holds no score"
+    check_report(report, first, second, fresh)
+    check_published(site, first, second, fresh)
+    check_pages(site, opened["id"], first)
 
 
 def test_a_result_that_is_taken_over_keeps_its_value_and_gets_the_newer_suites_random_numbers(site: Site) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from competition.client import LeaderboardClient
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
@@ -13,6 +13,7 @@ from competition.records.scoring import (
     JobGrant,
     JobOutcome,
     ResultReport,
+    ResultTakenOver,
     ScoringComplete,
     StageReport,
 )
@@ -24,7 +25,7 @@ from scorer.guard import Guard
 from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
 from scorer.namespaces import Access
-from scorer.rulebook import competition_of
+from scorer.rulebook import competition_of, evaluated_under
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
 
@@ -36,13 +37,26 @@ _MARGIN_BYTES = 16 * 2**20
 _CACHE_FILE_BYTES = 2**40
 
 
+class Desk(Protocol):
+    """Where a job's progress is handed in: the leaderboard's client, or whoever wants the results."""
+
+    def report_stage(self, job_id: int, message: StageReport) -> None:
+        """Say which stage the work has entered."""
+
+    def report_result(self, job_id: int, message: ResultReport) -> None:
+        """Hand in the result of one task."""
+
+    def take_over_result(self, job_id: int, message: ResultTakenOver) -> None:
+        """Say that a task of a re-scoring keeps its older result."""
+
+
 class Job:
     """One leased job. ``guard`` is asked often whether the work may go on."""
 
     def __init__(
         self,
         grant: JobGrant,
-        client: LeaderboardClient,
+        client: Desk,
         children: Children,
         settings: ScorerSettings,
         guard: Guard,
@@ -61,10 +75,10 @@ class Job:
         Raises ``RejectionError`` (the entry is at fault), ``ConflictError`` (the attempt is over), any other
         ``DataCupError`` (the platform is at fault).
         """
-        competition = competition_of(self.grant, self._settings.competitions)
+        files = self._settings.competitions
         if self.grant.kind is JobKind.INTAKE:
-            return self._intake(competition)
-        return self._score(competition)
+            return self._intake(competition_of(self.grant, files))
+        return self._score(evaluated_under(self.grant, files))
 
     def _intake(self, competition: Competition) -> IntakeVerified:
         manifest = self._fetch(competition)
@@ -126,19 +140,28 @@ class Job:
             raise EngineError(f"Scoring job {self.grant.job_id} came without a manifest.")
         predicted = find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS
         judged = manifest.only(FileRole.PREDICTIONS if predicted else FileRole.MODEL)
-        mirror = Mirror(self._settings.mirror_root)
-        if not mirror.holds(judged.sha256, judged.size):
-            self._fetch_again(competition)
         pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
+        pending = self._take_over(pending)
         if pending:
+            if not Mirror(self._settings.mirror_root).holds(judged.sha256, judged.size):
+                self._fetch_again()
             self._evaluate(competition, judged.sha256, pending)
         return ScoringComplete(attempt=self.grant.attempt)
 
-    def _fetch_again(self, competition: Competition) -> None:
+    def _take_over(self, pending: list[str]) -> list[str]:
+        """In a re-scoring, hand in what is known already; what is left to evaluate."""
+        order = self.grant.rescoring
+        known = [task for task in pending if order is not None and task in order.taken_over]
+        for task in known:
+            self._client.take_over_result(self.grant.job_id, ResultTakenOver(attempt=self.grant.attempt, task=task))
+            self._notify("taken_over", task=task)
+        return [task for task in pending if task not in known]
+
+    def _fetch_again(self) -> None:
         """Intake ran where the mirror is another one. The entry was verified: if it is gone by now, that is no fault of
         its own, and whoever has the mirror must see to it."""
         try:
-            self._fetch(competition)
+            self._fetch(competition_of(self.grant, self._settings.competitions))
         except RejectionError as error:
             raise StorageError(
                 f"The verified entry is not in this scorer's mirror, and cannot be fetched again: {error.message}",

@@ -114,6 +114,16 @@ class Mirror:
         whole = all(self.holds(file.sha256, file.size) for file in entry.manifest.files)
         return entry.manifest if whole and entry.source == source else None
 
+    def entry(self, submission_id: str) -> MirroredEntry:
+        """What the mirror remembers of an entry (raises ``StorageError`` when that is nothing)."""
+        path = self._entry_path(submission_id)
+        with storage_errors("reading what the mirror remembers of the entry,", path):
+            raw = path.read_bytes()
+        try:
+            return MirroredEntry.model_validate_json(raw)
+        except ValidationError as error:
+            raise StorageError(f"The mirror's note {path} is damaged.", hint="Score the entry again.") from error
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system, removed afterwards."""

@@ -11,10 +11,30 @@ from typing import Literal
 from pydantic import Field
 
 from competition.errors import RejectionReason
-from competition.records.base import CommitSha, HttpUrl, Identifier, Line, Record, RelativePath, RepoId, Sha256
+from competition.records.base import (
+    CommitSha,
+    HttpUrl,
+    Identifier,
+    Line,
+    Record,
+    RelativePath,
+    RepoId,
+    Sha256,
+    Timestamp,
+)
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import SubmissionManifest
+
+
+class EntryFilter(Record):
+    """Some of the entries: whatever is given must fit. Times are of their receipt, the first one included."""
+
+    competition: Identifier | None = None
+    track: Identifier | None = None
+    scale: Identifier | None = None
+    received_from: Timestamp | None = None
+    received_before: Timestamp | None = None
 
 
 class ClaimRequest(Record):
@@ -22,6 +42,7 @@ class ClaimRequest(Record):
 
     worker: Line
     kinds: tuple[JobKind, ...] = Field(default=(JobKind.INTAKE, JobKind.SCORING), min_length=1)
+    only: EntryFilter | None = Field(default=None, description="take jobs of these entries alone")
 
 
 class RescoringOrder(Record):

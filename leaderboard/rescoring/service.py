@@ -51,7 +51,7 @@ def begin(session: Session, competition: str, request: RescoringRequest, act: Ac
     Raises:
         NotFoundError: there is no such competition.
         UsageError: the document is not this competition's, or cannot be scored; or a filter names nothing.
-        ConflictError: another re-scoring is open; the document's version is not the next one.
+        ConflictError: another re-scoring is open; the document's version is not the next one; there is nothing to do.
     """
     current = _current(session, competition, request.document)
     rescoring = repository.open_of(session, competition) or _create(session, current, request, act)
@@ -62,6 +62,11 @@ def begin(session: Session, competition: str, request: RescoringRequest, act: Ac
     for candidate in planning.select(session, current, request).chosen:
         if candidate.submission.id not in known:
             _add(session, rescoring, request.document, candidate, act)
+    if current.version == request.document.version and not repository.entered(session, rescoring.id):
+        raise ConflictError(
+            f"Every entry that can have one has a public score under {request.document.suite.reference}.",
+            hint="There is nothing to re-score.",
+        )
     return show(session, rescoring)
 
 

@@ -7,7 +7,6 @@ that another claimer has locked are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
 from competition.records.lifecycle import JobKind, Processing
+from competition.records.scoring import ClaimRequest
 from leaderboard.accounts.viewer import SYSTEM, Act
 from leaderboard.events import service as events
 from leaderboard.models import Job, JobState, Submission
@@ -74,10 +74,10 @@ def cancel(session: Session, submission_id: str, now: datetime) -> None:
 
 
 def lease(
-    session: Session, kinds: Sequence[JobKind], holder_id: int, worker: str, act: Act, patience: Patience
+    session: Session, wanted: ClaimRequest, holder_id: int, act: Act, patience: Patience
 ) -> tuple[Job, Submission] | None:
     """Lease the oldest waiting job of the lowest priority number, under a new attempt number."""
-    found = repository.next_ready(session, kinds, act.at)
+    found = repository.next_ready(session, wanted.kinds, act.at, wanted.only)
     if found is None:
         return None
     job, submission = found
@@ -85,7 +85,7 @@ def lease(
         "state": JobState.LEASED,
         "attempt": job.attempt + 1,
         "holder_id": holder_id,
-        "worker": worker,
+        "worker": wanted.worker,
         "lease_expires_at": act.at + timedelta(seconds=patience.lease),
     }
     repository.update_job(session, job, values)

@@ -84,7 +84,7 @@ def claim(
     assert viewer.account_id is not None
     queue.reap(session, now, patience)
     act = Act(viewer.account or "", now)
-    found = queue.lease(session, request.kinds, viewer.account_id, request.worker, act, patience)
+    found = queue.lease(session, request, viewer.account_id, act, patience)
     return None if found is None else _grant(session, *found, patience)
 
 

@@ -34,7 +34,7 @@ from scorer.rulebook import known_competitions
 from scorer.settings import ScorerSettings
 from scorer.work import Mode, Observer, Service
 
-_PAGE = 200
+_PAGE = 100
 _ENDS = frozenset({"verified", "scored", "invalid", "failed", "abandoned"})
 
 
@@ -136,23 +136,18 @@ def phase_filter(competition: Competition, phase: str | None, track: str | None,
 def waiting(client: LeaderboardClient, only: EntryFilter) -> list[SubmissionView]:
     """Entries on which work is due, the oldest first."""
     found: list[SubmissionView] = []
-    filters = {name: getattr(only, name) for name in ("competition", "track", "scale") if getattr(only, name)}
+    filters = only.model_dump(mode="json", exclude_none=True)
     for state in Processing:
         if state.terminal or state is Processing.DRAFT:
             continue
         cursor: dict[str, str | int] = {}
         while True:
             page = client.submissions(**filters, processing=state.value, limit=_PAGE, **cursor)
-            found += [view for view in page.items if _received_within(view, only)]
+            found += page.items
             if page.next_cursor is None:
                 break
             cursor = {"cursor": page.next_cursor}
     return sorted(found, key=lambda view: view.created_at)
-
-
-def _received_within(view: SubmissionView, only: EntryFilter) -> bool:
-    after = only.received_from is None or view.created_at >= only.received_from
-    return after and (only.received_before is None or view.created_at < only.received_before)
 
 
 def work_off(place: Workplace, only: EntryFilter) -> list[SubmissionView]:

@@ -15,12 +15,12 @@ from competition.records.base import (
     CommitSha,
     HttpUrl,
     Identifier,
+    Instant,
     Line,
     Record,
     RelativePath,
     RepoId,
     Sha256,
-    Timestamp,
 )
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind
@@ -33,8 +33,8 @@ class EntryFilter(Record):
     competition: Identifier | None = None
     track: Identifier | None = None
     scale: Identifier | None = None
-    received_from: Timestamp | None = None
-    received_before: Timestamp | None = None
+    received_from: Instant | None = None
+    received_before: Instant | None = None
 
 
 class ClaimRequest(Record):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from competition.errors import UsageError
 from competition.records.rescoring import ChangedTasks, Omission, RescoringPlan, RescoringRequest
-from competition.rules import Competition, Phase, Suite, find_scale, find_track
+from competition.rules import Competition, Phase, Suite, Task, find_scale, find_track
 from competition.rules.suite_changes import suite_changes
 from leaderboard.competitions import service as competitions
 from leaderboard.models import Evaluation, Submission
@@ -111,10 +111,12 @@ def plan(session: Session, current: Competition, request: RescoringRequest) -> R
     selection = select(session, current, request)
     suites = _Suites(session, current)
     known = repository.recorded_seconds(session, [each.before.id for each in selection.chosen])
+    done = repository.accepted_under(session, current.id, request.document.suite.digest)
     cost = _Cost()
     for each in selection.chosen:
         old = suites.of(each.before.suite_digest)
-        cost.add(old, request.document.suite, known.get(each.before.id, {}), fresh=request.fresh)
+        left = [task for task in request.document.suite.tasks if task.id not in done.get(each.submission.id, ())]
+        cost.add(old, request.document.suite, left, known.get(each.before.id, {}), fresh=request.fresh)
     return RescoringPlan(
         competition=current.id,
         version_before=current.version,
@@ -156,12 +158,12 @@ class _Cost:
     by_analogy: float = 0.0
     unknown: int = 0
 
-    def add(self, old: Suite, new: Suite, seconds: Mapping[str, float], *, fresh: bool) -> None:
-        """Count one entry, whose tasks of the older suite took so long."""
+    def add(self, old: Suite, new: Suite, left: Sequence[Task], seconds: Mapping[str, float], *, fresh: bool) -> None:
+        """Count one entry, whose older tasks took so long; ``left`` are the newer ones without a result."""
         kept = taken_over(old, new, seconds, fresh=fresh)
-        self.taken_over += len(kept)
-        for task in new.tasks:
+        for task in left:
             if task.id in kept:
+                self.taken_over += 1
                 continue
             self.evaluations += 1
             if task.id in seconds:

@@ -136,6 +136,20 @@ def recorded_seconds(session: Session, evaluation_ids: Iterable[int]) -> Mapping
     return found
 
 
+def accepted_under(session: Session, competition: str, suite_digest: str) -> Mapping[str, set[str]]:
+    """The tasks that have an accepted result under a suite, published or not, by submission."""
+    query = (
+        select(Evaluation.submission_id, TaskOutcome.task)
+        .join(TaskOutcome, TaskOutcome.evaluation_id == Evaluation.id)
+        .join(Submission, Submission.id == Evaluation.submission_id)
+        .where(Submission.competition == competition, Evaluation.suite_digest == suite_digest)
+    )
+    found: dict[str, set[str]] = {}
+    for submission, task in session.execute(query):
+        found.setdefault(submission, set()).add(task)
+    return found
+
+
 def outcomes(session: Session, evaluation_ids: Iterable[int]) -> Mapping[int, dict[str, TaskOutcome]]:
     """The accepted results of evaluations, by evaluation and task."""
     query = select(TaskOutcome).where(TaskOutcome.evaluation_id.in_(list(evaluation_ids)))

@@ -25,6 +25,8 @@ class Filter:
     scale: str | None = None
     account: str | None = None
     processing: Processing | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
     after: tuple[datetime, str] | None = None
     limit: int = 50
 
@@ -58,6 +60,10 @@ def page(session: Session, wanted: Filter, viewer: Viewer) -> Sequence[Submissio
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.received_from is not None:
+        query = query.where(Submission.received_at >= wanted.received_from)
+    if wanted.received_before is not None:
+        query = query.where(Submission.received_at < wanted.received_before)
     if wanted.account is not None:
         query = query.where(Submission.account_id.in_(select(Account.id).where(Account.name == wanted.account)))
     if wanted.after is not None:

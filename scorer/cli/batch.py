@@ -229,4 +229,9 @@ def _confirm(question: str, wanted: Wanted) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("There is nobody to ask.", hint="Give --yes to go on without a question.")
-    typer.confirm(question, abort=True, err=True)
+    # At the question Ctrl-C is an answer, and no request to stop working.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        typer.confirm(question, abort=True, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -86,10 +86,8 @@ def command(
     Needs DATACUP_TOKEN of scope admin, and the settings of `datacup-scorer run`. May be stopped at any time: the same
     command goes on where it was. Exits with status 1 when something is left, has failed, or differs.
     """
-    if (suite is not None) + pending + (replay is not None) != 1 and not (suite and replay and not pending):
-        raise UsageError("Give one of --suite, --pending and --replay.", hint="`datacup-scorer batch --help` explains.")
     wanted = Wanted(track, scale, phase, fresh, dry_run, publish, allow_missing, yes, as_json)
-    _check_options(wanted, suite=suite is not None and replay is None, replay=replay is not None, cancel=cancel)
+    _check_options(wanted, suite, replay, pending=pending, cancel=cancel)
     settings = _settings(competition)
     logs.configure(settings.log_level)
     with LeaderboardClient(settings.require_endpoint(), settings.require_token()) as client, _stopping() as stop:
@@ -108,11 +106,14 @@ def command(
         raise typer.Exit(1)
 
 
-def _check_options(wanted: Wanted, *, suite: bool, replay: bool, cancel: bool) -> None:
+def _check_options(wanted: Wanted, suite: str | None, replay: str | None, *, pending: bool, cancel: bool) -> None:
+    # A replay may name the suite under which it is made.
+    if pending + (suite is not None or replay is not None) != 1:
+        raise UsageError("Give one of --suite, --pending and --replay.", hint="`datacup-scorer batch --help` explains.")
     rescoring = {"--fresh": wanted.fresh, "--publish": wanted.publish, "--cancel": cancel}
     rescoring["--allow-missing"] = wanted.allow_missing
     narrowing = {"--track": wanted.track, "--scale": wanted.scale, "--phase": wanted.phase, "--dry-run": wanted.dry_run}
-    refused = ({} if suite else rescoring) | (narrowing if replay else {})
+    refused = (rescoring if pending or replay else {}) | (narrowing if replay else {})
     for option, given in refused.items():
         if given:
             raise UsageError(f"{option} does not go with this.", hint="`datacup-scorer batch --help` explains.")

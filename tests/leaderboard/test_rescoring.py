@@ -13,6 +13,7 @@ from competition.records.evaluation import Outcomes
 from competition.records.lifecycle import chain_is_intact
 from competition.rules import Aggregate, Competition, Suite, Task
 from competition.rules.suite_changes import suite_changes
+from competition.rules.suites import AverageRank
 from competition.statistics import bootstrap_replicates
 from leaderboard.scoring.results import unpack
 from tests.leaderboard.site import LEASE, Site, result
@@ -413,6 +414,56 @@ def test_hidden_tasks_show_in_no_report(sqlite_site: Site) -> None:
     whole = site.get(f"/competitions/digits/rescorings/{number}", "organiser")["entries"][0]
     assert whole["after"]["value"] == pytest.approx((0.8 * 2 + 0.25 * 2) / 4)
     assert whole["tasks"][3]["after"]["value"] == 0.25
+
+
+def test_scores_that_all_entries_make_together_are_told_as_of_the_publication(sqlite_site: Site) -> None:
+    site = sqlite_site
+    first, second = scored(site, 0.8), scored(site, 0.6)
+    plain = newer(site)
+    ranked = plain.suite.aggregates[0].model_copy(update={"rule": AverageRank(kind="average_rank")})
+    document = plain.model_copy(update={"suite": plain.suite.model_copy(update={"aggregates": (ranked,)})})
+    number = begin(site, document)["id"]
+    # Of the four tasks the first entry leads in the two that were kept, and the second in the new one.
+    rescore(site, site.claim(), document, 0.7, **{"digits-extra": 0.5})
+    rescore(site, site.claim(), document, 0.6, **{"digits-extra": 0.6})
+    post(site, f"/{number}/publish", {})
+    third = site.enter()
+    site.verify(site.claim())
+    grant = site.claim()
+    for task in document.suite.tasks:
+        site.must(grant, "results", result=result(task.id, task.metric, 0.95))
+    site.must(grant, "finish", outcome="scored")
+    assert scores(site.standings(competition=document)) == {third: 1.0, first: 2.25, second: 2.75}
+    report = site.get(f"/competitions/digits/rescorings/{number}")
+    told = [
+        (row["submission_id"], row["after"], row["rank_after"], row["before"]["value"]) for row in report["entries"]
+    ]
+    assert told == [
+        (first, {"value": 1.25, "interval": None}, 1, 0.8),
+        (second, {"value": 1.75, "interval": None}, 2, pytest.approx(0.6)),
+    ]
+
+
+def test_workers_and_lists_may_be_narrowed_to_some_entries(site: Site) -> None:
+    nano = site.enter()
+    site.clock.advance(60)
+    micro = site.enter(scale="micro")
+    received = {"received_from": site.clock().isoformat()}
+    path = f"/submissions?competition=digits&received_before={received['received_from'].replace('+', '%2B')}"
+    assert [item["id"] for item in site.get(path)["items"]] == [nano]
+
+    def claim(**only: str) -> Any:
+        response = site.request("POST", "/scoring/claims", "worker", {"worker": "w", "only": only})
+        assert response.status_code in {200, 204}, response.text
+        return response.json()["submission_id"] if response.status_code == 200 else None
+
+    assert claim(competition="other") is None
+    assert claim(scale="micro", received_before=received["received_from"]) is None
+    assert claim(competition="digits", track="filtering", **received) == micro
+    assert claim(scale="micro") is None
+    assert claim() == nano
+    edge = {"worker": "w", "only": {"received_from": "0001-01-01T00:00:00+14:00"}}
+    assert site.request("POST", "/scoring/claims", "worker", edge).status_code == 422
 
 
 def test_a_replay_leaves_a_note_and_nothing_else(sqlite_site: Site) -> None:

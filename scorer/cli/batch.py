@@ -6,7 +6,7 @@ import dataclasses
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,10 +154,11 @@ def _rescore(place: Workplace, suite: str, wanted: Wanted) -> bool:
     if wanted.dry_run:
         return True
     if not plan.entries and plan.version_before == plan.version_after:
+        _say((), plan if wanted.as_json else None)
         typer.echo("There is nothing to re-score.", err=True)
         return True
     _confirm(f"Evaluate {plan.entries} entries under {suite}?", wanted)
-    view = batch.rescore(place, request, lambda view: typer.echo(batch_text.progress(view), err=True))
+    view = batch.rescore(place, request, _teller())
     whole = not view.progress.unfinished and not view.progress.failed
     if wanted.publish and not view.progress.unfinished:
         _confirm("Make the new scores public?", wanted)
@@ -167,6 +168,20 @@ def _rescore(place: Workplace, suite: str, wanted: Wanted) -> bool:
     _say(batch_text.report(report), report if wanted.as_json else None, quiet=wanted.as_json)
     _advise(place, view, whole=whole, publish=wanted.publish)
     return (whole or wanted.allow_missing) and (view.state is RescoringState.PUBLISHED or not wanted.publish)
+
+
+def _teller() -> Callable[[RescoringView], None]:
+    """Says where a re-scoring stands, whenever that is news."""
+    last = ""
+
+    def tell(view: RescoringView) -> None:
+        nonlocal last
+        line = batch_text.progress(view)
+        if line != last:
+            typer.echo(line, err=True)
+        last = line
+
+    return tell
 
 
 def _advise(place: Workplace, view: RescoringView, *, whole: bool, publish: bool) -> None:

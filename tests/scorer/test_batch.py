@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -84,6 +85,8 @@ def test_from_an_empty_queue_to_a_published_suite(
     planned = run(*command, "--dry-run")
     assert "1 entry to re-score: 1 result taken over without evaluating, 2 evaluations to do" in planned.stdout
     assert isinstance(run(*command).exception, UsageError), "nobody is there to be asked"
+    # Another machine's mirror: the entry is fetched again, under the rules that it was registered under.
+    shutil.rmtree(workplace.environment["DATACUP_MIRROR"])
     tar = workplace.root / "evaluation" / CHANGED / "test" / "0.tar"
     sound = tar.read_bytes()
     tar.write_bytes(b"damaged" * 1000)

@@ -18,6 +18,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from competition import __version__, errors
 from competition.records.base import Record
 from competition.records.lifecycle import Event
+from competition.records.rescoring import (
+    EvaluationView,
+    PublishRequest,
+    ReplayNote,
+    RescoringPlan,
+    RescoringReport,
+    RescoringRequest,
+    RescoringView,
+)
 from competition.records.scoring import (
     ClaimRequest,
     EntryFilesPage,
@@ -25,6 +34,7 @@ from competition.records.scoring import (
     JobFinish,
     JobGrant,
     ResultReport,
+    ResultTakenOver,
     StageReport,
 )
 from competition.records.standings import StandingsView
@@ -56,6 +66,8 @@ _BY_CODE: dict[str, type[errors.DataCupError]] = {
     )
 }
 _EVENTS = TypeAdapter(list[Event])
+_RESCORINGS = TypeAdapter(list[RescoringView])
+_EVALUATIONS = TypeAdapter(list[EvaluationView])
 
 
 class _Owner(BaseModel):
@@ -170,6 +182,10 @@ class LeaderboardClient:
         """Hand in the result of one task. Idempotent."""
         self._say(grant, "results", message)
 
+    def take_over_result(self, grant: JobGrant, message: ResultTakenOver) -> None:
+        """Say that a task of a re-scoring keeps its older result. Idempotent."""
+        self._say(grant, "taken-over", message)
+
     def finish(self, grant: JobGrant, message: JobFinish) -> None:
         """Hand in the outcome of the job. Idempotent within the attempt."""
         self._say(grant, "finish", message)
@@ -188,6 +204,40 @@ class LeaderboardClient:
             found.update({item.submission_id: frozenset(item.sha256) for item in page.items})
             after = page.next_after
         return found
+
+    # --- organisers ----------------------------------------------------------------------------------------------
+
+    def plan_rescoring(self, request: RescoringRequest) -> RescoringPlan:
+        """What a re-scoring would do; nothing is stored."""
+        return self._record(RescoringPlan, "POST", f"{_rescorings(request.document.id)}/plan", request)
+
+    def begin_rescoring(self, request: RescoringRequest) -> RescoringView:
+        """Begin a re-scoring, or go on with the open one: the same request again adds new entries and retries."""
+        return self._record(RescoringView, "POST", _rescorings(request.document.id), request)
+
+    def rescorings(self, competition: str) -> list[RescoringView]:
+        """The re-scorings of a competition, the newest first."""
+        return _parse(_RESCORINGS, self._send("GET", _rescorings(competition)))
+
+    def rescoring(self, competition: str, number: int) -> RescoringReport:
+        """What a re-scoring changed, or would change."""
+        return self._record(RescoringReport, "GET", f"{_rescorings(competition)}/{number}")
+
+    def publish_rescoring(self, competition: str, number: int, request: PublishRequest) -> RescoringView:
+        """Make a re-scoring public. Idempotent."""
+        return self._record(RescoringView, "POST", f"{_rescorings(competition)}/{number}/publish", request)
+
+    def cancel_rescoring(self, competition: str, number: int) -> RescoringView:
+        """End a re-scoring without publishing it. Idempotent."""
+        return self._record(RescoringView, "POST", f"{_rescorings(competition)}/{number}/cancel")
+
+    def evaluations(self, submission_id: str) -> list[EvaluationView]:
+        """The published evaluations of a submission side by side, the oldest first."""
+        return _parse(_EVALUATIONS, self._send("GET", f"submissions/{_segment(submission_id)}/evaluations"))
+
+    def note_replay(self, submission_id: str, note: ReplayNote) -> None:
+        """Log that an entry was evaluated again, and how its values held."""
+        self._send("POST", f"submissions/{_segment(submission_id)}/replays", note)
 
     # --- transport -----------------------------------------------------------------------------------------------
 
@@ -251,6 +301,10 @@ def _address(text: str, endpoint: str) -> httpx.URL:
             hint="Set DATACUP_ENDPOINT to its address, for example http://127.0.0.1:8000",
         )
     return url
+
+
+def _rescorings(competition: str) -> str:
+    return f"competitions/{_segment(competition)}/rescorings"
 
 
 def _segment(name: str) -> str:

@@ -28,6 +28,12 @@ _KIND_TITLES = {
     "lease_expired": "The worker fell silent; its work goes back to the queue",
     "platform_failure": "A fault of the platform; the work goes back to the queue",
     "requeued": "Put back into the queue",
+    "dead_lettered": "Given up",
+    "rescoring_queued": "To be scored under another suite too; until that is public, its score stays",
+    "rescoring_failed": "Could not be scored under the other suite; its score stays",
+    "rescoring_cancelled": "The scoring under another suite was called off; its score stays",
+    "evaluated": "Every task of the other suite has a result; it is not public yet",
+    "replayed": "Evaluated again by an organiser, to see whether the numbers hold",
     "visibility": "Visibility changed",
     "eligibility": "Eligibility changed",
     "near_copy": "Its weights are nearly those of another entry: a sign, and no proof",
@@ -43,16 +49,17 @@ def title(event: Event, task_titles: Mapping[str, str]) -> str:
     """What happened, in a few words. An event of an unknown kind keeps its own name."""
     after = state(event.after)
     task = str(event.detail.get("task") or "")
-    if event.kind == "task_result":
-        return f"Result accepted: {task_titles.get(task, task)}"
-    if after is Processing.RUNNING and task in task_titles:
-        return f"Evaluating: {task_titles[task]}"
+    if event.kind == "task_result" or (after is Processing.RUNNING and task in task_titles):
+        begun = "Result accepted" if event.kind == "task_result" else "Evaluating"
+        return f"{begun}: {task_titles.get(task, task)}"
+    if event.kind == "rescored":
+        return f"Scored under suite {event.after}; the score under {event.before} is kept beside it"
     if event.kind == "claimed":
         return _JOB_TITLES.get(str(event.detail.get("job")), "Taken by a worker")
+    if after is not None and (event.kind == "processing" or after is Processing.FAILED):
+        return _STATE_TITLES[after]
     if event.kind == "visibility" and event.after == Visibility.WITHDRAWN:
         return "Withdrawn"
-    if event.kind == "processing" or after is Processing.FAILED:
-        return _STATE_TITLES[after] if after is not None else words(event.kind)
     known = _KIND_TITLES.get(event.kind, words(event.kind))
     return f"{known}: {words(event.after).lower()}" if event.after and after is None else known
 

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Eligibility, JobKind, Processing, Trust, Visibility
+from competition.records.rescoring import RescoringState
 from leaderboard.columns import BigKey, UtcDateTime, words
 
 NAMING = {
@@ -210,6 +211,7 @@ class Job(Base):
     """Work for a scorer. ``attempt`` is the fencing number: it grows with every claim, and only the last one counts.
 
     ``failures`` counts the tries that brought nothing; a job that moves on task by task is not given up.
+    ``priority``: the jobs of the lowest number are claimed first.
     ``finish_digest`` is the digest of the last accepted final message, so that repeating it changes nothing.
     ``token_id`` is the token that the last claim came with, ``token_digest`` the sha256 of the one given out for it.
     """
@@ -233,6 +235,7 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(words(JobState, "state"))
     attempt: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
     available_at: Mapped[datetime]
     holder_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id"))
@@ -243,6 +246,55 @@ class Job(Base):
     finish_digest: Mapped[str | None] = mapped_column(_DIGEST)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+class Rescoring(Base):
+    """Evaluations of a competition's entries under another suite, which are published together or not at all.
+
+    ``document`` is the competition's version with that suite; it is published with them. One at a time is open.
+    """
+
+    __tablename__ = "rescorings"
+    __table_args__ = (
+        Index(
+            "uq_rescorings_open",
+            "competition",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    competition: Mapped[str] = mapped_column(_ID, index=True)
+    version_before: Mapped[int]
+    version_after: Mapped[int]
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    document: Mapped[str] = mapped_column(Text)
+    track: Mapped[str | None] = mapped_column(_ID)
+    scale: Mapped[str | None] = mapped_column(_ID)
+    phase: Mapped[str | None] = mapped_column(_ID)
+    fresh: Mapped[bool]
+    state: Mapped[RescoringState] = mapped_column(words(RescoringState, "state"))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class RescoredEntry(Base):
+    """One entry of a re-scoring. Scores and ranks are those of the moment of publication."""
+
+    __tablename__ = "rescored_entries"
+
+    rescoring_id: Mapped[int] = mapped_column(ForeignKey("rescorings.id"), primary_key=True, autoincrement=False)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id"), primary_key=True)
+    before_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"))
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    failure: Mapped[str | None] = mapped_column(Text)
+    score_before: Mapped[float | None]
+    score_after: Mapped[float | None]
+    rank_before: Mapped[int | None]
+    rank_after: Mapped[int | None]
 
 
 class EventRow(Base):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from competition.errors import EngineError
-from scorer.lease import Lease
+from scorer.lease import Lease, Unleased
 
 _LOOK_S = 0.1
 
@@ -47,7 +47,7 @@ class Stop:
 class Guard:
     """What a running job asks whether it may go on."""
 
-    def __init__(self, lease: Lease, stop: Stop) -> None:
+    def __init__(self, lease: Lease | Unleased, stop: Stop) -> None:
         self._lease = lease
         self._stop = stop
 

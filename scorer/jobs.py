@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from competition.client import LeaderboardClient
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
 from competition.evaluation.made_sets import must_be_made
 from competition.records.lifecycle import JobKind
@@ -15,6 +14,7 @@ from competition.records.scoring import (
     JobGrant,
     JobOutcome,
     NearCopy,
+    ResultTakenOver,
     ScoringComplete,
     StageReport,
 )
@@ -29,8 +29,8 @@ from scorer.guard import Guard
 from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, MirroredEntry, Source
 from scorer.namespaces import Access
-from scorer.open_tasks import Notify, OpenTasks
-from scorer.rulebook import competition_of
+from scorer.open_tasks import Desk, Notify, OpenTasks
+from scorer.rulebook import competition_of, evaluated_under
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
 
@@ -43,7 +43,7 @@ class Job:
     def __init__(
         self,
         grant: JobGrant,
-        client: LeaderboardClient,
+        client: Desk,
         children: Children,
         settings: ScorerSettings,
         guard: Guard,
@@ -64,10 +64,10 @@ class Job:
         Raises ``RejectionError`` (the entry is at fault), ``ConflictError`` (the attempt is over), any other
         ``DataCupError`` (the platform is at fault).
         """
-        competition = competition_of(self.grant, self._settings.competitions)
+        files = self._settings.competitions
         if self.grant.kind is JobKind.INTAKE:
-            return self._intake(competition)
-        return self._score(competition)
+            return self._intake(competition_of(self.grant, files))
+        return self._score(evaluated_under(self.grant, files))
 
     def _intake(self, competition: Competition) -> IntakeVerified:
         manifest = self._fetch(competition)
@@ -152,13 +152,23 @@ class Job:
             raise EngineError(f"Scoring job {self.grant.job_id} came without a manifest.")
         predicted = find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS
         judged = manifest.only(FileRole.PREDICTIONS if predicted else FileRole.MODEL)
-        self._have(judged, competition)
         pending = [task.id for task in competition.suite.tasks if task.id not in self.grant.finished_tasks]
+        pending = self._take_over(pending)
         if pending:
+            self._have(judged)
             self._evaluate(competition, judged.sha256, pending)
         return ScoringComplete(attempt=self.grant.attempt)
 
-    def _have(self, judged: ManifestFile, competition: Competition) -> None:
+    def _take_over(self, pending: list[str]) -> list[str]:
+        """In a re-scoring, hand in what is known already; what is left to evaluate."""
+        order = self.grant.rescoring
+        known = [task for task in pending if order is not None and task in order.taken_over]
+        for task in known:
+            self._client.take_over_result(self.grant, ResultTakenOver(attempt=self.grant.attempt, task=task))
+            self._notify("taken_over", task=task)
+        return [task for task in pending if task not in known]
+
+    def _have(self, judged: ManifestFile) -> None:
         """Intake ran where the mirror may be another one: what is to be scored comes from the archive, else the Hub.
 
         The entry was verified: if it is gone by now, that is no fault of its own, and whoever has it must see to it.
@@ -172,7 +182,7 @@ class Job:
             if mirror.holds(judged.sha256, judged.size):
                 return
         try:
-            self._fetch(competition)
+            self._fetch(competition_of(self.grant, self._settings.competitions))
         except RejectionError as error:
             place = "is in neither this scorer's mirror nor the archive"
             lacking = place if archiving else "is not in this scorer's mirror"

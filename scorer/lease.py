@@ -18,6 +18,13 @@ _BEATS_PER_LEASE = 3.0
 log = structlog.get_logger()
 
 
+class Unleased:
+    """What stands for the lease of work that nobody else could take up."""
+
+    def check(self) -> None:
+        """It does not end."""
+
+
 class Lease:
     """Sends heartbeats from a thread for as long as the block runs.
 

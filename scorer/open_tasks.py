@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from competition.client import LeaderboardClient
 from competition.errors import EngineError
 from competition.records.evaluation import TaskResult
-from competition.records.scoring import JobGrant, ResultReport, StageReport
+from competition.records.scoring import JobGrant, ResultReport, ResultTakenOver, StageReport
 
 Notify = Callable[..., None]
 """``notify(event, **detail)``: something worth a line happened."""
+
+
+class Desk(Protocol):
+    """Where a job's progress is handed in: the leaderboard's client, or whoever wants the results."""
+
+    def report_stage(self, grant: JobGrant, message: StageReport) -> None:
+        """Say which stage the work has entered."""
+
+    def report_result(self, grant: JobGrant, message: ResultReport) -> None:
+        """Hand in the result of one task."""
+
+    def take_over_result(self, grant: JobGrant, message: ResultTakenOver) -> None:
+        """Say that a task of a re-scoring keeps its older result."""
 
 
 class OpenTasks:
@@ -19,7 +32,7 @@ class OpenTasks:
     What evaluates is believed about the numbers and about nothing else: a result must be of a task that is open.
     """
 
-    def __init__(self, client: LeaderboardClient, grant: JobGrant, notify: Notify, tasks: Iterable[str]) -> None:
+    def __init__(self, client: Desk, grant: JobGrant, notify: Notify, tasks: Iterable[str]) -> None:
         self._client = client
         self._grant = grant
         self._notify = notify

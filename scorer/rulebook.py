@@ -17,21 +17,38 @@ def check_files(files: tuple[str, ...]) -> None:
         find_competition(name)
 
 
+def known_competitions(files: tuple[str, ...]) -> tuple[Competition, ...]:
+    """The built-in competitions and those of ``files`` (names or paths); of some there may be several versions."""
+    return tuple(map(find_competition, (*built_in(), *files)))
+
+
 def competition_of(grant: JobGrant, files: tuple[str, ...]) -> Competition:
-    """The competition that a job belongs to: one of ``files`` (names or paths) or a built-in one.
+    """The competition that a job's entry was made under: one of ``files`` or a built-in one.
 
     Raises ``UsageError`` when this scorer does not know it, or knows it with other rules: a score obtained under other
     rules than the leaderboard's must not come into being.
     """
-    known = {competition.id: competition for competition in map(find_competition, (*built_in(), *files))}
-    if grant.competition not in known:
+    return _matching(grant, files, grant.competition_digest, grant.suite_digest)
+
+
+def evaluated_under(grant: JobGrant, files: tuple[str, ...]) -> Competition:
+    """The competition whose suite the entry is evaluated under: of a re-scoring, a newer version (raises likewise)."""
+    order = grant.rescoring
+    if order is None:
+        return competition_of(grant, files)
+    return _matching(grant, files, order.competition_digest, order.suite_digest)
+
+
+def _matching(grant: JobGrant, files: tuple[str, ...], rules_digest: str, suite_digest: str) -> Competition:
+    versions = [found for found in known_competitions(files) if found.id == grant.competition]
+    if not versions:
         raise UsageError(f"This scorer knows no competition {grant.competition!r}.", hint=_HINT)
-    competition = known[grant.competition]
+    competition = next((found for found in versions if found.digest == rules_digest), versions[-1])
     recipe = competition.training_digest(find_scale(competition, grant.scale))
     for what, ours, theirs in (
-        ("rules", competition.digest, grant.competition_digest),
+        ("rules", competition.digest, rules_digest),
         ("recipe", recipe, grant.recipe_digest),
-        ("suite", competition.suite.digest, grant.suite_digest),
+        ("suite", competition.suite.digest, suite_digest),
     ):
         if ours != theirs:
             raise UsageError(

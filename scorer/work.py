@@ -23,6 +23,7 @@ from competition.errors import ConflictError, DataCupError, RejectionError, Serv
 from competition.records.lifecycle import JobKind
 from competition.records.scoring import (
     ClaimRequest,
+    EntryFilter,
     EntryInvalid,
     JobFinish,
     JobGrant,
@@ -54,7 +55,10 @@ class Mode(StrEnum):
 
 
 class Service:
-    """Workers of one process that share the preloaded server, the connection to the leaderboard and the engine."""
+    """Workers of one process that share the preloaded server, the connection to the leaderboard and the engine.
+
+    ``only`` narrows the jobs to those of some entries.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Service:
         *,
         engine: EvaluationEngine | None = None,
         kinds: tuple[JobKind, ...] = tuple(JobKind),
+        only: EntryFilter | None = None,
         observe: Observer = lambda _event: None,
     ) -> None:
         self.stop = Stop(settings.stop_seconds)
@@ -72,6 +77,7 @@ class Service:
         self._children = children
         self._engine = engine or LocalEngine(children, settings)
         self._kinds = kinds
+        self._only = only
         self._observe = observe
         self._busy = 0
         self._lock = threading.Lock()
@@ -114,7 +120,7 @@ class Service:
     def _turn(self, name: str, mode: Mode) -> bool:
         """Claim and do one job; whether there is to be another turn."""
         try:
-            grant = self._client.claim(ClaimRequest(worker=name, kinds=self._kinds))
+            grant = self._client.claim(ClaimRequest(worker=name, kinds=self._kinds, only=self._only))
         except ServiceUnavailableError as error:
             if mode is not Mode.FOREVER:
                 raise

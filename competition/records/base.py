@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, StringConstraints
@@ -11,6 +12,13 @@ def _without_dot_parts(path: str) -> str:
     if any(set(part) == {"."} for part in path.split("/")):
         raise ValueError("a path may not have . or .. as a part")
     return path
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time at the edge of the calendar has no UTC") from error
 
 
 class Record(BaseModel):
@@ -50,3 +58,4 @@ RelativePath = Annotated[
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[!#-&(-;=?-~]+$", max_length=500)]  # no " ' < >
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Timestamp = AwareDatetime
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]  # a time that is compared with others

@@ -12,10 +12,30 @@ from typing import Literal
 from pydantic import Field
 
 from competition.errors import RejectionReason
-from competition.records.base import CommitSha, HttpUrl, Identifier, Line, Record, RelativePath, RepoId, Sha256
+from competition.records.base import (
+    CommitSha,
+    HttpUrl,
+    Identifier,
+    Instant,
+    Line,
+    Record,
+    RelativePath,
+    RepoId,
+    Sha256,
+)
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import SubmissionManifest
+
+
+class EntryFilter(Record):
+    """Some of the entries: whatever is given must fit. Times are of their receipt, the first one included."""
+
+    competition: Identifier | None = None
+    track: Identifier | None = None
+    scale: Identifier | None = None
+    received_from: Instant | None = None
+    received_before: Instant | None = None
 
 
 class ClaimRequest(Record):
@@ -23,10 +43,21 @@ class ClaimRequest(Record):
 
     worker: Line
     kinds: tuple[JobKind, ...] = Field(default=(JobKind.INTAKE, JobKind.SCORING), min_length=1)
+    only: EntryFilter | None = Field(default=None, description="take jobs of these entries alone")
+
+
+class RescoringOrder(Record):
+    """The entry has a score already, and is evaluated under a suite that it was not registered for."""
+
+    competition_version: int = Field(ge=1)
+    competition_digest: Sha256
+    suite: str
+    suite_digest: Sha256
+    taken_over: tuple[Identifier, ...] = Field(description="tasks whose older result is theirs, too")
 
 
 class JobGrant(Record):
-    """A leased job: everything that the worker needs to know."""
+    """A leased job: everything that the worker needs to know. The rules are those that the entry was made under."""
 
     job_id: int
     kind: JobKind
@@ -52,6 +83,7 @@ class JobGrant(Record):
     path: RelativePath
     manifest: SubmissionManifest | None = Field(description="the verified manifest; only for scoring jobs")
     finished_tasks: tuple[Identifier, ...] = Field(description="tasks with an accepted result; not to be run again")
+    rescoring: RescoringOrder | None = Field(default=None, description="under which rules it is evaluated instead")
 
 
 MAX_NEAR_COPIES = 8
@@ -102,6 +134,12 @@ class ResultReport(AttemptMessage):
     reported_gap: float | None = Field(
         default=None, description="what the entry's own report says, less ``result``; None: it says nothing else"
     )
+
+
+class ResultTakenOver(AttemptMessage):
+    """One task of a re-scoring has the result that it had under the older suite. Idempotent like a report."""
+
+    task: Identifier
 
 
 class IntakeVerified(AttemptMessage):

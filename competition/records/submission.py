@@ -151,7 +151,7 @@ class SubmissionView(Record):
     failure: str | None = Field(description="what went wrong on the platform's side")
     subset_samples: int | None
     subset_unique: int | None
-    suite: str
+    suite: str = Field(description="that the results are of: of the newest published evaluation")
     tasks_total: int
     results: list[TaskScore]
     notices: list[Notice] = Field(default=[], description="what was found and changes no score, oldest first")

@@ -10,6 +10,11 @@ _SAMPLES = 2
 """Answers that may turn, which in a small set is more than that."""
 
 
+def allowed_gap(value: float, samples: int) -> float:
+    """By how much two machines' values of one task may differ, the one being ``value``, of so many samples."""
+    return max(_SHARE * max(1.0, abs(value)), _SAMPLES / samples)
+
+
 def reported_gap(report: EvaluationReport, verified: TaskResult) -> float | None:
     """The reported value less the verified one, where they differ by more than machines do.
 
@@ -18,6 +23,5 @@ def reported_gap(report: EvaluationReport, verified: TaskResult) -> float | None
     for claimed in report.results:
         if claimed.task == verified.task and claimed.metric == verified.metric:
             gap = claimed.value - verified.value
-            allowed = max(_SHARE * max(1.0, abs(verified.value)), _SAMPLES / verified.samples)
-            return gap if abs(gap) > allowed else None
+            return gap if abs(gap) > allowed_gap(verified.value, verified.samples) else None
     return None

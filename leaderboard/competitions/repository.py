@@ -21,6 +21,12 @@ def newest(session: Session, competition: str) -> PublishedCompetition | None:
     return session.scalar(query.order_by(PublishedCompetition.version.desc()).limit(1))
 
 
+def versions(session: Session, competition: str) -> Sequence[PublishedCompetition]:
+    """Every version of a competition, the newest first."""
+    query = select(PublishedCompetition).where(PublishedCompetition.id == competition)
+    return session.scalars(query.order_by(PublishedCompetition.version.desc())).all()
+
+
 def all_newest(session: Session) -> Sequence[PublishedCompetition]:
     """The highest version of every competition, by name."""
     top = select(PublishedCompetition.id, func.max(PublishedCompetition.version).label("top"))

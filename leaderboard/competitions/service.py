@@ -92,6 +92,15 @@ def document(session: Session, competition: str, version: int) -> Competition:
     return Competition.model_validate_json(row.document)
 
 
+def under_suite(session: Session, competition: str, suite_digest: str) -> Competition:
+    """The newest published version with a suite under which there are published evaluations."""
+    for row in repository.versions(session, competition):
+        found = Competition.model_validate_json(row.document)
+        if found.suite.digest == suite_digest:
+            return found
+    raise AssertionError("an evaluation is published after, or together with, the version that has its suite")
+
+
 def is_open(competition: Competition, now: datetime) -> bool:
     """Whether a phase takes entries at that moment."""
     return phase_at(competition, now) is not None

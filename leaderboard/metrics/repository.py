@@ -29,8 +29,13 @@ def job_counts(session: Session) -> list[JobCount]:
 
 
 def waiting_since(session: Session, now: datetime) -> dict[JobKind, datetime]:
-    """Since when the oldest job of each kind could have been claimed; kinds of which none waits are absent."""
-    query = select(Job.kind, func.min(Job.available_at)).where(Job.state == JobState.READY, Job.available_at <= now)
+    """Since when the oldest job of each kind could have been claimed; kinds of which none waits are absent.
+
+    Jobs that let others go first may wait long, and that is no sign of trouble: they are not looked at.
+    """
+    query = select(Job.kind, func.min(Job.available_at)).where(
+        Job.state == JobState.READY, Job.priority == 0, Job.available_at <= now
+    )
     return {JobKind(kind): since for kind, since in session.execute(query.group_by(Job.kind))}
 
 

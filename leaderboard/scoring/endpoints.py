@@ -13,6 +13,7 @@ from competition.records.scoring import (
     JobFinish,
     JobGrant,
     ResultReport,
+    ResultTakenOver,
     StageReport,
 )
 from leaderboard.answers import documented
@@ -34,7 +35,7 @@ _NOTHING = {"description": "There is nothing to do.", "model": None}
 def claim(
     request: ClaimRequest, session: WriteSession, viewer: Scorer, clock: Now, patience: WorkPatience
 ) -> JobGrant | Response:
-    """The oldest waiting job of the wanted kinds, or 204.
+    """The oldest waiting job of the wanted kinds, or 204; re-scorings come last.
 
     Its `attempt` goes into every later message, and its `token` is what those messages are sent with.
     """
@@ -75,6 +76,21 @@ def report_result(
 ) -> None:
     """Stored once and never replaced; repeating it changes nothing."""
     weighed = service.weigh(reading, job_id, message)
+    service.accept_result(session, job_id, weighed, holder, clock(), patience.lease)
+
+
+@router.post("/jobs/{job_id}/taken-over", summary="Take over a task's older result", status_code=204, responses=_ERRORS)
+def take_over_result(
+    job_id: JobId,
+    message: ResultTakenOver,
+    reading: ReadSession,
+    session: WriteSession,
+    holder: JobHolder,
+    clock: Now,
+    patience: WorkPatience,
+) -> None:
+    """In a re-scoring, of the tasks that the grant names: the newer suite measures the same. Idempotent."""
+    weighed = service.weigh_taken_over(reading, job_id, message)
     service.accept_result(session, job_id, weighed, holder, clock(), patience.lease)
 
 

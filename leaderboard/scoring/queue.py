@@ -1,12 +1,12 @@
 """The queue of jobs in the database: waiting, leased, lost, given up.
 
-A claim is a lease with a fencing number. On SQLite the writer's lock makes claims one at a time; on PostgreSQL rows
+A claim is a lease with a fencing number. The jobs of a re-scoring come after all others, and do not move their
+submission, which is scored and stays so. On SQLite the writer's lock makes claims one at a time; on PostgreSQL rows
 that another claimer has locked are skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError, NotFoundError
 from competition.records.lifecycle import JobKind, Processing, Visibility
+from competition.records.scoring import ClaimRequest
 from leaderboard.accounts.viewer import SYSTEM, Act, Viewer
 from leaderboard.events import service as events
 from leaderboard.models import Job, JobState, Submission
+from leaderboard.rescoring import repository as rescorings
 from leaderboard.scoring import job_tokens, repository
 from leaderboard.submissions import lifecycle
 from leaderboard.submissions import repository as submissions
@@ -43,19 +45,27 @@ class Patience:
 
 
 def enqueue(
-    session: Session, submission: Submission, kind: JobKind, now: datetime, *, evaluation_id: int | None = None
-) -> None:
-    """A new job that anybody may claim at once."""
+    session: Session,
+    submission: Submission,
+    kind: JobKind,
+    now: datetime,
+    *,
+    evaluation_id: int | None = None,
+    priority: int = 0,
+) -> Job:
+    """A new job that anybody may claim at once, after those of a lower ``priority``."""
     job = Job(
         submission_id=submission.id,
         evaluation_id=evaluation_id,
         kind=kind,
         state=JobState.READY,
+        priority=priority,
         available_at=now,
         created_at=now,
     )
     session.add(job)
     session.flush()
+    return job
 
 
 def cancel(session: Session, submission_id: str, now: datetime) -> None:
@@ -66,10 +76,13 @@ def cancel(session: Session, submission_id: str, now: datetime) -> None:
 
 
 def lease(
-    session: Session, kinds: Sequence[JobKind], viewer: Viewer, worker: str, act: Act, patience: Patience
+    session: Session, wanted: ClaimRequest, viewer: Viewer, act: Act, patience: Patience
 ) -> tuple[Job, Submission, str] | None:
-    """Lease the oldest waiting job, under a new attempt number and with a new token, which is stored nowhere."""
-    found = repository.next_ready(session, kinds, act.at)
+    """Lease the oldest waiting job of the lowest priority number, under a new attempt number.
+
+    Its token is new, and stored nowhere.
+    """
+    found = repository.next_ready(session, wanted.kinds, act.at, wanted.only)
     if found is None:
         return None
     job, submission = found
@@ -80,12 +93,15 @@ def lease(
         "holder_id": viewer.account_id,
         "token_id": viewer.token_id,
         "token_digest": digest,
-        "worker": worker,
+        "worker": wanted.worker,
         "lease_expires_at": act.at + timedelta(seconds=patience.lease),
     }
     repository.update_job(session, job, values)
-    detail = {"job": job.kind.value, "attempt": job.attempt}
-    if job.kind is JobKind.SCORING:
+    detail: dict[str, Any] = {"job": job.kind.value, "attempt": job.attempt}
+    rescored = rescorings.of_job(session, job.id)
+    if rescored is not None:
+        detail["rescoring"] = rescored.rescoring_id
+    if job.kind is JobKind.SCORING and rescored is None:
         lifecycle.move(session, submission, Processing.LEASED, act, kind="claimed", detail=detail)
     else:
         events.append(session, submission.id, act, "claimed", detail=detail)
@@ -98,12 +114,21 @@ def give_back(
     """A try has failed through no fault of the entry: wait and try again, or give up and say so."""
     failures = job.failures + 1
     detail: dict[str, Any] = {"job": job.kind.value, "attempt": job.attempt, "failures": failures, "message": message}
+    rescored = rescorings.of_job(session, job.id)
+    if rescored is not None:
+        detail["rescoring"] = rescored.rescoring_id
     if failures >= patience.tries:
         values = {"state": JobState.DEAD, "failures": failures, "ended_at": act.at, "lease_expires_at": None}
         repository.update_job(session, job, values)
         events.append(session, submission.id, act, kind, detail=detail)
-        given_up = {"failure": f"Given up after {failures} tries without progress. {message}"}
-        lifecycle.move(session, submission, Processing.FAILED, act, kind="dead_lettered", values=given_up)
+        failure = f"Given up after {failures} tries without progress. {message}"
+        if rescored is None:
+            lifecycle.move(
+                session, submission, Processing.FAILED, act, kind="dead_lettered", values={"failure": failure}
+            )
+        else:
+            rescored.failure = failure
+            events.append(session, submission.id, act, "dead_lettered", detail={"rescoring": rescored.rescoring_id})
         # The operator's alert: nothing but a person gets this entry on its way again (`submission requeue`).
         log.error("job_given_up", submission=submission.id, job=job.kind.value, failures=failures, message=message)
         return
@@ -116,7 +141,10 @@ def give_back(
     }
     repository.update_job(session, job, values)
     detail["retry_in_seconds"] = round(wait.total_seconds(), 3)
-    lifecycle.move(session, submission, lifecycle.WAITING[job.kind], act, kind=kind, detail=detail)
+    if rescored is None:
+        lifecycle.move(session, submission, lifecycle.WAITING[job.kind], act, kind=kind, detail=detail)
+    else:
+        events.append(session, submission.id, act, kind, detail=detail)
 
 
 def reap(session: Session, now: datetime, patience: Patience) -> int:

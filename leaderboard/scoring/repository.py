@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session, undefer
 
 from competition.records.lifecycle import JobKind, Processing
+from competition.records.scoring import EntryFilter
 from leaderboard.models import Evaluation, Job, JobState, Submission, TaskOutcome
 
 _LIVE = (JobState.READY, JobState.LEASED)
@@ -17,18 +18,39 @@ _LIVE = (JobState.READY, JobState.LEASED)
 _BATCH = 100
 
 
-def next_ready(session: Session, kinds: Sequence[JobKind], now: datetime) -> tuple[Job, Submission] | None:
-    """The oldest job that waits, locked together with its submission; others' locks are passed by, not waited for."""
+def next_ready(
+    session: Session, kinds: Sequence[JobKind], now: datetime, only: EntryFilter | None = None
+) -> tuple[Job, Submission] | None:
+    """The first job that waits, locked together with its submission; others' locks are passed by, not waited for."""
     query = (
         select(Job, Submission)
         .join(Submission, Submission.id == Job.submission_id)
-        .where(Job.state == JobState.READY, Job.kind.in_(kinds), Job.available_at <= now)
-        .order_by(Job.id)
+        .where(Job.state == JobState.READY, Job.kind.in_(kinds), Job.available_at <= now, *_among(only))
+        .order_by(Job.priority, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
     found = session.execute(query, execution_options={"populate_existing": True}).first()
     return None if found is None else (found[0], found[1])
+
+
+def _among(only: EntryFilter | None) -> list[ColumnElement[bool]]:
+    """The conditions on submissions that a filter stands for."""
+    if only is None:
+        return []
+    conditions: list[ColumnElement[bool]] = []
+    for column, value in (
+        (Submission.competition, only.competition),
+        (Submission.track, only.track),
+        (Submission.scale, only.scale),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    if only.received_from is not None:
+        conditions.append(Submission.received_at >= only.received_from)
+    if only.received_before is not None:
+        conditions.append(Submission.received_at < only.received_before)
+    return conditions
 
 
 def lapsed(session: Session, now: datetime) -> list[tuple[Job, Submission]]:

@@ -1,7 +1,8 @@
 """What a worker may say about its job, and what becomes of the submission.
 
 Every message is checked against the live attempt (fencing) under the submission's lock: a worker that slept past its
-lease changes nothing. A result is accepted once; ``scored`` and the aggregate are committed together.
+lease changes nothing. A result is accepted once; ``scored`` and the aggregate are committed together. A
+re-scoring goes the same way, except that its submission stays scored and its numbers wait to be published.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,9 @@ from competition.records.scoring import (
     JobGrant,
     NearCopy,
     PlatformFailure,
+    RescoringOrder,
     ResultReport,
+    ResultTakenOver,
     StageReport,
 )
 from competition.rules import Suite
@@ -41,8 +45,9 @@ from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
 from leaderboard.events.withholding import NEAR_COPY, TASK_RESULT
-from leaderboard.models import Evaluation, Job, JobState, Submission, TaskOutcome
-from leaderboard.scoring import job_tokens, queue, repository, results
+from leaderboard.models import Evaluation, Job, JobState, RescoredEntry, Submission, TaskOutcome
+from leaderboard.rescoring import repository as rescorings
+from leaderboard.scoring import job_tokens, queue, repository, results, taking_over
 from leaderboard.scoring.job_tokens import Holder
 from leaderboard.scoring.queue import Patience
 from leaderboard.submissions import lifecycle
@@ -54,24 +59,28 @@ _MAX_COUNT = 2**53
 
 @dataclass(frozen=True)
 class Weighed:
-    """A result whose numbers were checked, with its bootstrap replicates: made before the writer's lock is taken."""
+    """A result whose numbers were checked, with its bootstrap replicates: made before the writer's lock is taken.
+
+    ``digest`` is the identity of the result; ``taken_from`` names the suite under which it was accepted before.
+    """
 
     message: ResultReport
     replicates: NDArray[np.float64] | None
-
-    @property
-    def digest(self) -> str:
-        """Identity of the result."""
-        return _digest(self.message.result)
+    digest: str
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True)
 class Held:
-    """A live job in the hands of the worker that speaks, with its submission locked."""
+    """A live job in the hands of the worker that speaks, with its submission locked.
+
+    ``rescored`` says that it evaluates a scored entry under another suite.
+    """
 
     job: Job
     submission: Submission
     act: Act
+    rescored: RescoredEntry | None
 
 
 def claim(
@@ -81,7 +90,7 @@ def claim(
     assert viewer.account_id is not None
     queue.reap(session, now, patience)
     act = Act(viewer.account or "", now)
-    found = queue.lease(session, request.kinds, viewer, request.worker, act, patience)
+    found = queue.lease(session, request, viewer, act, patience)
     return None if found is None else _grant(session, *found, patience)
 
 
@@ -100,14 +109,14 @@ def report_stage(
         to, stage = _INTAKE_STAGES.get(message.stage), None
         allowed = ", ".join(_INTAKE_STAGES)
     else:
-        tasks = [task.id for task in _suite(session, held.submission).tasks]
+        tasks = [task.id for task in _suite(session, held.submission, held.rescored).tasks]
         to, stage = (Processing.RUNNING if message.stage in tasks else None), message.stage
         allowed = ", ".join(tasks)
     if to is None:
         raise ValidationFailedError(
             f"stage: {message.stage!r} is no stage of this job.", hint=f"Stages are: {allowed}."
         )
-    if (held.submission.processing, held.submission.stage) != (to, stage):
+    if held.rescored is None and (held.submission.processing, held.submission.stage) != (to, stage):
         detail = {"attempt": held.job.attempt} if stage is None else {"task": stage, "attempt": held.job.attempt}
         lifecycle.move(session, held.submission, to, held.act, values={"stage": stage}, detail=detail)
 
@@ -121,9 +130,21 @@ def weigh(session: Session, job_id: int, message: ResultReport) -> Weighed:
     if job is None or job.evaluation_id is None:
         raise _no_scoring_job(job_id)
     submission = session.get_one(Submission, job.submission_id)
-    suite = _suite(session, submission)
+    suite = _suite(session, submission, rescorings.of_job(session, job_id))
     results.check(message.result, suite)
-    return Weighed(message, results.replicates_of(message.result, suite.digest))
+    return Weighed(message, results.replicates_of(message.result, suite.digest), _digest(message.result))
+
+
+def weigh_taken_over(session: Session, job_id: int, message: ResultTakenOver) -> Weighed:
+    """The same for a result that the task had under an older suite, which measures it in the same way."""
+    rescored = rescorings.of_job(session, job_id)
+    if rescored is None:
+        raise NotFoundError(f"There is no re-scoring job {job_id}.", hint="Only these take results over.")
+    suite = taking_over.rules_of(session, rescored).suite
+    result, digest, suite_before = taking_over.result(session, rescored, suite, message.task)
+    results.check(result, suite)
+    report = ResultReport(attempt=message.attempt, result=result)
+    return Weighed(report, results.replicates_of(result, suite.digest), digest, suite_before)
 
 
 def accept_result(session: Session, job_id: int, weighed: Weighed, holder: Holder, now: datetime, lease: int) -> None:
@@ -145,8 +166,12 @@ def accept_result(session: Session, job_id: int, weighed: Weighed, holder: Holde
         return
     session.add(_outcome(held.job, weighed, now))
     repository.update_job(session, held.job, {"failures": 0})
-    # The log is public, a value may not be: the digest is enough to prove later what was accepted.
-    detail = {"task": result.task, "attempt": held.job.attempt, "result_sha256": weighed.digest}
+    # The log is public, a hidden task's value is not: the digest is enough to prove later what was accepted.
+    detail: dict[str, Any] = {"task": result.task, "attempt": held.job.attempt, "result_sha256": weighed.digest}
+    if held.rescored is not None:
+        detail["rescoring"] = held.rescored.rescoring_id
+    if weighed.taken_from is not None:
+        detail["taken_over_from"] = weighed.taken_from
     gap = weighed.message.reported_gap
     if gap is not None and _entered_under(session, held, held.job.evaluation_id):
         detail["reported_gap"] = gap
@@ -205,7 +230,7 @@ def _hold(session: Session, job_id: int, message: AttemptMessage, holder: Holder
     live = job.state is JobState.LEASED and job.attempt == message.attempt == holder.attempt
     if not live or job.lease_expires_at is None or job.lease_expires_at <= now:
         raise job_tokens.stale(job_id, message.attempt)
-    return Held(job, submission, Act(holder.account, now))
+    return Held(job, submission, Act(holder.account, now), rescorings.of_job(session, job_id))
 
 
 def _extend(session: Session, held: Held, lease: int) -> None:
@@ -217,14 +242,21 @@ def _note_finish(session: Session, held: Held, message: JobFinish) -> None:
     repository.update_job(session, held.job, values)
 
 
-def _end(session: Session, held: Held) -> None:
-    values = {"state": JobState.DONE, "ended_at": held.act.at, "lease_expires_at": None}
+def _end(session: Session, held: Held, state: JobState = JobState.DONE) -> None:
+    values = {"state": state, "ended_at": held.act.at, "lease_expires_at": None}
     repository.update_job(session, held.job, values)
 
 
 def _end_invalid(session: Session, held: Held, report: EntryInvalid) -> None:
-    _end(session, held)
     message = printable(report.message, keep="\n")
+    if held.rescored is not None:
+        # It was valid under its own suite, and keeps that score; a person decides what this means.
+        _end(session, held, JobState.DEAD)
+        held.rescored.failure = f"{report.reason.value}: {message}"
+        detail = {"rescoring": held.rescored.rescoring_id, "reason": report.reason.value, "attempt": held.job.attempt}
+        events.append(session, held.submission.id, held.act, "rescoring_failed", detail=detail)
+        return
+    _end(session, held)
     values = {"rejection_reason": report.reason, "rejection_message": message}
     detail = {"reason": report.reason.value, "message": message, "attempt": held.job.attempt}
     lifecycle.move(session, held.submission, Processing.INVALID, held.act, values=values, detail=detail)
@@ -273,10 +305,10 @@ def _entered_under(session: Session, held: Held, evaluation_id: int) -> bool:
 
 
 def _end_scoring(session: Session, held: Held) -> None:
-    """Aggregate, publish and say ``scored``, all in this transaction."""
+    """Aggregate, publish and say ``scored``, all in this transaction; a re-scoring is aggregated alone."""
     if held.job.evaluation_id is None:
         raise ConflictError(f"Job {held.job.id} is an intake job; it cannot end 'scored'.")
-    suite = _suite(session, held.submission)
+    suite = _suite(session, held.submission, held.rescored)
     accepted = {outcome.task: outcome for outcome in repository.accepted(session, held.job.evaluation_id)}
     missing = [task.id for task in suite.tasks if task.id not in accepted]
     if missing:
@@ -289,11 +321,21 @@ def _end_scoring(session: Session, held: Held) -> None:
         {task: None if row.replicates is None else results.unpack(row.replicates) for task, row in counted.items()},
     )
     evaluation = repository.evaluation(session, held.job.evaluation_id)
-    evaluation.published_at = held.act.at
     evaluation.score = total.found.value
     if total.spread is not None:
         evaluation.score_low, evaluation.score_high = total.spread.low, total.spread.high
         evaluation.replicates = results.pack(total.spread.replicates)
+    if held.rescored is not None:
+        session.flush()
+        _end(session, held)
+        detail: dict[str, Any] = {
+            "suite": suite.reference,
+            "rescoring": held.rescored.rescoring_id,
+            "attempt": held.job.attempt,
+        }
+        events.append(session, held.submission.id, held.act, "evaluated", detail=detail)
+        return
+    evaluation.published_at = held.act.at
     session.flush()
     _end(session, held)
     values = {"trust": Trust.RE_EVALUATED, "failure": None}
@@ -333,7 +375,21 @@ def _grant(session: Session, job: Job, submission: Submission, token: str, patie
         submission_id=submission.id,
         manifest=manifest,
         finished_tasks=tuple(finished),
+        rescoring=_order(session, rescorings.of_job(session, job.id)),
         **copied,
+    )
+
+
+def _order(session: Session, rescored: RescoredEntry | None) -> RescoringOrder | None:
+    if rescored is None:
+        return None
+    rules = taking_over.rules_of(session, rescored)
+    return RescoringOrder(
+        competition_version=rules.version,
+        competition_digest=rules.digest,
+        suite=rules.suite.reference,
+        suite_digest=rules.suite.digest,
+        taken_over=taking_over.tasks(session, rescored, rules.suite),
     )
 
 
@@ -362,7 +418,9 @@ def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:
     )
 
 
-def _suite(session: Session, submission: Submission) -> Suite:
+def _suite(session: Session, submission: Submission, rescored: RescoredEntry | None) -> Suite:
+    if rescored is not None:
+        return taking_over.rules_of(session, rescored).suite
     return competitions.document(session, submission.competition, submission.competition_version).suite
 
 

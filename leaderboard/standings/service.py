@@ -71,9 +71,7 @@ def _rows(session: Session, board: Board, suite: Suite, tasks: list[Task], viewe
     outcomes = {key: found.get(evaluation.id, {}) for key, (_, evaluation) in entries.items()}
     scores: Mapping[str, Score | None] = {}
     if may_see_aggregate(suite, primary, viewer):
-        ranked_together = isinstance(primary.rule, AverageRank)
-        evaluations = {key: evaluation for key, (_, evaluation) in entries.items()}
-        scores = _average_ranks(suite, outcomes) if ranked_together else _own_scores(evaluations)
+        scores = table_scores(suite, {key: evaluation for key, (_, evaluation) in entries.items()}, outcomes)
     places = ranking.rank(
         [_entrant(row, evaluation, scores.get(row.id)) for row, evaluation in entries.values()],
         less_is_better=less_is_better(suite, primary),
@@ -89,9 +87,17 @@ def _rows(session: Session, board: Board, suite: Suite, tasks: list[Task], viewe
     ]
 
 
+def table_scores(
+    suite: Suite, evaluations: Mapping[str, Evaluation], outcomes: Mapping[str, Mapping[str, TaskOutcome]]
+) -> Mapping[str, Score | None]:
+    """The scores by which the entries of one table are ranked, from their evaluations and results under its suite."""
+    ranked_together = isinstance(suite.primary_aggregate.rule, AverageRank)
+    return _average_ranks(suite, outcomes) if ranked_together else _own_scores(evaluations)
+
+
 def _own_scores(evaluations: Mapping[str, Evaluation]) -> dict[str, Score | None]:
     """Scores that each entry has by itself, as they were published."""
-    return {key: _score(evaluation) for key, evaluation in evaluations.items()}
+    return {key: own_score(evaluation) for key, evaluation in evaluations.items()}
 
 
 def _average_ranks(suite: Suite, outcomes: Mapping[str, Mapping[str, TaskOutcome]]) -> dict[str, Score | None]:
@@ -139,7 +145,8 @@ def _submitted(row: Submission) -> datetime:
     return row.received_at or row.created_at
 
 
-def _score(evaluation: Evaluation) -> Score | None:
+def own_score(evaluation: Evaluation) -> Score | None:
+    """The score that an entry has by itself; None where all entries together make it."""
     if evaluation.score is None:
         return None
     if evaluation.score_low is None or evaluation.score_high is None:

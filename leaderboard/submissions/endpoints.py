@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from competition.records.base import Instant
 from competition.records.lifecycle import Processing
 from competition.records.submission import (
     QuotaView,
@@ -88,10 +89,12 @@ def submissions(
     scale: OptionalId = None,
     account: OptionalId = None,
     processing: Annotated[Processing | None, Query()] = None,
+    received_from: Annotated[Instant | None, Query(description="received then or later")] = None,
+    received_before: Annotated[Instant | None, Query(description="received before that")] = None,
     cursor: Annotated[str | None, Query(max_length=200, description="next_cursor of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> SubmissionPage:
     """A page of the submissions that you may see. Follow `next_cursor` until it is null."""
     after = None if cursor is None else service.cursor_position(cursor)
-    wanted = Filter(competition, track, scale, account, processing, after, limit)
+    wanted = Filter(competition, track, scale, account, processing, received_from, received_before, after, limit)
     return service.page(session, wanted, viewer)

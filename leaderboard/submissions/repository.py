@@ -25,6 +25,8 @@ class Filter:
     scale: str | None = None
     account: str | None = None
     processing: Processing | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
     after: tuple[datetime, str] | None = None
     limit: int = 50
 
@@ -67,6 +69,10 @@ def page(session: Session, wanted: Filter, viewer: Viewer) -> Sequence[Submissio
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.received_from is not None:
+        query = query.where(Submission.received_at >= wanted.received_from)
+    if wanted.received_before is not None:
+        query = query.where(Submission.received_at < wanted.received_before)
     if wanted.account is not None:
         query = query.where(Submission.account_id.in_(select(Account.id).where(Account.name == wanted.account)))
     if wanted.after is not None:
@@ -123,20 +129,32 @@ def count_entries(
     return Entries(*session.execute(query).one())
 
 
-def results(session: Session, submissions: Sequence[Submission]) -> Mapping[str, list[TaskOutcome]]:
-    """The accepted results of each submission under the suite that it entered."""
-    found: dict[str, list[TaskOutcome]] = {submission.id: [] for submission in submissions}
-    query = (
-        select(Submission.id, TaskOutcome)
-        .join(
-            Evaluation,
-            (Evaluation.submission_id == Submission.id) & (Evaluation.suite_digest == Submission.suite_digest),
-        )
-        .join(TaskOutcome, TaskOutcome.evaluation_id == Evaluation.id)
-        .where(Submission.id.in_(list(found)))
-    )
-    for submission_id, outcome in session.execute(query):
-        found[submission_id].append(outcome)
+def current_evaluations(session: Session, submissions: Sequence[Submission]) -> Mapping[str, Evaluation]:
+    """Of each submission the newest published evaluation, or else the one that is being made for the first time.
+
+    What is evaluated anew under another suite shows only when it is published.
+    """
+    wanted = {submission.id: submission.suite_digest for submission in submissions}
+    query = select(Evaluation).where(Evaluation.submission_id.in_(list(wanted)))
+    found: dict[str, Evaluation] = {}
+    for evaluation in session.scalars(query.order_by(Evaluation.published_at, Evaluation.id)):
+        best = found.get(evaluation.submission_id)
+        first = evaluation.suite_digest == wanted[evaluation.submission_id]
+        if evaluation.published_at is None:
+            if first and best is None:
+                found[evaluation.submission_id] = evaluation
+        elif best is None or best.published_at is None or best.published_at <= evaluation.published_at:
+            found[evaluation.submission_id] = evaluation
+    return found
+
+
+def results(session: Session, evaluations: Mapping[str, Evaluation]) -> Mapping[str, list[TaskOutcome]]:
+    """The accepted results of each submission's evaluation."""
+    submissions = {evaluation.id: submission for submission, evaluation in evaluations.items()}
+    found: dict[str, list[TaskOutcome]] = {submission: [] for submission in evaluations}
+    query = select(TaskOutcome).where(TaskOutcome.evaluation_id.in_(list(submissions)))
+    for outcome in session.scalars(query):
+        found[submissions[outcome.evaluation_id]].append(outcome)
     return found
 
 

@@ -144,6 +144,7 @@ def withdraw(
     if row.visibility is Visibility.WITHDRAWN:
         return view(session, submission_id, viewer)
     act = Act(viewer.account or "", now)
+    # A scored entry may be on its way to a second score.
     queue.cancel(session, row.id, now)
     if not row.processing.terminal:
         lifecycle.move(session, row, Processing.CANCELLED, act)

@@ -9,24 +9,27 @@ from sqlalchemy.orm import Session
 from competition.records.evaluation import Interval
 from competition.records.lifecycle import Visibility
 from competition.records.submission import Rejection, Score, SubmissionView, TaskScore
-from competition.rules import Competition, Task
+from competition.rules import Suite, Task
 from leaderboard.accounts.viewer import Viewer
 from leaderboard.competitions import service as competitions
-from leaderboard.models import Submission, TaskOutcome
+from leaderboard.models import Evaluation, Submission, TaskOutcome
 from leaderboard.submissions import repository
 from leaderboard.submissions.notices import Findings, withdrawals
 from leaderboard.visibility import is_tombstone, open_tasks
 
 
 def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) -> list[SubmissionView]:
-    """The views of submissions whose accounts are loaded; six queries however many there are of one competition."""
-    versions = {(submission.competition, submission.competition_version) for submission in submissions}
-    documents = {version: competitions.document(session, *version) for version in sorted(versions)}
-    results = repository.results(session, submissions)
+    """The views of submissions whose accounts are loaded; a few queries however many there are of one competition.
+
+    Results are those of the newest published evaluation, or of the first one while it is being made.
+    """
+    evaluations = repository.current_evaluations(session, submissions)
+    suites = _suites(session, submissions, evaluations)
+    results = repository.results(session, evaluations)
     whole = [submission for submission in submissions if not is_tombstone(submission, viewer)]
     findings = Findings(session, whole, viewer)
     views = [
-        _view(submission, documents[submission.competition, submission.competition_version], results, findings, viewer)
+        _view(submission, suites[submission.id], results.get(submission.id, []), findings, viewer)
         if submission in whole
         else _tombstone(submission)
         for submission in submissions
@@ -36,6 +39,27 @@ def show(session: Session, submissions: Sequence[Submission], viewer: Viewer) ->
         return views
     found = withdrawals(session, withdrawn, with_reason={submission.id for submission in whole})
     return [view.model_copy(update={"withdrawal": found.get(view.id)}) for view in views]
+
+
+def _suites(
+    session: Session, submissions: Sequence[Submission], evaluations: Mapping[str, Evaluation]
+) -> dict[str, Suite]:
+    """The suite of each submission's evaluation; of those without one, the suite that it will be made under."""
+    known: dict[tuple[str, int | str], Suite] = {}
+    found = {}
+    for submission in submissions:
+        evaluation = evaluations.get(submission.id)
+        if evaluation is None or evaluation.suite_digest == submission.suite_digest:
+            entered = (submission.competition, submission.competition_version)
+            if entered not in known:
+                known[entered] = competitions.document(session, *entered).suite
+            found[submission.id] = known[entered]
+        else:
+            later = (submission.competition, evaluation.suite_digest)
+            if later not in known:
+                known[later] = competitions.under_suite(session, *later).suite
+            found[submission.id] = known[later]
+    return found
 
 
 def score_of(outcome: TaskOutcome) -> Score:
@@ -48,13 +72,13 @@ def score_of(outcome: TaskOutcome) -> Score:
 
 def _view(
     row: Submission,
-    competition: Competition,
-    results: Mapping[str, list[TaskOutcome]],
+    suite: Suite,
+    results: Sequence[TaskOutcome],
     findings: Findings,
     viewer: Viewer,
 ) -> SubmissionView:
-    tasks = open_tasks(competition.suite, viewer)
-    outcomes = {outcome.task: outcome for outcome in results[row.id]}
+    tasks = open_tasks(suite, viewer)
+    outcomes = {outcome.task: outcome for outcome in results}
     return SubmissionView(
         id=row.id,
         competition=row.competition,
@@ -77,9 +101,9 @@ def _view(
         failure=row.failure,
         subset_samples=row.subset_samples,
         subset_unique=row.subset_unique,
-        suite=row.suite,
+        suite=suite.reference,
         tasks_total=len(tasks),
-        results=[_task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
+        results=[task_score(task, outcomes[task.id]) for task in tasks if task.id in outcomes],
         notices=findings.of(row, tasks, outcomes),
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -125,7 +149,8 @@ def _rejection(row: Submission) -> Rejection | None:
     return Rejection(reason=reason, message=row.rejection_message or "", hint=reason.hint)
 
 
-def _task_score(task: Task, outcome: TaskOutcome) -> TaskScore:
+def task_score(task: Task, outcome: TaskOutcome) -> TaskScore:
+    """The result of a task as the API shows it."""
     return TaskScore(
         task=task.id,
         title=task.title,

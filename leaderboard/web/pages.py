@@ -9,12 +9,16 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from competition.errors import NotFoundError
+from competition.records.rescoring import RescoringView
 from competition.records.standings import StandingsView
 from competition.rules import Competition
 from leaderboard.accounts.viewer import ANONYMOUS
 from leaderboard.competitions import service as competitions
 from leaderboard.dependencies import Chosen, ReadSession
 from leaderboard.events import service as events
+from leaderboard.parameters import RescoringId
+from leaderboard.rescoring import evaluations, report
+from leaderboard.rescoring import service as rescorings
 from leaderboard.standings import service as standings
 from leaderboard.submissions import service as submissions
 from leaderboard.submissions import views
@@ -59,8 +63,18 @@ def board(
         standings=view,
         counts=repository.counts(session, rules.id, view.track, view.scale),
         beside=views.show(session, beside, ANONYMOUS),
+        rescoring=_brought_by(session, rules),
     )
     return page(request, rendering.standings(shown, _place(request)))
+
+
+@router.api_route("/competitions/{competition}/rescorings/{rescoring}", methods=_READ)
+def rescoring(request: Request, session: ReadSession, competition: str, rescoring: RescoringId) -> Response:
+    """What a re-scoring changed."""
+    rules = _rules(session, competition)
+    found = rescorings.find(session, rules.id, rescoring, ANONYMOUS)
+    shown = report.build(session, found, ANONYMOUS)
+    return page(request, rendering.rescoring(rules, shown, _place(request)))
 
 
 @router.api_route("/competitions/{competition}/take-part", methods=_READ)
@@ -78,6 +92,7 @@ def entry(request: Request, session: ReadSession, submission: str) -> Response:
         submission=view,
         events=events.story(session, submission),
         standings=_standings(session, view.competition, view.track, view.scale),
+        evaluations=evaluations.side_by_side(session, submission, ANONYMOUS),
     )
     return page(request, rendering.entry(shown, _place(request)))
 
@@ -106,6 +121,12 @@ def _rules(session: Session, competition: str) -> Competition:
 def _card(session: Session, rules: Competition) -> CompetitionCard:
     view = standings.view(session, rules.id, rules.tracks[0].id, rules.scales[0].id)
     return CompetitionCard(rules, view, repository.counts(session, rules.id))
+
+
+def _brought_by(session: Session, rules: Competition) -> RescoringView | None:
+    """The published re-scoring that brought the newest suite, if one did."""
+    found = rescorings.last_published(session, rules.id)
+    return found if found is not None and found.suite_digest == rules.suite.digest else None
 
 
 def _standings(session: Session, competition: str, track: str, scale: str) -> StandingsView | None:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from competition import story
 from competition.errors import RejectionReason
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
+from competition.records.rescoring import ChangedEntry, EvaluationView, RescoringReport, RescoringView
 from competition.records.standings import StandingsView
 from competition.records.submission import SubmissionView
 from competition.rules import built_in
@@ -79,7 +80,10 @@ class CompetitionCard:
 
 @dataclass(frozen=True)
 class Board:
-    """What the standings page shows: one track and scale of a competition, and what is not in the table."""
+    """What the standings page shows: one track and scale of a competition, and what is not in the table.
+
+    ``rescoring`` is the one that brought the newest suite.
+    """
 
     competition: Competition
     track: Track
@@ -87,6 +91,7 @@ class Board:
     standings: StandingsView
     counts: Counts
     beside: Sequence[SubmissionView]
+    rescoring: RescoringView | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,16 @@ class Entry:
     submission: SubmissionView
     events: Sequence[Event]
     standings: StandingsView | None
+    evaluations: Sequence[EvaluationView] = ()
+
+
+@dataclass(frozen=True)
+class RescoredTable:
+    """The entries of a re-scoring that are of one table, which is named by its titles."""
+
+    track: str
+    scale: str
+    entries: Sequence[ChangedEntry]
 
 
 @cache
@@ -152,6 +167,7 @@ def entry(page: Entry, place: Place) -> str:
         place,
         competition=competition,
         submission=view,
+        evaluations=page.evaluations,
         row=next((row for row in rows if row.submission_id == view.id), None),
         around=around,
         ranked=sum(row.rank is not None for row in rows),
@@ -178,6 +194,20 @@ def _tombstone(page: Entry, place: Place) -> str:
         chain_intact=chain_is_intact(events),
         scale=next((scale for scale in page.competition.scales if scale.id == view.scale), None),
     )
+
+
+def rescoring(competition: Competition, report: RescoringReport, place: Place) -> str:
+    """What a published re-scoring changed, table by table."""
+    tracks = {track.id: track.title for track in competition.tracks}
+    scales = {scale.id: scale.title for scale in competition.scales}
+    grouped: dict[tuple[str, str], list[ChangedEntry]] = {}
+    for each in report.entries:
+        grouped.setdefault((each.track, each.scale), []).append(each)
+    tables = [
+        RescoredTable(tracks.get(track, track), scales.get(scale, scale), entries)
+        for (track, scale), entries in grouped.items()
+    ]
+    return _render("rescoring.html", place, competition=competition, report=report, tables=tables)
 
 
 def take_part(competition: Competition, place: Place, hub: str) -> str:

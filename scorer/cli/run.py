@@ -63,7 +63,7 @@ def command(
     endpoint, token = settings.require_endpoint(), settings.require_token()
     chosen = _kinds(kinds)
     open_engine = _engine(engine, ray_address)
-    _isolate(insecure)
+    isolate(insecure)
     Mirror(settings.mirror_root).sweep()
     if settings.archive is not None:
         Archive.open(settings.archive.get_secret_value())  # a URL that cannot be one ends here and not at the first job
@@ -88,7 +88,7 @@ def command(
         service.run(mode, jobs)
 
 
-def _isolate(insecure: bool) -> None:
+def isolate(insecure: bool) -> None:
     """Make sure that entries can be isolated, before there is one (raises ``EngineError``)."""
     if insecure:
         typer.echo("Warning: --insecure: entries are scored without isolation from this machine.", err=True)

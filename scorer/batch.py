@@ -310,7 +310,7 @@ def _grant(place: Workplace, submission: str, record: EvaluationView, known: lis
         job_id=0,
         kind=JobKind.SCORING,
         attempt=1,
-        token="nobody-is-spoken-to",
+        token="nobody-is-spoken-to",  # noqa: S106 - of the right shape, and sent nowhere
         lease_seconds=1,
         competition_digest=own.competition_digest,
         hub_endpoint=source.endpoint,

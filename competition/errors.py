@@ -227,14 +227,14 @@ _REJECTION_HINTS: dict[RejectionReason, str] = {
     RejectionReason.SUBSET_FOREIGN_UIDS: "Keep only uids of this scale's pool; was the subset made for another scale?",
     RejectionReason.SUBSET_COUNT_MISMATCH: "The subset's length differs from the manifest's. " + _REBUILD,
     RejectionReason.EXTERNAL_TABLE_MALFORMED: (
-        "Write a parquet file of four text columns (url, caption, sha256, licence), in row groups of at most 100,000 rows."
+        "Write parquet with four text columns (url, caption, sha256, licence), in row groups of at most 100,000 rows."
     ),
     RejectionReason.EXTERNAL_SHARD_MALFORMED: "Write shards with `datacup pool import` or `datacup reshard`.",
     RejectionReason.EXTERNAL_IMAGE_MALFORMED: "Leave out images that cannot be decoded, or are too large.",
     RejectionReason.EXTERNAL_TOO_LARGE: "Enter fewer samples, or smaller images: external data are limited.",
     RejectionReason.EXTERNAL_COUNT_MISMATCH: "The external data are not as many as the manifest says. " + _REBUILD,
     RejectionReason.CONTAMINATED: (
-        "Remove test images of the evaluation, and near copies of them (`datacup dedup decontaminate`); then train again."
+        "Remove test images and near copies of them (`datacup dedup decontaminate`), then train again."
     ),
     RejectionReason.LINEAGE_MALFORMED: "Submit the `dataset.json` that `datacup build` wrote, unchanged.",
     RejectionReason.LINEAGE_MISMATCH: "Submit the subset that lies beside this `dataset.json`, or no lineage at all.",

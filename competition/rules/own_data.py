@@ -1,4 +1,4 @@
-"""Tracks whose entries bring data of their own: what such data may be, and how much of the evaluation any data may hold.
+"""Tracks whose entries bring data of their own: what these may be, and how much of the evaluation any data may hold.
 
 Every field that a competition leaves as it is stays out of its canonical JSON, so that competitions of before keep
 their digests.

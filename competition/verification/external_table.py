@@ -1,0 +1,101 @@
+"""Tables of external data: parquet of ``url``, ``caption``, ``sha256`` (of the image as downloaded) and ``licence``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from competition.errors import DataFormatError, RejectionError, RejectionReason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("url", "caption", "sha256", "licence")
+_ROWS = 1 << 18
+_DIGESTS = 1 << 12
+_LONGEST = {"url": 4096, "caption": 8192, "sha256": 64, "licence": 200}
+"""Bytes of a text in UTF-8."""
+_PATTERNS = {
+    "url": (r"^(?i:https?)://[^\x00-\x20\x7f<>\"]+$", "no address that begins with http:// or https://"),
+    "caption": (r"^[^\x00]*[^\x00\s][^\x00]*$", "empty, or has a zero character"),
+    "sha256": (r"^[0-9a-f]{64}$", "not 64 lower-case hex digits"),
+    "licence": (r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$", "empty, or has control characters"),
+}
+
+
+def check_table(path: Path, name: str, max_rows: int) -> int:
+    """Check a table, which messages call ``name``, row group by row group; returns its rows.
+
+    Raises:
+        RejectionError: no parquet of four columns of text, too large once decompressed, or a text that may not be.
+    """
+    from competition.data.parquet_layout import check_text_table
+
+    try:
+        rows = check_text_table(path, COLUMNS, max_rows)
+    except DataFormatError as error:
+        raise _malformed(name, error, path) from error
+    for column in COLUMNS:
+        read = 0
+        for texts in _column(path, name, column):
+            _check_texts(texts, column, name)
+            read += len(texts)
+        if read != rows:
+            raise _malformed(name, DataFormatError(f"{read} of its {rows} rows can be read"), path)
+    return rows
+
+
+def read_digests(path: Path, name: str) -> Iterator[list[str]]:
+    """The column ``sha256`` of a table that was found sound, some thousands of rows at a time."""
+    for texts in _column(path, name, "sha256"):
+        for start in range(0, len(texts), _DIGESTS):
+            yield texts.slice(start, _DIGESTS).to_pylist()
+
+
+def _column(path: Path, name: str, column: str) -> Iterator[pa.Array]:
+    """A column in large pieces: each piece of a column brings its whole dictionary along, which is checked again."""
+    from competition.data.metadata import parquet_errors
+    from competition.data.parquet_layout import open_bounded
+
+    try:
+        with parquet_errors(path), open_bounded(path, text=(column,)) as parquet:
+            for group in range(parquet.metadata.num_row_groups):
+                for batch in parquet.iter_batches(_ROWS, [group], [column], use_threads=False):
+                    yield batch.column(0)
+    except DataFormatError as error:
+        raise _malformed(name, error, path) from error
+
+
+def _check_texts(texts: pa.Array, column: str, name: str) -> None:
+    """Of a dictionary its values are looked at, each once, however often rows refer to it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = texts.dictionary if isinstance(texts, pa.DictionaryArray) else texts
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise _wrong(name, column, "no UTF-8") from error
+    if texts.null_count or values.null_count:
+        raise _wrong(name, column, "missing")
+    if not len(values):
+        return
+    longest = pc.max(pc.binary_length(values)).as_py()
+    if longest > _LONGEST[column]:
+        raise _wrong(name, column, f"of {longest} bytes; at most {_LONGEST[column]} are allowed")
+    pattern, problem = _PATTERNS[column]
+    fits: Any = pc.match_substring_regex(values, pattern)
+    if not pc.all(fits).as_py():
+        raise _wrong(name, column, problem)
+
+
+def _wrong(name: str, column: str, problem: str) -> RejectionError:
+    return RejectionError(RejectionReason.EXTERNAL_TABLE_MALFORMED, f"{name}: a {column} is {problem}.")
+
+
+def _malformed(name: str, error: DataFormatError, path: Path) -> RejectionError:
+    """pyarrow's words name the file as it lies here, and may quote it."""
+    words = error.message.removeprefix(f"Metadata file {path} is damaged or is not parquet: ").rstrip(".")
+    plain = "".join(character if character.isprintable() else " " for character in words)[:300]
+    return RejectionError(RejectionReason.EXTERNAL_TABLE_MALFORMED, f"{name} cannot be used: {plain}.")

@@ -8,6 +8,7 @@ from competition.client import LeaderboardClient
 from competition.errors import EngineError, RejectionError, RejectionReason, StorageError
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, SubmissionManifest
+from competition.records.overlap import TaskOverlap
 from competition.records.scoring import (
     IntakeVerified,
     JobGrant,
@@ -24,6 +25,7 @@ from scorer.guard import Guard
 from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
 from scorer.namespaces import Access
+from scorer.overlaps import OVERLAPS, OverlapRequest, index_overlaps
 from scorer.rulebook import competition_of
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
@@ -76,11 +78,15 @@ class Job:
             competition=competition,
             mirror=self._settings.mirror_root,
             pools=self._settings.pools_root,
+            overlaps=self._test_images(competition),
         )
+        overlaps: list[TaskOverlap] = []
 
         def listen(message: messages.Message) -> None:
             if isinstance(message, messages.Checking):
                 self._notify("checking", check=message.check)
+            elif isinstance(message, messages.Overlap):
+                overlaps.append(message.overlap)
             elif isinstance(message, messages.NearCopy):
                 self._notify("near_copy", other=message.submission, distance=message.distance)
 
@@ -89,7 +95,38 @@ class Job:
             writable=(request.mirror / "pool-index", request.mirror / LIKENESSES),
         )
         self._child(verify_entry, request.model_dump_json(), access, listen, self._settings.intake_seconds)
-        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest)
+        for overlap in overlaps:
+            if overlap.copied:
+                self._notify("contamination", task=overlap.task, copied=overlap.copied, images=overlap.images)
+        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest, overlaps=tuple(overlaps))
+
+    def _test_images(self, competition: Competition) -> str | None:
+        """Have the test images described that the entry's data are compared with; the name of their index.
+
+        None for entries that hold no data.
+        """
+        if find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS:
+            return None
+        settings = self._settings
+        request = OverlapRequest(
+            competition=competition,
+            track=self.grant.track,
+            scale=self.grant.scale,
+            pools=settings.pools_root,
+            evaluation=settings.evaluation_root,
+            overlaps=settings.mirror_root / OVERLAPS,
+        )
+        found: list[str] = []
+
+        def listen(message: messages.Message) -> None:
+            if isinstance(message, messages.Compared):
+                found.append(message.index)
+
+        access = Access(
+            readable=(request.pools, *settings.further_folders), writable=(request.evaluation, request.overlaps)
+        )
+        self._child(index_overlaps, request.model_dump_json(), access, listen, settings.intake_seconds)
+        return found[0] if found else None
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
         grant, settings = self.grant, self._settings

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from competition.errors import RejectionReason
-from competition.records.base import Identifier, Record, Sha256
+from competition.records.base import FileName, Identifier, Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
+from competition.records.overlap import TaskOverlap
 
 
 class Ready(Record):
@@ -42,6 +43,20 @@ class NearCopy(Record):
     kind: Literal["near_copy"] = "near_copy"
     submission: Identifier
     distance: float = Field(ge=0, description="relative, of a sample of the weights; 0 = the same")
+
+
+class Compared(Record):
+    """The test images that entries are compared with are described, in a file of this name."""
+
+    kind: Literal["compared"] = "compared"
+    index: FileName
+
+
+class Overlap(Record):
+    """What the entry's data have of a task's test images."""
+
+    kind: Literal["overlap"] = "overlap"
+    overlap: TaskOverlap
 
 
 class ReportedGap(Record):
@@ -100,6 +115,8 @@ Message = (
     | Checking
     | Mirrored
     | NearCopy
+    | Compared
+    | Overlap
     | ReportedGap
     | TaskStarted
     | TaskFinished

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,12 @@ from competition.data.uids import UID_DTYPE, UidArray, count_in, multiplicities,
 from competition.errors import DataFormatError
 from competition.evaluation.copies import Fingerprints, Mask, equal_pairs, near_pairs, short_digests
 from competition.evaluation.copy_descriptors import DIMENSIONS
+from competition.rules import Descriptor, Pool
 
 FEATURES = "dedup"
 """Member of the pool's npz files with descriptors."""
+_MADE_HERE = frozenset({"digits-nano", "digits-micro"})
+"""Pools that this project makes; their competition's rules are older than the field that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class PoolCopies:
         exact[self.images[(counts > 0) & self.exact]] = True
         distinct, _ = multiplicities(self.uids)
         return exact, near, int(count_in(distinct, subset).sum())
+
+
+def has_thumbnails(pool: Pool) -> bool:
+    """Whether the pool's descriptors are those that ``competition.evaluation.copy_descriptors`` makes."""
+    return pool.descriptor is Descriptor.THUMBNAIL or pool.id in _MADE_HERE
 
 
 def find_pool_copies(
@@ -78,9 +87,9 @@ def find_pool_copies(
     return _sorted(np.concatenate(uids), np.concatenate(images), np.concatenate(exact))
 
 
-def _digests(table: object, tests: Fingerprints) -> tuple[UidArray, UidArray]:
+def _digests(table: Any, tests: Fingerprints) -> tuple[UidArray, UidArray]:
     """Of the rows and of the test images; a row without a sha256 has one that is nobody's."""
-    column = table.column("sha256").to_pylist()  # type: ignore[attr-defined] - pyarrow has no types
+    column = table.column("sha256").to_pylist()
     known = [text if isinstance(text, str) and len(text) == 64 else "0" * 64 for text in column]
     return short_digests(known), tests.encoded
 

@@ -11,10 +11,21 @@ from typing import Literal
 from pydantic import Field
 
 from competition.errors import RejectionReason
-from competition.records.base import CommitSha, HttpUrl, Identifier, Line, Record, RelativePath, RepoId, Sha256
+from competition.records.base import (
+    CommitSha,
+    HttpUrl,
+    Identifier,
+    Line,
+    Record,
+    RelativePath,
+    RepoId,
+    Several,
+    Sha256,
+)
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import SubmissionManifest
+from competition.records.overlap import MAX_TASKS, TaskOverlap
 
 
 class ClaimRequest(Record):
@@ -75,6 +86,12 @@ class IntakeVerified(AttemptMessage):
 
     outcome: Literal["verified"] = "verified"
     manifest: SubmissionManifest
+    overlaps: Several[TaskOverlap] = Field(
+        default=(),
+        max_length=MAX_TASKS,
+        exclude_if=lambda overlaps: not overlaps,
+        description="copies of test images in the entry's data, of the tasks that it was compared with",
+    )
 
 
 class ScoringComplete(AttemptMessage):

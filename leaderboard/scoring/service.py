@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def finish(
     elif isinstance(report, EntryInvalid):
         _end_invalid(session, held, report)
     elif isinstance(report, IntakeVerified):
-        _end_intake(session, held, report.manifest)
+        _end_intake(session, held, report)
     else:
         _end_scoring(session, held)
 
@@ -209,7 +210,8 @@ def _end_invalid(session: Session, held: Held, report: EntryInvalid) -> None:
     lifecycle.move(session, held.submission, Processing.INVALID, held.act, values=values, detail=detail)
 
 
-def _end_intake(session: Session, held: Held, manifest: SubmissionManifest) -> None:
+def _end_intake(session: Session, held: Held, report: IntakeVerified) -> None:
+    manifest = report.manifest
     if held.job.kind is not JobKind.INTAKE:
         raise ConflictError(f"Job {held.job.id} is a scoring job; it cannot end 'verified'.")
     _check_manifest(manifest, held.submission)
@@ -227,7 +229,12 @@ def _end_intake(session: Session, held: Held, manifest: SubmissionManifest) -> N
         "subset_samples": manifest.subset_samples,
         "subset_unique": manifest.subset_unique,
     }
-    detail = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
+    detail: dict[str, Any] = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
+    # Of a hidden task nothing is told: entry by entry, it would show which images are in its set.
+    shown = {task.id for task in _suite(session, held.submission).tasks if not task.hidden}
+    if report.overlaps:
+        shares = {overlap.task: round(overlap.share, 6) for overlap in report.overlaps if overlap.task in shown}
+        detail["test_image_shares"] = shares
     lifecycle.move(session, held.submission, Processing.QUEUED, held.act, values=values, detail=detail)
     queue.enqueue(session, held.submission, JobKind.SCORING, held.act.at, evaluation_id=evaluation.id)
 

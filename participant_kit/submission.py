@@ -29,9 +29,10 @@ from competition.rules import Competition, Scale, Track
 from competition.verification import check_members, check_submission
 from competition.verification.lineage import check_result, parse_lineage
 from participant_kit import card, entering
-from participant_kit.entering import Notify, SubsetCounts, path_in_repo, place
+from participant_kit.entering import DataCounts, Notify, path_in_repo, place
 from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget
+from participant_kit.own_data import OwnData
 
 __all__ = ["Entry", "assemble", "merge_subsets", "path_in_repo", "registration", "submit"]
 
@@ -45,7 +46,8 @@ _FILES: tuple[tuple[str, FileRole], ...] = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What a participant enters: a finished run, the subset that it was trained on, and how it is called.
+    """What a participant enters: a finished run, the subset and data of its own that it was trained on, and how it is
+    called. There is no subset where there are such data instead.
 
     ``metadata_dir`` is the pool's metadata folder, against which the subset is checked; None where it is not at hand.
     ``lineage`` is the ``dataset.json`` that says how the subset was made, if there is one.
@@ -55,12 +57,13 @@ class Entry:
     track: Track
     scale: Scale
     run_dir: Path
-    subset: Path
+    subset: Path | None
     method_name: str
     author: str
     description: str
     metadata_dir: Path | None = None
     lineage: Path | None = None
+    own_data: OwnData | None = None
 
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
@@ -91,8 +94,17 @@ class Entry:
             )
         return report
 
-    def samples(self) -> UidArray:
-        """The subset (raises ``UsageError`` when it is empty, ``DataFormatError`` when it is no sorted uid array)."""
+    def samples(self) -> UidArray | None:
+        """The subset, if there is one.
+
+        Raises:
+            UsageError: it is empty, or there are no data at all.
+            DataFormatError: it is no sorted uid array.
+        """
+        if self.subset is None:
+            if self.own_data is None:
+                raise UsageError("The entry has neither a subset nor data of its own.")
+            return None
         uids = load_subset(self.subset)
         if not len(uids):
             raise UsageError(f"{self.subset} is empty.", hint="A subset needs at least one uid.")
@@ -100,9 +112,9 @@ class Entry:
 
     def check_membership(self) -> None:
         """Raise ``RejectionError``, as the scorer would, when a uid of the subset is not in the pool's metadata."""
-        if self.metadata_dir is None:
-            return
         subset = self.samples()
+        if self.metadata_dir is None or subset is None:
+            return
         distinct, _ = multiplicities(subset)
         found = [distinct[:0]]
         for path in list_metadata(self.metadata_dir):
@@ -119,6 +131,8 @@ class Entry:
         """
         if self.lineage is None:
             return None
+        if self.subset is None:
+            raise UsageError("A lineage tells how a subset was made.", hint="Give --samples, or leave --lineage out.")
         if not self.lineage.is_file() or self.lineage.stat().st_size > MAX_LINEAGE_BYTES:
             raise UsageError(
                 f"There is no lineage {self.lineage} of at most {MAX_LINEAGE_BYTES} bytes.",
@@ -146,8 +160,8 @@ def submit(entry: Entry, client: LeaderboardClient, hub: HubTarget, notify: Noti
     folder = entry.run_dir / "submissions" / ticket.submission_id
     manifest = assemble(entry, ticket, evaluation, folder)
     check_submission(folder, entry.competition, pool_uids=None)  # membership was checked before registering
-    notify(f"Checked: {len(manifest.files)} files, {manifest.subset_samples} samples in the subset")
-    if entry.metadata_dir is None:
+    notify(f"Checked: {len(manifest.files)} files, {_counted(manifest)}")
+    if entry.metadata_dir is None and entry.subset is not None:
         notify("Not checked here: whether every uid is of the pool. The scorer does; so does --metadata-dir.")
     return entering.deliver(manifest, folder, client, hub, notify)
 
@@ -156,19 +170,45 @@ def assemble(entry: Entry, ticket: SubmissionTicket, evaluation: EvaluationRepor
     """Build the submission folder and its manifest from the run; the same files yield the same bytes again."""
     make_folder(folder)
     subset = entry.samples()
-    save_subset(folder / "subset.npy", subset)
+    made = {"results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
+    if subset is not None:
+        save_subset(folder / "subset.npy", subset)
+        made["subset.npy"] = FileRole.SUBSET
+    if entry.own_data is not None:
+        for source, name, role in entry.own_data.files():
+            make_folder((folder / name).parent)
+            place(source, folder / name)
+            made[name] = role
     for name, _ in _FILES:
         place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
-    made = {"subset.npy": FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
     told = entry.read_lineage()
     if told is not None:
         write_bytes(folder / LINEAGE_NAME, told[0])
         made[LINEAGE_NAME] = FileRole.LINEAGE
     text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
     write_bytes(folder / "README.md", (text + (card.render_lineage(told[1]) if told else "")).encode())
-    counts = SubsetCounts(len(subset), len(multiplicities(subset)[0]))
-    return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, counts)
+    return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, _counts(entry, subset))
+
+
+def _counts(entry: Entry, subset: UidArray | None) -> DataCounts:
+    own = entry.own_data
+    return DataCounts(
+        subset_samples=None if subset is None else len(subset),
+        subset_unique=None if subset is None else len(multiplicities(subset)[0]),
+        external_rows=(own.rows if own is not None else 0) or None,
+        external_samples=(own.samples if own is not None else 0) or None,
+    )
+
+
+def _counted(manifest: SubmissionManifest) -> str:
+    """In words, how much data an entry has."""
+    parts = (
+        (manifest.subset_samples, "samples in the subset"),
+        (manifest.external_samples, "samples in external shards"),
+        (manifest.external_rows, "rows in external tables"),
+    )
+    return ", ".join(f"{count} {what}" for count, what in parts if count is not None)
 
 
 def merge_subsets(files: str, target: Path) -> Path:
@@ -189,7 +229,9 @@ def registration(entry: Entry, hub: HubTarget, training: TrainingReport, attempt
 
 
 def _content(entry: Entry, training: TrainingReport) -> dict[str, str]:
-    return {"model": training.model_sha256, "subset": file_sha256(entry.subset)}
+    subset = {} if entry.subset is None else {"subset": file_sha256(entry.subset)}
+    own = {} if entry.own_data is None else entry.own_data.content()
+    return {"model": training.model_sha256, **subset, **own}
 
 
 def _evaluation_report(run_dir: Path) -> EvaluationReport:

@@ -55,7 +55,7 @@ class _Indexed(Record):
 
 
 class OverlapIndex(Record):
-    """The tasks that entries are compared with; ``absent`` are those whose sets are not here."""
+    """The tasks that entries are compared with; ``absent`` are those whose sets cannot be used here."""
 
     tasks: Several[_Indexed] = Field(max_length=_MOST_TASKS)
     absent: Several[Identifier] = ()
@@ -71,8 +71,8 @@ def index_overlaps(raw: str, send: Send) -> None:
     """Describe the test images of a suite and find them in a pool, as far as that is not done; tells the index's name.
 
     Raises:
-        EvaluationError: a set is not here or damaged, and entries must be compared with it.
-        DataFormatError, StorageError: a set or the pool cannot be read, or the folder not be written.
+        EvaluationError, DataFormatError: a set is not here, or it or the pool is damaged, and entries must be compared.
+        StorageError: a file cannot be read, or the folder not be written.
     """
     from competition.evaluation.sets import ensure_sets
 
@@ -87,7 +87,7 @@ def index_overlaps(raw: str, send: Send) -> None:
     for task in competition.suite.tasks:
         try:
             found = _indexed(task, request, beat)
-        except EvaluationError:
+        except (EvaluationError, DataFormatError):
             if must:
                 raise
             absent.append(task.id)

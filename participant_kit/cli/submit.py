@@ -26,6 +26,14 @@ _PredictionsOption = Annotated[
     Path | None,
     typer.Option("--predictions", help="Instead of a run, on tracks that take it: the .npz of docs/entry-format.md."),
 ]
+_ExternalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--external-data",
+        help="On tracks for data of your own: folder of the shards (.tar) that were trained on too, or of tables "
+        "(.parquet), as in docs/entry-format.md; several are joined by ::.",
+    ),
+]
 
 
 def command(
@@ -35,6 +43,7 @@ def command(
     repo: Annotated[str, typer.Option("--hf-repo-name", help="Model repository on the Hub: NAME or USER/NAME.")],
     run_dir: RunOption = None,
     samples: _SamplesOption = None,
+    external_data: _ExternalOption = None,
     predictions: _PredictionsOption = None,
     description: Annotated[str, typer.Option("--description", help="What was done, in a few sentences.")] = "",
     metadata_dir: Annotated[
@@ -52,10 +61,10 @@ def command(
 ) -> None:
     """Check a finished run or predictions, upload and enter them.
 
-    A run needs --train-output-dir and --samples, predictions need --predictions: the track says which. They are checked
-    as the scorer will; whether every uid is of the pool, only with --metadata-dir. An interrupted submission is
-    finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login (`hf auth login`); your Hub
-    token never reaches the leaderboard.
+    A run needs --train-output-dir and --samples (or --external-data), predictions need --predictions: the track says
+    which. They are checked as the scorer will; whether every uid is of the pool, only with --metadata-dir. An
+    interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login
+    (`hf auth login`); your Hub token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
@@ -63,7 +72,13 @@ def command(
     rules = find_competition(competition)
     chosen_track, chosen_scale = find_track(rules, track), find_scale(rules, scale)
     words = _Words(rules, chosen_track, chosen_scale, method_name, author, description)
-    of_run = {"--train-output-dir": run_dir, "--samples": samples, "--metadata-dir": metadata_dir, "--lineage": lineage}
+    of_run = {
+        "--train-output-dir": run_dir,
+        "--samples": samples,
+        "--external-data": external_data,
+        "--metadata-dir": metadata_dir,
+        "--lineage": lineage,
+    }
     if chosen_track.entry is EntryKind.PREDICTIONS:
         enter = _predictions(words, predictions, [option for option, value in of_run.items() if value is not None])
     else:
@@ -72,7 +87,7 @@ def command(
                 f"Track {track!r} takes no predictions; its entries are a subset and the model trained on it.",
                 hint="Give --train-output-dir and --samples instead of --predictions.",
             )
-        enter = _run(words, run_dir, samples, metadata_dir, lineage)
+        enter = _run(words, run_dir, samples, external_data, metadata_dir, lineage)
     with LeaderboardClient(endpoint, token) as client:
         view = enter(client, settings.hub_endpoint, repo, console)
         if wait:
@@ -97,18 +112,29 @@ _Enter = Callable[[LeaderboardClient, str, str, Console], SubmissionView]
 
 
 def _run(
-    words: _Words, run_dir: Path | None, samples: str | None, metadata_dir: Path | None, lineage: Path | None
+    words: _Words,
+    run_dir: Path | None,
+    samples: str | None,
+    external_data: str | None,
+    metadata_dir: Path | None,
+    lineage: Path | None,
 ) -> _Enter:
-    if run_dir is None or samples is None:
+    if run_dir is None or (samples is None and external_data is None):
         raise UsageError(
             f"Track {words.track.id!r} takes a run and its subset.", hint="Give --train-output-dir and --samples."
         )
 
     from participant_kit.hub import resolve_repo
+    from participant_kit.own_data import OwnData
     from participant_kit.submission import Entry, merge_subsets, submit
 
-    subset = merge_subsets(samples, run_dir / "merged_subset.npy")
-    entry = Entry(**vars(words), run_dir=run_dir, subset=subset, metadata_dir=metadata_dir, lineage=lineage)
+    subset = None if samples is None else merge_subsets(samples, run_dir / "merged_subset.npy")
+    limits = words.competition.limits.external
+    folders = [Path(folder) for folder in external_data.split("::")] if external_data is not None else []
+    own = OwnData.of(folders, words.track, limits) if folders else None
+    entry = Entry(
+        **vars(words), run_dir=run_dir, subset=subset, metadata_dir=metadata_dir, lineage=lineage, own_data=own
+    )
     return lambda client, hub, repo, console: submit(entry, client, resolve_repo(hub, repo), console.note)
 
 

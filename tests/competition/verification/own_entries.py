@@ -28,8 +28,8 @@ OWN_YAML = COMPETITION_YAML.replace(
     "  - {id: filtering, title: Filtering}",
     "  - {id: filtering, title: Filtering}\n  - {id: byod, title: Own data, data: own}",
 ).replace(
-    "total_bytes: 9000000, subset_uids: 80}",
-    "total_bytes: 20000000, subset_uids: 80,\n"
+    "files: 8, file_bytes: 8000000, total_bytes: 9000000, subset_uids: 80}",
+    "files: 12, file_bytes: 12000000, total_bytes: 30000000, subset_uids: 80,\n"
     f"  external: {{files: 3, total_bytes: 12000000, samples: {ROWS}, image_bytes: 100000, image_pixels: 100000, "
     "total_pixels: 500000}}",
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from competition.data.parquet_layout import ColumnFile, TextTable, text_table
 from competition.errors import DataFormatError, RejectionError, RejectionReason
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("url", "caption", "sha256", "licence")
 _ROWS = 1 << 18
 _DIGESTS = 1 << 12
+_BUFFER = 1 << 20
 _LONGEST = {"url": 4096, "caption": 8192, "sha256": 64, "licence": 200}
 """Bytes of a text in UTF-8."""
 _PATTERNS = {
@@ -30,41 +34,46 @@ def check_table(path: Path, name: str, max_rows: int) -> int:
     Raises:
         RejectionError: no parquet of four columns of text, too large once decompressed, or a text that may not be.
     """
-    from competition.data.parquet_layout import check_text_table
-
-    try:
-        rows = check_text_table(path, COLUMNS, max_rows)
-    except DataFormatError as error:
-        raise _malformed(name, error, path) from error
+    table = _layout(path, name, max_rows)
     for column in COLUMNS:
-        read = 0
-        for texts in _column(path, name, column):
+        for texts in _column(path, name, table, column):
             _check_texts(texts, column, name)
-            read += len(texts)
-        if read != rows:
-            raise _malformed(name, DataFormatError(f"{read} of its {rows} rows can be read"), path)
-    return rows
+    return table.rows
 
 
 def read_digests(path: Path, name: str) -> Iterator[list[str]]:
     """The column ``sha256`` of a table that was found sound, some thousands of rows at a time."""
-    for texts in _column(path, name, "sha256"):
+    for texts in _column(path, name, _layout(path, name, sys.maxsize), "sha256"):
         for start in range(0, len(texts), _DIGESTS):
             yield texts.slice(start, _DIGESTS).to_pylist()
 
 
-def _column(path: Path, name: str, column: str) -> Iterator[pa.Array]:
-    """A column in large pieces: each piece of a column brings its whole dictionary along, which is checked again."""
-    from competition.data.metadata import parquet_errors
-    from competition.data.parquet_layout import open_bounded
-
+def _layout(path: Path, name: str, max_rows: int) -> TextTable:
     try:
-        with parquet_errors(path), open_bounded(path, text=(column,)) as parquet:
-            for group in range(parquet.metadata.num_row_groups):
-                for batch in parquet.iter_batches(_ROWS, [group], [column], use_threads=False):
-                    yield batch.column(0)
+        return text_table(path, COLUMNS, max_rows)
     except DataFormatError as error:
-        raise _malformed(name, error, path) from error
+        raise _malformed(name, error.message) from error
+
+
+def _column(path: Path, name: str, table: TextTable, column: str) -> Iterator[pa.Array]:
+    """A column in large pieces: each piece of a column brings its whole dictionary along, which is checked again."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    read = 0
+    try:
+        with (
+            io.BufferedReader(ColumnFile(path, table, column), _BUFFER) as file,
+            pq.ParquetFile(file, read_dictionary=[column], buffer_size=_BUFFER) as parquet,
+        ):
+            for group in range(len(table.chunks[column])):
+                for batch in parquet.iter_batches(_ROWS, [group], use_threads=False):
+                    read += batch.num_rows
+                    yield batch.column(0)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _malformed(name, f"its column {column} cannot be decoded ({error})") from error
+    if read != table.rows:
+        raise _malformed(name, f"{read} of its {table.rows} rows can be read")
 
 
 def _check_texts(texts: pa.Array, column: str, name: str) -> None:
@@ -94,8 +103,7 @@ def _wrong(name: str, column: str, problem: str) -> RejectionError:
     return RejectionError(RejectionReason.EXTERNAL_TABLE_MALFORMED, f"{name}: a {column} is {problem}.")
 
 
-def _malformed(name: str, error: DataFormatError, path: Path) -> RejectionError:
-    """pyarrow's words name the file as it lies here, and may quote it."""
-    words = error.message.removeprefix(f"Metadata file {path} is damaged or is not parquet: ").rstrip(".")
-    plain = "".join(character if character.isprintable() else " " for character in words)[:300]
+def _malformed(name: str, problem: str) -> RejectionError:
+    """pyarrow's words may quote the file."""
+    plain = "".join(each if each.isprintable() else " " for each in problem.splitlines()[0].rstrip("."))[:300]
     return RejectionError(RejectionReason.EXTERNAL_TABLE_MALFORMED, f"{name} cannot be used: {plain}.")

@@ -108,7 +108,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
         yield
     except DataFormatError as error:
         words = error.message.removeprefix(f"Shard {path} ").rstrip(".")
-        raise _malformed(name, "".join(each if each.isprintable() else " " for each in words)[:300]) from error
+        raise _malformed(name, "it " + "".join(each if each.isprintable() else " " for each in words)[:300]) from error
 
 
 def _malformed(name: str, problem: str) -> RejectionError:

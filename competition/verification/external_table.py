@@ -84,8 +84,12 @@ def _check_texts(texts: pa.Array, column: str, name: str) -> None:
     values = texts.dictionary if isinstance(texts, pa.DictionaryArray) else texts
     try:
         values.validate(full=True)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise _wrong(name, column, "no UTF-8") from error
+    try:
+        texts.validate(full=True)  # references to no value of the dictionary, which pyarrow does not look for
+    except pa.ArrowException as error:
+        raise _malformed(name, f"its column {column} cannot be decoded") from error
     if texts.null_count or values.null_count:
         raise _wrong(name, column, "missing")
     if not len(values):

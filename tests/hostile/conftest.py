@@ -15,6 +15,7 @@ from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
 from scorer.mirror import Mirror, Source
+from scorer.overlaps import OVERLAPS
 from scorer.verify import FetchRequest, Registration, VerifyRequest
 from tests.competition.verification.entries import NONCE, write_pool
 from tests.hostile import chores
@@ -55,6 +56,7 @@ class Ground:
     track: str
     scale: str
     grown: list[int] = field(default_factory=list)
+    overlaps: str | None = None
 
     def prepare(self) -> Ground:
         for name in ("home", "tmp", "work", "pools", "mirror"):
@@ -87,6 +89,7 @@ class Ground:
             competition=self.competition,
             mirror=self.mirror,
             pools=self.root / "pools",
+            overlaps=self.overlaps,
         )
         self.run(chores.verify, verifying.model_dump_json())
         return manifest
@@ -118,7 +121,9 @@ class Ground:
     def check_mirror(self) -> None:
         """Nothing is left on its way, and every file is what its name says."""
         assert list((self.mirror / "scratch").glob("*")) == []
-        assert {path.name for path in self.mirror.iterdir()} <= {"objects", "entries", "scratch", "pool-index"}
+        assert {path.name for path in self.mirror.iterdir()} <= {
+            *("objects", "entries", "scratch", "pool-index", OVERLAPS)
+        }
         for path in (self.mirror / "objects").rglob("*"):
             if path.is_file():
                 assert not path.is_symlink()

@@ -51,6 +51,7 @@ class Column:
     at: int | None = None
     kind: int = 6
     file: bytes = b""
+    more: list[Field] = field(default_factory=list)
 
 
 @dataclass
@@ -109,6 +110,7 @@ class Forged:
             (7, I64, size),
             (9, I64, after),
             *([(11, I64, start)] if first.dictionary else []),
+            *column.more,
         ]
         file: list[Field] = [(1, BINARY, column.file)] if column.file else []
         return [*file, (2, I64, start), (3, STRUCT, meta)]

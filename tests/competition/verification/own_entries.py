@@ -79,10 +79,8 @@ class OwnEntry(TinyEntry):
     counts: dict[str, int] = field(default_factory=lambda: {"external_rows": 0, "external_samples": 0})
     trained: list[dict[str, Any]] = field(default_factory=list)
 
-    def shard(
-        self, content: Sequence[Sample] | bytes, name: str = "external/0.tar", count: int | None = None
-    ) -> OwnEntry:
-        """Put in a shard of samples, or of these bytes and what they claim to be."""
+    def shard(self, content: Sequence[Sample] | bytes, name: str = "external/0.tar", count: int = 1) -> OwnEntry:
+        """Put in a shard of samples, or of these bytes, which claim to be ``count``."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         if isinstance(content, bytes):

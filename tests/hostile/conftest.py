@@ -14,6 +14,7 @@ from competition.rules import Competition
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
+from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
 from scorer.overlaps import OVERLAPS
 from scorer.verify import FetchRequest, Registration, VerifyRequest
@@ -122,7 +123,7 @@ class Ground:
         """Nothing is left on its way, and every file is what its name says."""
         assert list((self.mirror / "scratch").glob("*")) == []
         assert {path.name for path in self.mirror.iterdir()} <= {
-            *("objects", "entries", "scratch", "pool-index", OVERLAPS)
+            *("objects", "entries", "scratch", "pool-index", OVERLAPS, LIKENESSES)
         }
         for path in (self.mirror / "objects").rglob("*"):
             if path.is_file():

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ OWN_YAML = COMPETITION_YAML.replace(
 )
 
 
+@cache
 def own_competition() -> Competition:
     """The tiny competition with a track for data of one's own."""
     return parse_competition(OWN_YAML.encode(), name="own.yaml")

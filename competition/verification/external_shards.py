@@ -90,8 +90,8 @@ def _check_sample(buffer: Buffer, span: SampleSpan, name: str) -> None:
         caption = read_payload(buffer, span.members[CAPTION]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed(name, f"the caption of its sample {shown(span.key)} is no UTF-8") from error
-    if not caption.strip() or "\0" in caption:
-        raise _malformed(name, f"the caption of its sample {shown(span.key)} is empty, or has a zero character")
+    if "\0" in caption:
+        raise _malformed(name, f"the caption of its sample {shown(span.key)} has a zero character")
     if FACTS in span.members:
         try:
             facts = from_json(read_payload(buffer, span.members[FACTS]), cache_strings=False)

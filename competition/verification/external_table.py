@@ -22,7 +22,7 @@ _LONGEST = {"url": 4096, "caption": 8192, "sha256": 64, "licence": 200}
 """Bytes of a text in UTF-8."""
 _PATTERNS = {
     "url": (r"^(?i:https?)://[^\x00-\x20\x7f<>\"]+$", "no address that begins with http:// or https://"),
-    "caption": (r"^[^\x00]*[^\x00\s][^\x00]*$", "empty, or has a zero character"),
+    "caption": (r"^[^\x00]*$", "no text: it has a zero character"),
     "sha256": (r"^[0-9a-f]{64}$", "not 64 lower-case hex digits"),
     "licence": (r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$", "empty, or has control characters"),
 }

@@ -162,7 +162,7 @@ CASES: dict[str, Hostile[OwnEntry]] = {
     "two images in a sample": Hostile(BAD, "not one image", of_samples({"png": PICTURE, "jpg": jpeg(), "txt": b"a"})),
     "an image without a caption": Hostile(BAD, "not one image", of_samples({"png": PICTURE})),
     "a caption that is no text": Hostile(BAD, "no UTF-8", of_samples({"png": PICTURE, "txt": b"\xff\xfe"})),
-    "an empty caption": Hostile(BAD, "empty", of_samples({"png": PICTURE, "txt": b" "})),
+    "a caption with a zero": Hostile(BAD, "zero character", of_samples({"png": PICTURE, "txt": b"a\0b"})),
     "a caption that is a book": Hostile(BAD, "100000 bytes", of_samples({"png": PICTURE, "txt": b"a" * 100_000})),
     "facts that are none": Hostile(BAD, "json of its sample", of_samples({"png": PICTURE, "txt": b"a", "json": b"{"})),
     "facts that are a list": Hostile(BAD, "no object", of_samples({"png": PICTURE, "txt": b"a", "json": b"[]"})),

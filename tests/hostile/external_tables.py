@@ -157,7 +157,7 @@ CASES: dict[str, Hostile[OwnEntry]] = {
     "an address that never ends": Hostile(BAD, "url is of 9008 bytes", with_values("url", "https://" + "a" * 9000)),
     "no address": Hostile(BAD, "url is missing", with_values("url", None)),
     "a caption that is a book": Hostile(BAD, "caption is of 100000 bytes", with_values("caption", "a" * 100_000)),
-    "no caption": Hostile(BAD, "caption is empty", with_values("caption", " \n")),
+    "a caption with a zero": Hostile(BAD, "zero character", with_values("caption", "a\0b")),
     "a caption of no text": Hostile(BAD, "caption is no UTF-8", replaced("caption", Page(plain([b"\xff\xfe"] * 3), 3))),
     "an sha256 too short": Hostile(BAD, "sha256 is not 64", with_values("sha256", "ab" * 31)),
     "an sha256 of capitals": Hostile(BAD, "sha256 is not 64", with_values("sha256", "AB" * 32)),

@@ -192,6 +192,12 @@ class RejectionReason(StrEnum):
     SUBSET_UNSORTED = "subset_unsorted"
     SUBSET_FOREIGN_UIDS = "subset_foreign_uids"
     SUBSET_COUNT_MISMATCH = "subset_count_mismatch"
+    EXTERNAL_TABLE_MALFORMED = "external_table_malformed"
+    EXTERNAL_SHARD_MALFORMED = "external_shard_malformed"
+    EXTERNAL_IMAGE_MALFORMED = "external_image_malformed"
+    EXTERNAL_TOO_LARGE = "external_too_large"
+    EXTERNAL_COUNT_MISMATCH = "external_count_mismatch"
+    CONTAMINATED = "contaminated"
     LINEAGE_MALFORMED = "lineage_malformed"
     LINEAGE_MISMATCH = "lineage_mismatch"
     RECIPE_MISMATCH = "recipe_mismatch"
@@ -235,6 +241,16 @@ _REJECTION_HINTS: dict[RejectionReason, str] = {
     RejectionReason.SUBSET_UNSORTED: "Sort the uids as unsigned pairs (`numpy.sort`) before saving the subset.",
     RejectionReason.SUBSET_FOREIGN_UIDS: "Keep only uids of this scale's pool; was the subset made for another scale?",
     RejectionReason.SUBSET_COUNT_MISMATCH: "The subset's length differs from the manifest's. " + _REBUILD,
+    RejectionReason.EXTERNAL_TABLE_MALFORMED: (
+        "Write parquet with four text columns (url, caption, sha256, licence), in row groups of at most 100,000 rows."
+    ),
+    RejectionReason.EXTERNAL_SHARD_MALFORMED: "Write shards with `datacup pool import` or `datacup reshard`.",
+    RejectionReason.EXTERNAL_IMAGE_MALFORMED: "Leave out images that cannot be decoded, or are too large.",
+    RejectionReason.EXTERNAL_TOO_LARGE: "Enter fewer samples, or smaller images: external data are limited.",
+    RejectionReason.EXTERNAL_COUNT_MISMATCH: "The external data are not as many as the manifest says. " + _REBUILD,
+    RejectionReason.CONTAMINATED: (
+        "Remove test images and near copies of them (`datacup dedup decontaminate`), then train again."
+    ),
     RejectionReason.LINEAGE_MALFORMED: "Submit the `dataset.json` that `datacup build` wrote, unchanged.",
     RejectionReason.LINEAGE_MISMATCH: "Submit the subset that lies beside this `dataset.json`, or no lineage at all.",
     RejectionReason.RECIPE_MISMATCH: "Train with `datacup train --scale` of the scale you enter; recipes are fixed.",

@@ -83,11 +83,14 @@ class Entered(Protocol):
 
 
 @dataclass(frozen=True)
-class SubsetCounts:
-    """How many uids a subset has, with repeats and without."""
+class DataCounts:
+    """How much data an entry has, as its manifest says: uids of a subset with repeats and without, rows of external
+    tables, samples of external shards; None of what it has not."""
 
-    samples: int
-    unique: int
+    subset_samples: int | None = None
+    subset_unique: int | None = None
+    external_rows: int | None = None
+    external_samples: int | None = None
 
 
 def enter(entry: Entered, client: LeaderboardClient, hub: HubTarget, notify: Notify) -> SubmissionView:
@@ -200,7 +203,7 @@ def write_manifest(
     ticket: SubmissionTicket,
     folder: Path,
     roles: Mapping[str, FileRole],
-    subset: SubsetCounts | None = None,
+    counts: DataCounts = DataCounts(),
 ) -> SubmissionManifest:
     """Write ``submission.json`` for the files of ``roles`` in the folder; the same files yield the same bytes again."""
     manifest = SubmissionManifest(
@@ -216,8 +219,7 @@ def write_manifest(
         method_name=entry.method_name,
         author=entry.author,
         description=entry.description,
-        subset_samples=None if subset is None else subset.samples,
-        subset_unique=None if subset is None else subset.unique,
+        **vars(counts),
         files=tuple(_manifest_file(folder, name, role) for name, role in roles.items()),
         code_version=__version__,
         created_at=_first_made(folder, ticket.submission_id),

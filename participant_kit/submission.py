@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ from competition.rules import Competition, Scale, Track
 from competition.verification.lineage import parse_lineage
 from competition.verification.subset import check_uids
 from participant_kit import card, entering
-from participant_kit.entering import Notify, SubsetCounts, path_in_repo, place
+from participant_kit.entering import DataCounts, Notify, path_in_repo, place
 from participant_kit.evaluation import REPORT_FILE, read_training_report
 from participant_kit.hub import HubTarget
 from participant_kit.membership import known_uids
+from participant_kit.own_data import OwnData
 
 __all__ = ["Entry", "assemble", "merge_subsets", "path_in_repo", "registration", "submit"]
 
@@ -42,7 +43,8 @@ _FILES: tuple[tuple[str, FileRole], ...] = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What a participant enters: a finished run, the subset that it was trained on, and how it is called.
+    """What a participant enters: a finished run, the subset and data of its own that it was trained on, and how it is
+    called. There is no subset where there are such data instead.
 
     ``metadata_dir`` is the pool's metadata folder, against which the subset is checked; None where it is not at hand.
     ``lineage`` is the ``dataset.json`` that says how the subset was made, if there is one.
@@ -52,12 +54,13 @@ class Entry:
     track: Track
     scale: Scale
     run_dir: Path
-    subset: Path
+    subset: Path | None
     method_name: str
     author: str
     description: str
     metadata_dir: Path | None = None
     lineage: Path | None = None
+    own_data: OwnData | None = None
 
     def training_report(self) -> TrainingReport:
         """The run's training report (raises ``UsageError`` when the run is not finished or of another recipe)."""
@@ -94,9 +97,14 @@ class Entry:
         return self.run_dir
 
     def require(self) -> None:
-        """Raise ``UsageError``: the run is not finished or of another recipe, or the lineage is absent or too large."""
+        """Raise ``UsageError``: the run is not finished or of another recipe, there are no data, or the lineage is
+        absent, too large or of no subset."""
         self.training_report()
+        if self.subset is None and self.own_data is None:
+            raise UsageError("The entry has neither a subset nor data of its own.")
         told = self.lineage
+        if told is not None and self.subset is None:
+            raise UsageError("A lineage tells how a subset was made.", hint="Give --samples, or leave --lineage out.")
         if told is not None and (not told.is_file() or told.stat().st_size > MAX_LINEAGE_BYTES):
             raise UsageError(
                 f"There is no lineage {told} of at most {MAX_LINEAGE_BYTES} bytes.",
@@ -104,8 +112,10 @@ class Entry:
             )
 
     def content(self) -> dict[str, str]:
-        """sha256 of the model and the subset."""
-        return {"model": self.training_report().model_sha256, "subset": file_sha256(self.subset)}
+        """sha256 of the model, the subset, and the files of its own data."""
+        subset = {} if self.subset is None else {"subset": file_sha256(self.subset)}
+        own = {} if self.own_data is None else self.own_data.content()
+        return {"model": self.training_report().model_sha256, **subset, **own}
 
     def assemble(self, ticket: SubmissionTicket, folder: Path) -> SubmissionManifest:
         """See ``assemble``."""
@@ -113,7 +123,7 @@ class Entry:
 
     def known_uids(self, folder: Path) -> UidArray | None:
         """Those of the pool's uids that the assembled subset has; None without a metadata folder."""
-        if self.metadata_dir is None:
+        if self.metadata_dir is None or self.subset is None:
             return None
         return known_uids(self.metadata_dir, self.scale.given_pool, folder / _SUBSET)
 
@@ -132,11 +142,21 @@ def assemble(entry: Entry, ticket: SubmissionTicket, folder: Path) -> Submission
     """
     evaluation = entry.evaluation_report()
     make_folder(folder)
-    counts = _place_subset(entry, folder / _SUBSET)
+    made = {"results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
+    counts = DataCounts()
+    if entry.subset is not None:
+        counts = _place_subset(entry, entry.subset, folder / _SUBSET)
+        made[_SUBSET] = FileRole.SUBSET
+    if entry.own_data is not None:
+        for source, name, role in entry.own_data.files():
+            make_folder((folder / name).parent)
+            place(source, folder / name)
+            made[name] = role
+        external = {"external_rows": entry.own_data.rows or None, "external_samples": entry.own_data.samples or None}
+        counts = replace(counts, **external)
     for name, _ in _FILES:
         place(entry.run_dir / name, folder / name)
     write_bytes(folder / "results.jsonl", _results_lines(entry, evaluation).encode())
-    made = {_SUBSET: FileRole.SUBSET, "results.jsonl": FileRole.RESULTS, "README.md": FileRole.CARD}
     text = card.render(entry.competition, entry.scale, entry.method_name, entry.description, evaluation)
     if entry.lineage is not None:
         text += _place_lineage(entry.lineage, folder / LINEAGE_NAME)
@@ -145,20 +165,20 @@ def assemble(entry: Entry, ticket: SubmissionTicket, folder: Path) -> Submission
     return entering.write_manifest(entry, ticket, folder, {**made, **dict(_FILES)}, counts)
 
 
-def _place_subset(entry: Entry, target: Path) -> SubsetCounts:
+def _place_subset(entry: Entry, subset: Path, target: Path) -> DataCounts:
     """Put the subset into the folder, unchanged unless it is a raw array of pairs, which becomes an npy file."""
-    with entry.subset.open("rb") as stream:
+    with subset.open("rb") as stream:
         plain = stream.read(len(_NPY_MAGIC)) == _NPY_MAGIC
     if plain:
-        place(entry.subset, target)
+        place(subset, target)
     else:
-        uids = load_subset(entry.subset, require_sorted=False)
+        uids = load_subset(subset, require_sorted=False)
         save_blocks(target, len(uids), [uids])
     limit = entry.competition.limits.subset_uids
     try:
-        return SubsetCounts(*check_uids(target.name, target, limit=limit, pool=None, pool_id=""))
+        return DataCounts(*check_uids(target.name, target, limit=limit, pool=None, pool_id=""))
     except RejectionError:
-        return SubsetCounts(1, 1)  # it has no counts, and the check of the finished folder says why
+        return DataCounts(1, 1)  # it has no counts, and the check of the finished folder says why
 
 
 def _place_lineage(source: Path, target: Path) -> str:

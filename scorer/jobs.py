@@ -8,6 +8,7 @@ from competition.errors import EngineError, RejectionError, RejectionReason, Sto
 from competition.evaluation.made_sets import must_be_made
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
+from competition.records.overlap import TaskOverlap
 from competition.records.scoring import (
     MAX_NEAR_COPIES,
     IntakeVerified,
@@ -30,6 +31,7 @@ from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, MirroredEntry, Source
 from scorer.namespaces import Access
 from scorer.open_tasks import Desk, Notify, OpenTasks
+from scorer.overlaps import OVERLAPS, OverlapRequest, index_overlaps
 from scorer.rulebook import competition_of, evaluated_under
 from scorer.settings import ScorerSettings
 from scorer.verify import FetchRequest, Registration, VerifyRequest, fetch_entry, verify_entry
@@ -79,8 +81,9 @@ class Job:
             competition=competition,
             mirror=self._settings.mirror_root,
             pools=self._settings.pools_root,
+            overlaps=self._test_images(competition),
         )
-
+        overlaps: list[TaskOverlap] = []
         copies: dict[str, NearCopy] = {}
 
         def listen(message: messages.Message) -> None:
@@ -92,14 +95,47 @@ class Job:
                 if found.submission not in copies and len(copies) < MAX_NEAR_COPIES:
                     copies[found.submission] = found
                     self._notify("near_copy", other=found.submission, distance=found.distance)
+            elif isinstance(message, messages.Overlap):
+                overlaps.append(message.overlap)
 
         access = Access(
             readable=(request.mirror, request.pools),
             writable=(request.mirror / "pool-index", request.mirror / LIKENESSES),
         )
         self._child(verify_entry, request.model_dump_json(), access, listen, self._settings.intake_seconds)
-        near = tuple(copies.values())
-        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest, near_copies=near)
+        for overlap in overlaps:
+            if overlap.copied:
+                self._notify("contamination", task=overlap.task, copied=overlap.copied, images=overlap.images)
+        found = {"near_copies": tuple(copies.values()), "overlaps": tuple(overlaps)}
+        return IntakeVerified(attempt=self.grant.attempt, manifest=manifest, **found)
+
+    def _test_images(self, competition: Competition) -> str | None:
+        """Have the test images described that the entry's data are compared with; the name of their index.
+
+        None for entries that hold no data.
+        """
+        if find_track(competition, self.grant.track).entry is EntryKind.PREDICTIONS:
+            return None
+        settings = self._settings
+        request = OverlapRequest(
+            competition=competition,
+            track=self.grant.track,
+            scale=self.grant.scale,
+            pools=settings.pools_root,
+            evaluation=settings.evaluation_root,
+            overlaps=settings.mirror_root / OVERLAPS,
+        )
+        found: list[str] = []
+
+        def listen(message: messages.Message) -> None:
+            if isinstance(message, messages.Compared):
+                found.append(message.index)
+
+        access = Access(
+            readable=(request.pools, *settings.further_folders), writable=(request.evaluation, request.overlaps)
+        )
+        self._child(index_overlaps, request.model_dump_json(), access, listen, settings.intake_seconds)
+        return found[0] if found else None
 
     def _fetch(self, competition: Competition) -> SubmissionManifest:
         grant, settings = self.grant, self._settings

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from competition.errors import RejectionReason
-from competition.records.base import Record, Sha256
+from competition.records.base import FileName, Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
+from competition.records.overlap import TaskOverlap
 from competition.records.scoring import NearCopy
 
 
@@ -49,6 +50,20 @@ class DevicesFound(Record):
 
     kind: Literal["devices_found"] = "devices_found"
     devices: tuple[str, ...]
+
+
+class Compared(Record):
+    """The test images that entries are compared with are described, in a file of this name."""
+
+    kind: Literal["compared"] = "compared"
+    index: FileName
+
+
+class Overlap(Record):
+    """What the entry's data have of a task's test images."""
+
+    kind: Literal["overlap"] = "overlap"
+    overlap: TaskOverlap
 
 
 class TaskStarted(Record):
@@ -101,6 +116,8 @@ Message = (
     | Mirrored
     | NearCopyFound
     | DevicesFound
+    | Compared
+    | Overlap
     | TaskStarted
     | TaskFinished
     | Done

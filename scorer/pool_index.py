@@ -21,7 +21,7 @@ def indexed_uids(pool: Pool, pools_root: Path, index_root: Path) -> UidArray:
         StorageError: there is no such pool here, or the index cannot be written.
     """
     metadata = pools_root / pool.id / "metadata"
-    index = index_root / f"{pool.id}-{_identity(metadata)[:16]}.npy"
+    index = index_root / f"{pool.id}-{pool_identity(metadata)[:16]}.npy"
     if not index.exists():
         uids = pool_uids(metadata)
         _check_identity(pool, uids, metadata)
@@ -30,7 +30,7 @@ def indexed_uids(pool: Pool, pools_root: Path, index_root: Path) -> UidArray:
     return load_subset(index)
 
 
-def _identity(metadata: Path) -> str:
+def pool_identity(metadata: Path) -> str:
     """Changes when a file of the pool does."""
     files = list_metadata(metadata)
     with storage_errors("reading the pool", metadata):

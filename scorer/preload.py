@@ -10,11 +10,15 @@ import gc
 from scorer import sandbox
 
 with sandbox.ending_with_parent():
+    import competition.catalog.digits.testsets
     import competition.evaluation.encoders
+    import competition.evaluation.pool_copies
     import competition.evaluation.run
+    import competition.evaluation.set_images
     import competition.verification.model
     import competition.verification.predictions
     import scorer.evaluation
+    import scorer.overlaps
     import scorer.pool_index
     import scorer.verify
 

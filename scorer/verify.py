@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from competition.records.base import Identifier, Record, Sha256
+from pydantic import Field
+
+from competition.errors import EngineError
+from competition.records.base import FileName, Identifier, Record, Sha256
 from competition.records.manifest import FileRole, SubmissionManifest
 from competition.records.scoring import JobGrant, NearCopy
 from competition.rules import Competition, EntryKind
 from competition.verification import Entry, run_checks
 from competition.verification.likeness import weight_sample
 from competition.verification.manifest import check_listing, check_rules, mismatch
+from competition.verification.overlap import ComparedTask
 from competition.verification.safetensors_file import read_header
 from scorer.children import Send
 from scorer.fetch import fetch
 from scorer.likenesses import LIKENESSES, Likenesses
-from scorer.messages import Checking, Mirrored, NearCopyFound
+from scorer.messages import Checking, Mirrored, NearCopyFound, Overlap
 from scorer.mirror import Mirror, Source
+from scorer.overlaps import BEAT_S, OVERLAPS, every, load_compared, must_compare
 
 
 class Registration(Record):
@@ -55,6 +60,7 @@ class VerifyRequest(Record):
     competition: Competition
     mirror: Path
     pools: Path
+    overlaps: FileName | None = Field(default=None, description="index of the test images to compare with, if any")
 
 
 def fetch_entry(raw: str, send: Send) -> None:
@@ -82,12 +88,29 @@ def verify_entry(raw: str, send: Send) -> None:
     paths = {file.path: mirror.verified(file.sha256) for file in manifest.files}
     entry = Entry(manifest, request.competition, paths, pool_uids=None)
     pool = None
-    if entry.kind is EntryKind.MODEL:
+    if entry.all(FileRole.SUBSET):
         pool = indexed_uids(entry.scale.given_pool, request.pools, request.mirror / "pool-index")
-    entry = Entry(manifest, request.competition, paths, pool)
+    entry = Entry(
+        manifest,
+        request.competition,
+        paths,
+        pool,
+        compared=_compared(request),
+        tell=lambda overlap: send(Overlap(overlap=overlap)),
+        beat=every(BEAT_S, lambda: send(Checking(check="still"))),
+    )
     run_checks(entry, lambda name: send(Checking(check=name)))
     if entry.kind is EntryKind.MODEL:
         _compare_with_others(entry, Likenesses(request.mirror / LIKENESSES), send)
+
+
+def _compared(request: VerifyRequest) -> list[ComparedTask] | None:
+    """The test images that this entry is compared with; None where it need not be and they are not at hand."""
+    if request.overlaps is not None:
+        return load_compared(request.mirror / OVERLAPS, request.overlaps, request.competition)
+    if must_compare(request.competition, request.manifest.track):
+        raise EngineError("An entry was to pass without a look for test images in its data.")
+    return None
 
 
 def _compare_with_others(entry: Entry, likenesses: Likenesses, send: Send) -> None:

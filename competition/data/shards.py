@@ -118,9 +118,14 @@ def scan_samples(buffer: Buffer, source: Path, start: int = 0, stop: int | None 
     Raises:
         DataFormatError: the tar is damaged; names file and byte offset.
     """
-    key, first, last = "", start, start
+    return group_samples(scan_members(buffer, source, start, stop))
+
+
+def group_samples(members_in_order: Iterable[Member]) -> Iterator[SampleSpan]:
+    """The samples that members of a tar form; see ``scan_samples``."""
+    key, first, last = "", 0, 0
     members: dict[str, Member] = {}
-    for member in scan_members(buffer, source, start, stop):
+    for member in members_in_order:
         match = _KEY_AND_EXTENSION.fullmatch(member.name)
         if match is None:
             continue
@@ -134,6 +139,12 @@ def scan_samples(buffer: Buffer, source: Path, start: int = 0, stop: int | None 
         last = member.end
     if members:
         yield SampleSpan(key, first, last, members)
+
+
+def extension_of(name: str) -> str | None:
+    """The extension of a member, in lower case; None for one that belongs to no sample."""
+    match = _KEY_AND_EXTENSION.fullmatch(name)
+    return None if match is None else match[2].lower()
 
 
 def read_payload(buffer: Buffer, member: Member) -> bytes:

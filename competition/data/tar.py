@@ -21,6 +21,8 @@ from competition.errors import DataFormatError
 BLOCK = 512
 RECORD = 20 * BLOCK
 MAX_MEMBER_BYTES = 1 << 28
+MAX_EXTENDED_HEADERS = 16
+"""Before one member; tar itself writes four at most."""
 
 _MAX_EXTENDED_HEADER = 1 << 16
 _ZERO_BLOCK = bytes(BLOCK)
@@ -31,6 +33,7 @@ _KINDS = {
     b"2": "a symbolic link",
     b"3": "a device",
     b"4": "a device",
+    b"5": "a folder",
     b"6": "a pipe",
     b"S": "sparse",
 }
@@ -79,18 +82,23 @@ def open_tar(path: Path) -> Iterator[Buffer]:
             yield mapped
 
 
-def scan_members(buffer: Buffer, source: Path, start: int = 0, stop: int | None = None) -> Iterator[Member]:
+def scan_members(
+    buffer: Buffer, source: Path, start: int = 0, stop: int | None = None, *, folders: bool = True
+) -> Iterator[Member]:
     """The regular files of a tar in order, from the header at byte ``start`` up to byte ``stop``.
 
-    Directories are passed over. Without ``stop`` the archive must end as tar prescribes: a zero block, then only zeros.
+    Directories are passed over, or refused without ``folders``. Without ``stop`` the archive must end as tar
+    prescribes: a zero block, then only zeros.
 
     Raises:
         DataFormatError: a bad header, a truncated member, a missing end, a link or other special member, a name that
-            leaves the archive, or a member above ``MAX_MEMBER_BYTES``; names ``source`` and the byte offset.
+            leaves the archive, more than ``MAX_EXTENDED_HEADERS`` before one member, or a member above
+            ``MAX_MEMBER_BYTES``; names ``source`` and the byte offset.
     """
     position = first = start
     end = len(buffer) if stop is None else stop
     extended: dict[str, str] = {}
+    about_the_next = 0
     while position < end:
         header = buffer[position : position + BLOCK]
         if len(header) < BLOCK:
@@ -111,10 +119,14 @@ def scan_members(buffer: Buffer, source: Path, start: int = 0, stop: int | None 
             path_name = extended.get("path") or _name(name, prefix, magic)
             _check_member(path_name, size, source, position)
             yield Member(path_name, first, payload, size)
-            extended = {}
-        elif kind == b"5":
-            extended = {}  # what was said about the directory must not be taken for its first file's
+            extended, about_the_next = {}, 0
+        elif kind == b"5" and folders:
+            # What was said about the directory must not be taken for its first file's.
+            extended, about_the_next = {}, 0
         else:
+            about_the_next += 1
+            if about_the_next > MAX_EXTENDED_HEADERS:
+                raise damaged(source, position, "there are too many extended headers before one member")
             extended |= _special(kind, buffer, payload, size, source)
         position = payload + _padded(size)
         first = first if extended else position
@@ -140,11 +152,11 @@ def _special(kind: bytes, buffer: Buffer, payload: int, size: int, source: Path)
 def _pax_records(content: bytes, source: Path, position: int) -> dict[str, str]:
     """``"<length> <key>=<value>\\n"`` records: path and size matter, sparse files are refused."""
     records: dict[str, str] = {}
-    rest = content
-    while rest:
-        length_text, _, _ = rest.partition(b" ")
+    start = 0
+    while start < len(content):
+        length_text, _, _ = content[start : start + 8].partition(b" ")
         length = int(length_text) if length_text.isdigit() and len(length_text) < 8 else 0
-        record = rest[len(length_text) + 1 : length]
+        record = content[start + len(length_text) + 1 : start + length]
         key, equals, value = record[:-1].partition(b"=")
         if not equals or not record.endswith(b"\n"):
             raise damaged(source, position, "a pax header is malformed")
@@ -152,7 +164,7 @@ def _pax_records(content: bytes, source: Path, position: int) -> dict[str, str]:
             raise damaged(source, position, "a member is sparse; shards hold plain files only")
         if key == b"path" or (key == b"size" and value.isdigit() and len(value) < 20):
             records[key.decode()] = value.decode("utf-8", errors="replace")
-        rest = rest[length:]
+        start += length
     return records
 
 

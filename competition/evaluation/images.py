@@ -42,6 +42,16 @@ def decode_rgb(data: bytes) -> Image.Image:
         raise ImageDecodingError(f"the image cannot be decoded ({error})") from error
 
 
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a jpeg, png or webp says it has; nothing is decoded (raises ``ImageDecodingError``)."""
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS).size
+    except UnidentifiedImageError as error:
+        raise ImageDecodingError("the image cannot be decoded (it is no jpeg, png or webp)") from error
+    except _DECODING_ERRORS as error:
+        raise ImageDecodingError(f"the image cannot be decoded ({error})") from error
+
+
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,

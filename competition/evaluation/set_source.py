@@ -32,7 +32,7 @@ class SetSource:
 
     def __init__(self, folder: Path, cache: Path | None, split: Split = "test") -> None:
         self._folder = folder
-        self._shards = _shards(folder, split)
+        self._shards = shards_of(folder, split)
         self._cache = SetCache(cache)
         self._digest = ""
         if cache is not None:
@@ -76,7 +76,8 @@ class SetSource:
         return pixels, key, tuple(image.position for image in missing)
 
 
-def _shards(folder: Path, split: Split) -> list[Path]:
+def shards_of(folder: Path, split: Split) -> list[Path]:
+    """The shards that a part of a set should have (raises ``EvaluationError`` when their number cannot be read)."""
     content = text(folder / split / "nshards.txt", "number of shards").strip()
     count = int(content) if content.isascii() and content.isdigit() and len(content) < 9 else 0
     if not 0 < count <= MAX_SHARDS:

@@ -24,6 +24,10 @@ class FileRole(StrEnum):
     CARD = "card"
     LINEAGE = "lineage"
     PREDICTIONS = "predictions"
+    EXTERNAL_TABLE = "external_table"
+    """Samples of the entry's own by url (parquet)."""
+    EXTERNAL_SHARD = "external_shard"
+    """Samples of the entry's own (tar)."""
 
 
 class ManifestFile(Record):
@@ -39,7 +43,8 @@ class SubmissionManifest(Record):
     """Version 1 of the manifest.
 
     What an entry is follows from its track: a subset with the model that was trained on it, or predictions alone. Those
-    have no subset, so that its two counts are absent.
+    have no subset, so that its two counts are absent. On tracks for data of one's own there may be such data instead of
+    a subset, or beside it; elsewhere the counts of these are absent, and not written.
     """
 
     schema_version: Literal[1] = 1
@@ -57,6 +62,12 @@ class SubmissionManifest(Record):
     description: Prose = ""
     subset_samples: int | None = Field(default=None, ge=1, description="uids of the subset, repeats counted")
     subset_unique: int | None = Field(default=None, ge=1)
+    external_rows: int | None = Field(
+        default=None, ge=1, exclude_if=lambda rows: rows is None, description="of the tables of external data"
+    )
+    external_samples: int | None = Field(
+        default=None, ge=1, exclude_if=lambda samples: samples is None, description="of the shards of external data"
+    )
     files: Several[ManifestFile] = Field(min_length=1, max_length=1024)
     code_version: Line
     created_at: Timestamp

@@ -21,11 +21,13 @@ from competition.records.base import (
     Record,
     RelativePath,
     RepoId,
+    Several,
     Sha256,
 )
 from competition.records.evaluation import TaskResult
 from competition.records.lifecycle import JobKind
 from competition.records.manifest import SubmissionManifest
+from competition.records.overlap import MAX_TASKS, TaskOverlap
 
 
 class EntryFilter(Record):
@@ -148,6 +150,12 @@ class IntakeVerified(AttemptMessage):
     outcome: Literal["verified"] = "verified"
     manifest: SubmissionManifest
     near_copies: tuple[NearCopy, ...] = Field(default=(), max_length=MAX_NEAR_COPIES)
+    overlaps: Several[TaskOverlap] = Field(
+        default=(),
+        max_length=MAX_TASKS,
+        exclude_if=lambda overlaps: not overlaps,
+        description="copies of test images in the entry's data, of the tasks that it was compared with",
+    )
 
 
 class ScoringComplete(AttemptMessage):

@@ -12,6 +12,7 @@ from competition.rules.catalog import (
 )
 from competition.rules.loader import load_competition, parse_competition
 from competition.rules.models import Competition, EntryKind, Limits, Phase, Pool, Quota, Scale, Track, require_clip
+from competition.rules.own_data import Contamination, Descriptor, EntryData, ExternalLimits
 from competition.rules.predicted_sets import TestSetShape, predicted_sets
 from competition.rules.protocols import Protocol
 from competition.rules.recipes import (
@@ -30,7 +31,11 @@ __all__ = [
     "ClipArchitecture",
     "ClipRecipe",
     "Competition",
+    "Contamination",
+    "Descriptor",
+    "EntryData",
     "EntryKind",
+    "ExternalLimits",
     "Limits",
     "Optimizer",
     "Phase",

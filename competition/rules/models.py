@@ -16,6 +16,7 @@ from competition.canonical import digest
 from competition.errors import UsageError
 from competition.rules.base import Identifier, Prose, Rule, Sha256, Title
 from competition.rules.inconsistency import known, unique, wrong
+from competition.rules.own_data import Contamination, Descriptor, EntryData, ExternalLimits
 from competition.rules.recipes import ClipRecipe, Recipe
 from competition.rules.suites import Suite
 
@@ -40,6 +41,11 @@ class Track(Rule):
         exclude_if=lambda kind: kind == EntryKind.MODEL,  # competitions of before keep their digests
         description="what an entry of the track is",
     )
+    data: EntryData = Field(
+        default=EntryData.POOL,
+        exclude_if=lambda data: data == EntryData.POOL,
+        description="where the samples come from that an entry's model was trained on",
+    )
 
 
 class Pool(Rule):
@@ -48,6 +54,11 @@ class Pool(Rule):
     id: Identifier
     samples: int = Field(gt=0)
     uids_sha256: Sha256 | None = Field(default=None, description="sha256 of the sorted uid array's bytes (u8,u8)")
+    descriptor: Descriptor | None = Field(
+        default=None,
+        exclude_if=lambda descriptor: descriptor is None,
+        description="what the member dedup of its features is, if test images can be described alike",
+    )
 
 
 class Scale(Rule):
@@ -107,6 +118,9 @@ class Limits(Rule):
     file_bytes: int = Field(default=2 * 2**30, gt=0)
     total_bytes: int = Field(default=4 * 2**30, gt=0)
     subset_uids: int = Field(default=10_000_000, gt=0, description="uids of a subset, repeats counted")
+    external: ExternalLimits = Field(
+        default=ExternalLimits(), exclude_if=lambda limits: limits == ExternalLimits(), description="of own data"
+    )
 
 
 class Competition(Rule):
@@ -127,6 +141,11 @@ class Competition(Rule):
     suite: Suite = Field(description="a file may name one of the catalogue, as in datacomp-38@1")
     phases: tuple[Phase, ...] = Field(min_length=1)
     limits: Limits = Limits()
+    contamination: Contamination = Field(
+        default=Contamination(),
+        exclude_if=lambda rule: rule == Contamination(),
+        description="how much of the evaluation an entry's data may hold",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -137,6 +156,9 @@ class Competition(Rule):
         for number, scale in enumerate(self.scales):
             if scale.recipe is not None:
                 known(scale.recipe, recipes, "scales", number, "recipe")
+        for number, track in enumerate(self.tracks):
+            if track.entry is EntryKind.PREDICTIONS and track.data is EntryData.OWN:
+                raise wrong("entries of predictions have no data of their own", "tracks", number, "data")
         for number, phase in enumerate(self.phases):
             if phase.closes is not None and phase.closes <= phase.opens:
                 raise wrong("the phase closes before it opens", "phases", number, "closes")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from competition.records.manifest import SubmissionManifest
 from competition.rules import Competition, EntryKind
+from competition.verification.contamination import check_contamination
 from competition.verification.entry import Entry, Findings
 from competition.verification.evaluation_report import check_evaluation
+from competition.verification.external import check_external
 from competition.verification.files import check_digests, locate
 from competition.verification.lineage import check_lineage
 from competition.verification.manifest import check_listing, check_names, check_rules, check_texts, read_manifest
@@ -37,9 +39,11 @@ CHECKS: dict[EntryKind, tuple[tuple[str, Check], ...]] = {
         ("evaluation", check_evaluation),
         ("lineage", check_lineage),
         ("subset", check_subset),
+        ("external-data", check_external),
         ("training-data", check_training_data),
         ("model-header", check_model_header),
         ("model-weights", check_model_weights),
+        ("contamination", check_contamination),
     ),
     EntryKind.PREDICTIONS: (*_OF_ALL, ("predictions", check_predictions)),
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.errors import RejectionError, RejectionReason, UsageError
 from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
-from competition.rules import ClipRecipe, Competition, EntryKind, Scale, Track, find_scale, find_track
+from competition.rules import ClipRecipe, Competition, EntryData, EntryKind, Scale, Track, find_scale, find_track
 
 if TYPE_CHECKING:
     from competition.data.uids import UidArray
+    from competition.records.overlap import TaskOverlap
+    from competition.verification.overlap import ComparedTask
 
 _SHOWN = 80
 
@@ -25,12 +27,17 @@ class Entry:
     """``paths`` maps every path of the manifest to the file's place on this machine.
 
     ``pool_uids`` holds the pool's uids, sorted; None where no pool is at hand: membership is then not checked.
+    ``compared`` are the tasks whose test images are looked for in the entry's data; None where they are not at hand.
+    ``tell`` hears what was found of each of them, ``beat`` now and then that a long check goes on.
     """
 
     manifest: SubmissionManifest
     competition: Competition
     paths: Mapping[str, Path]
     pool_uids: UidArray | None
+    compared: Sequence[ComparedTask] | None = None
+    tell: Callable[[TaskOverlap], None] = lambda _overlap: None
+    beat: Callable[[], None] = lambda: None
 
     @property
     def track(self) -> Track:
@@ -46,6 +53,11 @@ class Entry:
     def kind(self) -> EntryKind:
         """What an entry of its track is."""
         return self.track.entry
+
+    @property
+    def own(self) -> bool:
+        """Whether entries of its track may bring data of their own."""
+        return self.track.data is EntryData.OWN
 
     @property
     def scale(self) -> Scale:
@@ -69,6 +81,10 @@ class Entry:
         except LookupError as error:
             raise RejectionError(RejectionReason.MANIFEST_MALFORMED, f"submission.json: {error}.") from error
         return file, self.paths[file.path]
+
+    def all(self, role: FileRole) -> list[tuple[ManifestFile, Path]]:
+        """The files of that role and their places, in the manifest's order."""
+        return [(file, self.paths[file.path]) for file in self.manifest.files if file.role is role]
 
 
 def shown(text: object) -> str:

@@ -13,6 +13,7 @@ from competition.errors import RejectionError, RejectionReason
 from competition.records.manifest import MANIFEST_NAME, FileRole, SubmissionManifest
 from competition.rules import EntryKind
 from competition.verification.entry import Entry, Findings, shown
+from competition.verification.external import EXTERNAL, check_external_sizes
 from competition.verification.json_document import UnreadableJsonError, read_json, told
 
 MAX_MANIFEST_BYTES = 1_000_000
@@ -30,13 +31,16 @@ _SUFFIXES = {
     FileRole.CARD: {".md"},
     FileRole.LINEAGE: {".json"},
     FileRole.PREDICTIONS: {".npz"},
+    FileRole.EXTERNAL_TABLE: {".parquet"},
+    FileRole.EXTERNAL_SHARD: {".tar"},
 }
 _NEEDED = {
-    EntryKind.MODEL: (FileRole.SUBSET, FileRole.MODEL, FileRole.TRAINING_REPORT),
+    EntryKind.MODEL: (FileRole.MODEL, FileRole.TRAINING_REPORT),
     EntryKind.PREDICTIONS: (FileRole.PREDICTIONS,),
 }
+_OF_A_POOL = frozenset(FileRole) - {FileRole.PREDICTIONS, *EXTERNAL}
 _PERMITTED = {
-    EntryKind.MODEL: frozenset(FileRole) - {FileRole.PREDICTIONS},
+    EntryKind.MODEL: _OF_A_POOL,
     EntryKind.PREDICTIONS: frozenset({FileRole.PREDICTIONS, FileRole.CARD}),
 }
 
@@ -98,10 +102,9 @@ def check_rules(entry: Entry) -> Findings:
     for field, expected, found in expectations:
         if expected != found:
             raise mismatch(field, expected, found)
-    if entry.kind is EntryKind.PREDICTIONS:
-        for field in ("subset_samples", "subset_unique"):
-            if getattr(manifest, field) is not None:
-                raise mismatch(field, None, getattr(manifest, field))
+    for field in _counts_of_absent_data(entry):
+        if getattr(manifest, field) is not None:
+            raise mismatch(field, None, getattr(manifest, field))
     scale, expected = entry.scale, competition.training_digest(entry.scale)
     if manifest.recipe_digest != expected:
         trained = "no recipe (the digest of null)" if scale.recipe is None else f"recipe {scale.recipe!r}"
@@ -118,6 +121,15 @@ def check_rules(entry: Entry) -> Findings:
         "suite_digest": suite.digest,
         "recipe_digest": expected,
     }
+
+
+def _counts_of_absent_data(entry: Entry) -> list[str]:
+    """Fields of the manifest that count what this entry has not."""
+    roles = {file.role for file in entry.manifest.files}
+    none: list[str] = []
+    if entry.kind is EntryKind.PREDICTIONS or (entry.own and FileRole.SUBSET not in roles):
+        none += ["subset_samples", "subset_unique"]
+    return none if entry.own else [*none, "external_rows", "external_samples"]
 
 
 def check_texts(entry: Entry) -> None:
@@ -146,8 +158,14 @@ def check_listing(entry: Entry) -> Findings:
     within the limits."""
     for role in _NEEDED[entry.kind]:
         entry.only(role)
+    roles = {file.role for file in entry.manifest.files}
+    if entry.kind is EntryKind.MODEL and (
+        FileRole.SUBSET in roles or not roles.intersection(EXTERNAL) or not entry.own
+    ):
+        entry.only(FileRole.SUBSET)
+    permitted = _PERMITTED[entry.kind].union(EXTERNAL if entry.own else ())
     for file in entry.manifest.files:
-        if file.role not in _PERMITTED[entry.kind]:
+        if file.role not in permitted:
             raise RejectionError(
                 RejectionReason.MANIFEST_MALFORMED,
                 f"{MANIFEST_NAME} lists {shown(file.path)} of role {file.role.value!r}, which is no part of an entry "
@@ -155,6 +173,7 @@ def check_listing(entry: Entry) -> Findings:
             )
     check_names(entry.manifest)
     check_sizes(entry)
+    check_external_sizes(entry)
     return {"files": len(entry.manifest.files), "bytes": sum(file.size for file in entry.manifest.files)}
 
 

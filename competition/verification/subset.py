@@ -21,7 +21,12 @@ _MAX_HEADER_BYTES = 4096
 
 
 def check_subset(entry: Entry) -> Findings:
-    """Format and limits, order, membership in the pool (where one is at hand), and the manifest's counts."""
+    """Format and limits, order, membership in the pool (where one is at hand), and the manifest's counts.
+
+    An entry with data of its own may have no subset.
+    """
+    if entry.own and not entry.all(FileRole.SUBSET):
+        return {}
     file, path = entry.only(FileRole.SUBSET)
     limit, pool = entry.competition.limits.subset_uids, entry.pool_uids
     pool_id = "" if pool is None else entry.scale.given_pool.id

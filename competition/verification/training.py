@@ -38,18 +38,42 @@ def check_training(entry: Entry) -> Findings:
 
 
 def check_training_data(entry: Entry) -> Findings:
-    """The report does not tell of more samples than the subset has: some of it may be lost, but nothing is added.
+    """The report tells of the external shards, each with its samples, and of no more others than the entry names.
 
-    It comes after the check that the manifest counts the subset rightly.
+    Some of it may be lost, but nothing is added: images of the subset and of tables can only be counted, as their
+    shards are no part of the entry. It comes after the checks that the manifest counts them rightly.
     """
     name, report = _read(entry)
-    subset = entry.manifest.subset_samples
-    if subset is not None and report.data.samples > subset:
+    trained = report.data.samples
+    shards = {file.sha256: file.path for file, _ in entry.all(FileRole.EXTERNAL_SHARD)}
+    if shards:
+        trained -= _samples_of_shards(report, shards, entry.manifest.external_samples or 0, name)
+    named = (entry.manifest.subset_samples or 0) + (entry.manifest.external_rows or 0)
+    if trained > named:
+        whole = "the subset" if not entry.own else "subset and tables together"
+        besides = " besides the external shards" if shards else ""
         raise RejectionError(
             RejectionReason.TRAINING_DATA_MISMATCH,
-            f"{name}: the model was trained on {report.data.samples} samples, but the subset has {subset}.",
+            f"{name}: the model was trained on {trained} samples{besides}, but {whole} has {named}.",
         )
     return {"samples": report.data.samples, "shards": report.data.shards}
+
+
+def _samples_of_shards(report: TrainingReport, shards: dict[str, str], expected: int, name: str) -> int:
+    """The samples that were trained on of the external shards, by their sha256: all that these have."""
+    parts, problem = report.data.parts, ""
+    known = {part.sha256 for part in parts}
+    found = sum(part.samples for part in parts if part.sha256 in shards)
+    missing = [path for sha256, path in shards.items() if sha256 not in known]
+    if missing:
+        problem = f"does not name {missing[0]} (by its sha256) among the parts of the training data"
+    elif sum(part.samples for part in parts) != report.data.samples:
+        problem = f"says that the data have {report.data.samples} samples, and its parts have others in sum"
+    elif found != expected:
+        problem = f"says that {found} samples of the external shards were trained on, and these have {expected}"
+    if problem:
+        raise RejectionError(RejectionReason.TRAINING_DATA_MISMATCH, f"{name} {problem}.")
+    return found
 
 
 def _read(entry: Entry) -> tuple[str, TrainingReport]:

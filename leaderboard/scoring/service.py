@@ -283,7 +283,12 @@ def _end_intake(session: Session, held: Held, report: IntakeVerified) -> None:
         "subset_samples": manifest.subset_samples,
         "subset_unique": manifest.subset_unique,
     }
-    detail = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
+    detail: dict[str, Any] = {"manifest_sha256": _digest(manifest), "attempt": held.job.attempt}
+    # Of a hidden task nothing is told: entry by entry, it would show which images are in its set.
+    shown = {task.id for task in _suite(session, held.submission, None).tasks if not task.hidden}
+    if report.overlaps:
+        shares = {overlap.task: round(overlap.share, 6) for overlap in report.overlaps if overlap.task in shown}
+        detail["test_image_shares"] = shares
     lifecycle.move(session, held.submission, Processing.QUEUED, held.act, values=values, detail=detail)
     queue.enqueue(session, held.submission, JobKind.SCORING, held.act.at, evaluation_id=evaluation.id)
 

@@ -13,6 +13,7 @@ from competition.rules import Pool, find_competition
 from participant_kit.cli.console import JsonOption
 from participant_kit.cli.entry_options import (
     DescriptionOption,
+    ExternalOption,
     LineageOption,
     Parts,
     PoolOption,
@@ -43,6 +44,7 @@ def command(
     ] = None,
     run_dir: RunOption = None,
     samples: SamplesOption = None,
+    external_data: ExternalOption = None,
     predictions: PredictionsOption = None,
     metadata_dir: PoolOption = None,
     lineage: LineageOption = None,
@@ -60,7 +62,7 @@ def command(
     """
     from competition.verification.printing import print_report
 
-    parts = Parts(run_dir, samples, predictions, metadata_dir, lineage)
+    parts = Parts(run_dir, samples, external_data, predictions, metadata_dir, lineage)
     if folder is not None:
         _refuse_others(
             {
@@ -68,6 +70,7 @@ def command(
                 "--scale": scale,
                 "--train-output-dir": run_dir,
                 "--samples": samples,
+                "--external-data": external_data,
                 "--predictions": predictions,
                 "--lineage": lineage,
             }

@@ -21,6 +21,14 @@ DescriptionOption = Annotated[str, typer.Option("--description", help="What was 
 SamplesOption = Annotated[
     str | None, typer.Option("--samples", help="The subset that was trained on: FILE.npy[::FILE.npy].")
 ]
+ExternalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--external-data",
+        help="On tracks for data of your own: folder of the shards (.tar) that were trained on too, or of tables "
+        "(.parquet), as in docs/entry-format.md; several are joined by ::.",
+    ),
+]
 PredictionsOption = Annotated[
     Path | None,
     typer.Option("--predictions", help="Instead of a run, on tracks that take it: the .npz of docs/entry-format.md."),
@@ -53,6 +61,7 @@ class Parts:
 
     run_dir: Path | None
     samples: str | None
+    external_data: str | None
     predictions: Path | None
     metadata_dir: Path | None
     lineage: Path | None
@@ -66,29 +75,37 @@ def chosen_entry(words: Words, parts: Parts) -> Entered:
         from participant_kit.predictions import PredictionsEntry
 
         return PredictionsEntry(**told, file=_predictions(track.id, parts))
-    run_dir, samples = _run(track.id, parts)
+    run_dir = _run(track.id, parts)
 
+    from participant_kit.own_data import OwnData
     from participant_kit.submission import Entry, merge_subsets
 
-    subset = merge_subsets(samples, run_dir / "merged_subset.npy")
-    return Entry(**told, run_dir=run_dir, subset=subset, metadata_dir=parts.metadata_dir, lineage=parts.lineage)
+    subset = None if parts.samples is None else merge_subsets(parts.samples, run_dir / "merged_subset.npy")
+    own = None
+    if parts.external_data is not None:
+        folders = [Path(folder) for folder in parts.external_data.split("::")]
+        own = OwnData.of(folders, track, words.competition.limits.external)
+    return Entry(
+        **told, run_dir=run_dir, subset=subset, own_data=own, metadata_dir=parts.metadata_dir, lineage=parts.lineage
+    )
 
 
-def _run(track: str, parts: Parts) -> tuple[Path, str]:
+def _run(track: str, parts: Parts) -> Path:
     if parts.predictions is not None:
         raise UsageError(
             f"Track {track!r} takes no predictions; its entries are a subset and the model trained on it.",
             hint="Give --train-output-dir and --samples instead of --predictions.",
         )
-    if parts.run_dir is None or parts.samples is None:
+    if parts.run_dir is None or (parts.samples is None and parts.external_data is None):
         raise UsageError(f"Track {track!r} takes a run and its subset.", hint="Give --train-output-dir and --samples.")
-    return parts.run_dir, parts.samples
+    return parts.run_dir
 
 
 def _predictions(track: str, parts: Parts) -> Path:
     of_run = {
         "--train-output-dir": parts.run_dir,
         "--samples": parts.samples,
+        "--external-data": parts.external_data,
         "--metadata-dir": parts.metadata_dir,
         "--lineage": parts.lineage,
     }

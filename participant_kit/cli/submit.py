@@ -15,6 +15,7 @@ from participant_kit.cli.console import Console, JsonOption
 from participant_kit.cli.entry_options import (
     AuthorOption,
     DescriptionOption,
+    ExternalOption,
     LineageOption,
     MethodOption,
     Parts,
@@ -36,6 +37,7 @@ def command(
     repo: RepoOption,
     run_dir: RunOption = None,
     samples: SamplesOption = None,
+    external_data: ExternalOption = None,
     predictions: PredictionsOption = None,
     description: DescriptionOption = "",
     metadata_dir: PoolOption = None,
@@ -49,16 +51,16 @@ def command(
 ) -> None:
     """Check a finished run or predictions, upload and enter them.
 
-    A run needs --train-output-dir and --samples, predictions need --predictions: the track says which. They are checked
-    as the scorer will, like `datacup check` does; whether every uid is of the pool, only with --metadata-dir. An
-    interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN and a Hub login
-    (`hf auth login`); your Hub token never reaches the leaderboard.
+    A run needs --train-output-dir and --samples (or --external-data), predictions need --predictions: the track says
+    which. They are checked as the scorer will, like `datacup check` does; whether every uid is of the pool, only with
+    --metadata-dir. An interrupted submission is finished by the same command. Needs DATACUP_ENDPOINT, DATACUP_TOKEN
+    and a Hub login (`hf auth login`); your Hub token never reaches the leaderboard.
     """
     console = Console(as_json=as_json)
     settings = KitSettings()
     endpoint, token = settings.require_endpoint(), settings.require_token()
     words = Words(find_competition(competition), track, scale, method_name, author, description)
-    entry = chosen_entry(words, Parts(run_dir, samples, predictions, metadata_dir, lineage))
+    entry = chosen_entry(words, Parts(run_dir, samples, external_data, predictions, metadata_dir, lineage))
 
     from participant_kit.entering import enter
     from participant_kit.hub import resolve_repo

@@ -187,7 +187,7 @@ def _read_image(image: Any, reading: Reading) -> NDArray[Any]:
     from PIL.Image import Resampling
 
     if reading.kind == "thumbnail":
-        from participant_kit.pools.digits.features import copy_descriptors
+        from competition.evaluation.copy_descriptors import copy_descriptors
 
         descriptor: NDArray[Any] = copy_descriptors([image])[0]
         return descriptor

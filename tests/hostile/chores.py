@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from competition.data.uids import UidArray
+from competition.errors import RejectionError
 from competition.records.base import Record
 from competition.rules import Competition
 from competition.verification import check_submission
@@ -16,6 +19,7 @@ from scorer.messages import Checking
 from scorer.verify import fetch_entry, verify_entry
 
 GROWN = "grown "
+ENDED = "ended "
 
 
 class Watched(Record):
@@ -29,6 +33,13 @@ class FolderRequest(Record):
     """A folder on this machine, as ``datacup check`` and ``datacup-scorer verify`` take it."""
 
     folder: Path
+    competition: Competition
+
+
+class FoldersRequest(Record):
+    """Folders to be checked one after the other."""
+
+    folders: tuple[Path, ...]
     competition: Competition
 
 
@@ -46,12 +57,30 @@ def verify(raw: str, send: Send) -> None:
 
 def check_folder(raw: str, send: Send) -> None:
     watched = Watched.model_validate_json(raw)
+    request = FolderRequest.model_validate_json(watched.request)
+    with _at_home(watched.ground, send):
+        check_submission(request.folder, request.competition, _pool())
+
+
+def check_folders(raw: str, send: Send) -> None:
+    """Tell how each folder ended: reason and message, or null."""
+    watched = Watched.model_validate_json(raw)
+    request = FoldersRequest.model_validate_json(watched.request)
+    with _at_home(watched.ground, send):
+        for folder in request.folders:
+            end = None
+            try:
+                check_submission(folder, request.competition, _pool())
+            except RejectionError as error:
+                end = {"reason": error.reason, "message": error.message}
+            send(Checking(check=ENDED + json.dumps(end)))
+
+
+def _pool() -> UidArray:
     # Imported inside: it starts threads of pyarrow, and a process with threads cannot be isolated.
     from tests.competition.verification.entries import pool_array
 
-    request = FolderRequest.model_validate_json(watched.request)
-    with _at_home(watched.ground, send):
-        check_submission(request.folder, request.competition, pool_array())
+    return pool_array()
 
 
 @contextmanager

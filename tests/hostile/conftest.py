@@ -14,8 +14,10 @@ from competition.rules import Competition
 from leaderboard.hub.app import HubSettings, Role, create_hub, create_token
 from scorer import messages
 from scorer.children import Bounds, Children, Chore
+from scorer.likenesses import LIKENESSES
 from scorer.mirror import Mirror, Source
 from scorer.namespaces import Access
+from scorer.overlaps import OVERLAPS
 from scorer.verify import FetchRequest, Registration, VerifyRequest
 from tests.competition.verification.entries import NONCE, write_pool
 from tests.hostile import chores
@@ -56,6 +58,7 @@ class Ground:
     track: str
     scale: str
     grown: list[int] = field(default_factory=list)
+    overlaps: str | None = None
 
     def prepare(self) -> Ground:
         for name in ("home", "tmp", "work", "pools", "mirror"):
@@ -88,6 +91,7 @@ class Ground:
             competition=self.competition,
             mirror=self.mirror,
             pools=self.root / "pools",
+            overlaps=self.overlaps,
         )
         self.run(chores.verify, verifying.model_dump_json())
         return manifest
@@ -123,7 +127,9 @@ class Ground:
     def check_mirror(self) -> None:
         """Nothing is left on its way, and every file is what its name says."""
         assert list((self.mirror / "scratch").glob("*")) == []
-        assert {path.name for path in self.mirror.iterdir()} <= {"objects", "entries", "scratch", "pool-index"}
+        assert {path.name for path in self.mirror.iterdir()} <= {
+            *("objects", "entries", "scratch", "pool-index", OVERLAPS, LIKENESSES)
+        }
         for path in (self.mirror / "objects").rglob("*"):
             if path.is_file():
                 assert not path.is_symlink()

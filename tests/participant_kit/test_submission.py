@@ -82,7 +82,10 @@ def test_a_submission_is_complete_correct_and_entered_once(entry: Entry, board: 
     folder = entry.run_dir / "submissions" / first.id
     manifest = check_submission(folder, entry.competition, pool_array())
     assert {f"{first.path}/{file.path}" for file in manifest.files} | {f"{first.path}/submission.json"} <= set(names)
-    assert {file.role for file in manifest.files} == set(FileRole) - {FileRole.LINEAGE, FileRole.PREDICTIONS}
+    assert {file.role for file in manifest.files} == set(FileRole) - {
+        *(FileRole.LINEAGE, FileRole.PREDICTIONS),
+        *(FileRole.EXTERNAL_TABLE, FileRole.EXTERNAL_SHARD),
+    }
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == [task.id for task in entry.competition.suite.tasks]
     assert all(row["metrics"]["main_metric"] == row["metrics"]["acc1"] for row in rows)

@@ -56,6 +56,10 @@ def test_an_entry_is_fetched_verified_and_scored_with_the_official_numbers(
     assert view.processing is Processing.SCORED
     assert view.trust is Trust.RE_EVALUATED
     assert (view.subset_samples, view.subset_unique) == (23, 20)
+    told = [
+        event.detail["test_image_shares"] for event in board.participant.events(submission) if event.after == "queued"
+    ]
+    assert told == [dict.fromkeys(TASKS, 0.0)]
 
     from competition.evaluation.run import evaluate_suite
 

@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 SPLIT_SEED = 20_260_101
 
@@ -48,6 +47,9 @@ class Digits:
 @cache
 def load_part(part: Part) -> Digits:
     """The digits of one part, in the split's order; the same on every machine."""
+    # Only here: who finds the sets built needs neither the digits nor a second to import what brings them.
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     start = 0
     for other, size in SIZES.items():

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DEDUP_DIMENSIONS = 256
+from competition.evaluation.copy_descriptors import DIMENSIONS as DEDUP_DIMENSIONS
+from competition.evaluation.copy_descriptors import Floats, orthonormal
+
 HASH_SIDE = 32
 """Pixels of the grey thumbnail that a perceptual hash is computed from."""
 
 _LOW = 8
-_PROJECTION_SEED = 20_260_104
 _ROUNDED = 6
-
-Floats = NDArray[np.float32]
-
-
-@lru_cache(maxsize=8)
-def orthonormal(rows: int, columns: int) -> Floats:
-    """A fixed float32 matrix (rows, columns) with orthonormal rows (at most ``columns``); multiplying keeps angles."""
-    rng = np.random.default_rng([_PROJECTION_SEED, rows, columns])
-    basis, _ = np.linalg.qr(rng.standard_normal((columns, rows)))
-    matrix = basis.T.astype(np.float32)
-    matrix.flags.writeable = False  # callers share it
-    return matrix
 
 
 def embedding_descriptors(features: Floats) -> Floats:

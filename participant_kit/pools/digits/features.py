@@ -13,14 +13,12 @@ from PIL import Image
 from competition.catalog.digits.rendering import decode
 from competition.data.metadata import SCHEMA, write_metadata
 from competition.data.shards import read_samples
+from competition.evaluation.copy_descriptors import Floats, copy_descriptors, orthonormal
 from competition.evaluation.encoders import ClipEncoder
-from participant_kit.pools.annotate.descriptors import DEDUP_DIMENSIONS, Floats, orthonormal
 from participant_kit.pools.annotate.pairs import encode_pairs
 from participant_kit.pools.digits.score_model import prepare
 
 DIMENSIONS = {"b32": 512, "l14": 768}
-
-_THUMBNAIL = 16
 
 
 def write_shard_metadata(
@@ -63,18 +61,3 @@ def score_pairs(
         features[f"{role}_img"], features[f"{role}_txt"] = pairs.images @ basis, pairs.texts @ basis
     features["dedup"] = copy_descriptors(images)
     return scores, features
-
-
-def copy_descriptors(images: list[Image.Image]) -> Floats:
-    """Descriptors in which copies of one picture lie close together: float32 (n, 256), L2-normalised.
-
-    A 16x16 thumbnail without its mean colour, in a fixed orthonormal projection. Stands for DataComp's ISC21
-    descriptor; a picture without any contrast has a zero descriptor.
-    """
-    size = (_THUMBNAIL, _THUMBNAIL)
-    thumbnails = np.stack([np.asarray(image.resize(size, Image.Resampling.BOX), dtype=np.float32) for image in images])
-    centred = thumbnails - thumbnails.mean(axis=(1, 2), keepdims=True)
-    points = centred.reshape(len(images), -1) @ orthonormal(DEDUP_DIMENSIONS, centred[0].size).T
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    normalised: Floats = (points / np.maximum(lengths, 1e-6)).astype(np.float32)
-    return normalised

@@ -17,8 +17,8 @@ from competition.catalog.digits.rendering import Conditions, draw_look, render, 
 from competition.catalog.digits.split import Part, load_part
 from competition.data.arrays import write_npy
 from competition.data.atomic import atomic_writer, make_folder, write_bytes
+from competition.evaluation.copy_descriptors import Floats, orthonormal
 from competition.evaluation.encoders import ClipEncoder
-from participant_kit.pools.annotate.descriptors import Floats, orthonormal
 from participant_kit.pools.digits.features import DIMENSIONS
 from participant_kit.pools.digits.score_model import prepare
 

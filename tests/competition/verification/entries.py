@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,9 @@ limits: {{files: 8, file_bytes: 8000000, total_bytes: 9000000, subset_uids: 80}}
 """
 
 
+@cache
 def tiny_competition() -> Competition:
-    """The competition as the loader reads it."""
+    """The competition as the loader reads it; once, as nothing can change it."""
     return parse_competition(COMPETITION_YAML.encode(), name="tiny.yaml")
 
 

@@ -371,7 +371,9 @@ def test_every_reason_that_a_folder_can_give_is_covered() -> None:
     needs_a_hub = {R.REPOSITORY_NOT_FOUND}
     covered = {reason for reason, _, _ in CASES.values()} | {R.MODEL_MALFORMED}  # in test_safetensors_file.py
     of_predictions = {reason for reason in R if reason.value.startswith("predictions_")}  # in test_predictions.py
-    assert covered | needs_a_hub | of_predictions == set(RejectionReason)
+    of_own_data = {reason for reason in R if reason.value.startswith("external_")}  # in test_external.py
+    needs_test_images = {R.CONTAMINATED}
+    assert covered | needs_a_hub | of_predictions | of_own_data | needs_test_images == set(RejectionReason)
 
 
 def test_duplicate_paths_are_refused(entry: TinyEntry) -> None:

@@ -12,8 +12,8 @@ from competition.catalog.digits.captions import ENGLISH, OTHER_LANGUAGES
 from competition.catalog.digits.rendering import decode, stored
 from competition.catalog.digits.split import Part
 from competition.catalog.digits.testsets import test_photograph as photograph
+from competition.evaluation.copy_descriptors import copy_descriptors
 from participant_kit.pools.digits.crawl import PROPORTIONS, Find, Kind, find, kind_of
-from participant_kit.pools.digits.features import copy_descriptors
 
 SAMPLES = 12_800
 

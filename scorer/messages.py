@@ -14,6 +14,7 @@ from competition.errors import RejectionReason
 from competition.records.base import Identifier, Record, Sha256
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
+from competition.records.training import TrainingReport
 
 
 class Ready(Record):
@@ -66,6 +67,32 @@ class TaskFinished(Record):
     result: TaskResult
 
 
+class Progressed(Record):
+    """Long work goes on."""
+
+    kind: Literal["progressed"] = "progressed"
+    stage: str
+    done: int
+    total: int
+
+
+class Materialised(Record):
+    """The samples of a subset are shards now."""
+
+    kind: Literal["materialised"] = "materialised"
+    samples: int = Field(ge=1, description="copies counted")
+    missing: int = Field(ge=0, description="of the subset, that the pool's shards here lack")
+    entry_seed: int | None = Field(default=None, description="as the entry's training report says")
+    entry_data_digest: Sha256 | None = Field(default=None, description="likewise")
+
+
+class Trained(Record):
+    """A training is finished."""
+
+    kind: Literal["trained"] = "trained"
+    report: TrainingReport
+
+
 class Done(Record):
     """The process did all that was asked; its last message."""
 
@@ -103,6 +130,9 @@ Message = (
     | ReportedGap
     | TaskStarted
     | TaskFinished
+    | Progressed
+    | Materialised
+    | Trained
     | Done
     | Rejected
     | Failed

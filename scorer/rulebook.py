@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from competition.errors import UsageError
+from competition.records.audit import AuditTarget
 from competition.records.scoring import JobGrant
 from competition.rules import Competition, built_in, find_competition, find_scale
 
@@ -17,8 +18,8 @@ def check_files(files: tuple[str, ...]) -> None:
         find_competition(name)
 
 
-def competition_of(grant: JobGrant, files: tuple[str, ...]) -> Competition:
-    """The competition that a job belongs to: one of ``files`` (names or paths) or a built-in one.
+def competition_of(grant: JobGrant | AuditTarget, files: tuple[str, ...]) -> Competition:
+    """The competition that a job or an audited entry belongs to: one of ``files`` (names or paths) or a built-in one.
 
     Raises ``UsageError`` when this scorer does not know it, or knows it with other rules: a score obtained under other
     rules than the leaderboard's must not come into being.

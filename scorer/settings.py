@@ -57,6 +57,7 @@ class ScorerSettings(BaseSettings):
     heartbeat_seconds: float = Field(default=20.0, gt=0, description="at least every third of the lease in any case")
     intake_seconds: float = Field(default=3600.0, gt=0, description="time limit of fetching, and again of verifying")
     task_seconds: float = Field(default=3600.0, gt=0, description="time limit of one evaluation task")
+    training_seconds: float = Field(default=7 * 86400.0, gt=0, description="time limit of one training of an audit")
     start_seconds: float = Field(default=300.0, gt=0, description="time limit of starting a process (imports)")
     stop_seconds: float = Field(default=20.0, gt=0, description="after SIGTERM, how long a running step may go on")
     memory_bytes: int = Field(default=64 * _GIB, gt=0, description="resident memory at which a process is ended")
@@ -98,6 +99,11 @@ class ScorerSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self._folder(self.evaluation, "evaluation")
+
+    @property
+    def audits_root(self) -> Path:
+        """Folder of audits: shards, trainings and their results, so that a killed one goes on."""
+        return self._folder(None, "audits")
 
     @property
     def further_folders(self) -> tuple[Path, ...]:

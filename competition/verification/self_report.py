@@ -17,7 +17,12 @@ def reported_gap(report: EvaluationReport, verified: TaskResult) -> float | None
     """
     for claimed in report.results:
         if claimed.task == verified.task and claimed.metric == verified.metric:
-            gap = claimed.value - verified.value
-            allowed = max(_SHARE * max(1.0, abs(verified.value)), _SAMPLES / verified.samples)
-            return gap if abs(gap) > allowed else None
+            return value_gap(claimed.value, verified)
     return None
+
+
+def value_gap(claimed: float, verified: TaskResult) -> float | None:
+    """A value of the task less the verified one, where they differ by more than machines do."""
+    gap = claimed - verified.value
+    allowed = max(_SHARE * max(1.0, abs(verified.value)), _SAMPLES / verified.samples)
+    return gap if abs(gap) > allowed else None

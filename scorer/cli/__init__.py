@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from competition import command_line
-from scorer.cli import doctor, evalsets, run, verify
+from scorer.cli import audit, doctor, evalsets, run, verify
 
 app = typer.Typer(
     name="datacup-scorer",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("verify")(verify.command)
+app.command("audit")(audit.command)
 app.command("doctor")(doctor.command)
 app.add_typer(evalsets.app, name="evalsets")
 

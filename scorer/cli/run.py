@@ -53,7 +53,7 @@ def command(
     logs.configure(settings.log_level)
     endpoint, token = settings.require_endpoint(), settings.require_token()
     chosen = _kinds(kinds)
-    _isolate(insecure)
+    isolate(insecure)
     Mirror(settings.mirror_root).sweep()
     metrics = Metrics()
     tell = _observer(as_json)
@@ -74,7 +74,7 @@ def command(
         service.run(mode, jobs)
 
 
-def _isolate(insecure: bool) -> None:
+def isolate(insecure: bool) -> None:
     """Make sure that entries can be isolated, before there is one (raises ``EngineError``)."""
     if insecure:
         typer.echo("Warning: --insecure: entries are scored without isolation from this machine.", err=True)

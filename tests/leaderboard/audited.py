@@ -39,7 +39,7 @@ def report(target: AuditTarget, runs: Sequence[AuditRun], scale: str = "nano", *
     bar = AuditBar(confidence=0.99, tolerance=0.005, resolution=0.05)
     known = KnownSpread(sd=0.01, degrees=10)
     entry = target.tasks if scale == target.scale else None
-    errors = Errors(0.005, {task: 0.01 for task in target.tasks})
+    errors = Errors(0.005, dict.fromkeys(target.tasks, 0.01))
     found = find(DIGITS.suite, runs, entry, errors, bar, known)
     fields: dict[str, Any] = {
         "submission_id": target.submission_id,

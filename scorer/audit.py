@@ -293,8 +293,10 @@ def _chosen_scale(rules: Competition, target: AuditTarget, chosen: str | None) -
         return own
     scale = find_scale(rules, chosen)
     recipe, larger = rules.recipe_of(scale), rules.recipe_of(own)
-    comparable = isinstance(recipe, ClipRecipe) and isinstance(larger, ClipRecipe)
-    if not comparable or recipe.samples_seen >= larger.samples_seen:
+    smaller = (
+        isinstance(recipe, ClipRecipe) and isinstance(larger, ClipRecipe) and recipe.samples_seen < larger.samples_seen
+    )
+    if not smaller:
         raise UsageError(
             f"Scale {chosen!r} is no smaller than the entry's, {own.id!r}.",
             hint="Leave --scale out to train at the entry's own scale.",

@@ -191,4 +191,4 @@ def _read(kind: type[R], path: Path) -> R | None:
             raw = path.read_bytes() if path.exists() else None
         return None if raw is None else kind.model_validate_json(raw)
     except ValidationError as error:
-        raise DataFormatError(f"{path} is not what an audit writes.", hint=f"Delete it and run again.") from error
+        raise DataFormatError(f"{path} is not what an audit writes.", hint="Delete it and run again.") from error

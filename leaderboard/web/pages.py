@@ -16,8 +16,8 @@ from leaderboard.competitions import service as competitions
 from leaderboard.dependencies import Chosen, ReadSession
 from leaderboard.events import service as events
 from leaderboard.standings import service as standings
+from leaderboard.submissions import audits, views
 from leaderboard.submissions import service as submissions
-from leaderboard.submissions import views
 from leaderboard.web import rendering, repository
 from leaderboard.web.rendering import Board, CompetitionCard, Entry, Place
 from leaderboard.web.responses import page
@@ -78,6 +78,7 @@ def entry(request: Request, session: ReadSession, submission: str) -> Response:
         submission=view,
         events=events.story(session, submission),
         standings=_standings(session, view.competition, view.track, view.scale),
+        audits=audits.views(session, submission),
     )
     return page(request, rendering.entry(shown, _place(request)))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from competition.errors import RejectionReason
+from competition.records.audit import AuditView
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
 from competition.records.standings import StandingsView
 from competition.records.submission import SubmissionView
@@ -90,12 +91,16 @@ class Board:
 
 @dataclass(frozen=True)
 class Entry:
-    """What an entry's page shows. ``standings`` is its track's and scale's; None when the newest rules lack them."""
+    """What an entry's page shows. ``standings`` is its track's and scale's; None when the newest rules lack them.
+
+    ``audits`` are those of the entry, oldest first.
+    """
 
     competition: Competition
     submission: SubmissionView
     events: Sequence[Event]
     standings: StandingsView | None
+    audits: Sequence[AuditView] = ()
 
 
 @cache
@@ -156,6 +161,8 @@ def entry(page: Entry, place: Place) -> str:
         aggregate=competition.suite.primary_aggregate.title,
         less_is_better=less_is_better,
         suite=competition.suite,
+        audits=list(reversed(page.audits)),
+        titles=titles,
         steps=timeline.steps(view, page.events),
         moments=timeline.moments(page.events, titles),
         chain_intact=chain_is_intact(list(page.events)),

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from competition.errors import RejectionReason
+from competition.records.audit import AuditVerdict
 from competition.records.lifecycle import Event, Processing
 from competition.records.submission import SubmissionView
 from leaderboard.web import formatting
@@ -76,13 +77,19 @@ _KIND_TITLES = {
     "requeued": "Put back into the queue",
     "visibility": "Visibility changed",
     "eligibility": "Eligibility changed",
+    "audit": "Audited: trained again on its subset",
+    "trust": "Badge",
 }
 _JOB_TITLES = {"intake": "A worker begins to fetch and check the files", "scoring": "A worker begins to score"}
 
 _TONES = {Processing.SCORED: "good", Processing.INVALID: "bad", Processing.FAILED: "bad"}
+_VERDICT_TONES = {AuditVerdict.CONFIRMED: "good", AuditVerdict.EXCEEDS: "bad"}
 _TROUBLE = {"lease_expired", "platform_failure"}
 # Told by the title, or of use to machines only (the API gives the events whole).
-_UNTOLD = {"reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time"}
+_UNTOLD = {
+    *("reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time"),
+    *("report_sha256", "recipe_digest", "code_version", "scale"),
+}
 
 
 def steps(view: SubmissionView, events: Sequence[Event]) -> list[Step]:
@@ -173,6 +180,8 @@ def _plain(value: str | float) -> str:
 def _tone(event: Event) -> str:
     if event.kind in _TROUBLE:
         return "bad"
+    if event.kind == "audit" and event.after in set(AuditVerdict):
+        return _VERDICT_TONES.get(AuditVerdict(event.after), "plain")
     state = _state(event.after)
     return _TONES.get(state, "plain") if state is not None else "plain"
 

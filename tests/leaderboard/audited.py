@@ -8,11 +8,33 @@ from typing import Any
 
 from competition.audit_rule import Errors, find, score_of
 from competition.records.audit import Arm, AuditBar, AuditReport, AuditRun, AuditTarget, KnownSpread
-from competition.records.manifest import FileRole
+from competition.records.lifecycle import Eligibility, Trust
+from competition.records.manifest import FileRole, ManifestFile, SubmissionManifest
 from competition.rules import find_competition, find_scale
 
 DIGITS = find_competition("digits")
 START = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+
+
+def target(value: float, scale: str = "nano") -> AuditTarget:
+    """An entry that has ``value`` in every task."""
+    files = [
+        ManifestFile(path=f"{role.value}.bin", role=role, size=1, sha256=sha * 64)
+        for role, sha in ((FileRole.SUBSET, "a"), (FileRole.MODEL, "b"))
+    ]
+    recipe = DIGITS.training_digest(find_scale(DIGITS, scale))
+    same: dict[str, Any] = {"competition": DIGITS.id, "track": "filtering", "scale": scale, "recipe_digest": recipe}
+    same |= {"submission_id": "s1", "suite": DIGITS.suite.reference, "suite_digest": DIGITS.suite.digest}
+    manifest = SubmissionManifest(
+        **same, nonce="0" * 64, competition_version=1, method_name="m", author="a", files=tuple(files),
+        code_version="0.1.0", created_at=START,
+    )  # fmt: skip
+    return AuditTarget(
+        **same, version=3, competition_digest=DIGITS.digest, hub_endpoint="https://hub.example", repo="a/b",
+        revision="c" * 40, path="x", manifest=manifest, score=value,
+        tasks={task.id: value for task in DIGITS.suite.tasks}, eligibility=Eligibility.ELIGIBLE,
+        trust=Trust.RE_EVALUATED,
+    )  # fmt: skip
 
 
 def run(seed: int, values: Sequence[float], arm: Arm = Arm.SUBSET) -> AuditRun:

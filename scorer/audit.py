@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from competition.errors import DataFormatError, EngineError, StorageError, UsageError
@@ -103,7 +102,7 @@ class Audit:
             runs = {(arm, seed): self._finished(arm, seed) for seed in plan.seeds for arm in arms}
             known = known_spread(self._settings.audits_root, plan, self._rules.suite)
             evidence = Evidence(entry, runs, facts, known)
-            return conclude(self._target, plan, self._rules.suite, evidence, self._choices.bar, datetime.now(UTC))
+            return conclude(self._target, plan, self._rules.suite, evidence, self._choices.bar)
 
     def _make_sure_of_mirror(self) -> None:
         mirror = Mirror(self._settings.mirror_root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +32,11 @@ class Evidence:
     known: SeedSpread
 
 
-def conclude(
-    target: AuditTarget, plan: AuditPlan, suite: Suite, evidence: Evidence, bar: AuditBar, finished_at: datetime
-) -> AuditReport:
-    """The report (raises ``ValidationFailedError`` when the runs are too few, or the entry has no score by itself)."""
+def conclude(target: AuditTarget, plan: AuditPlan, suite: Suite, evidence: Evidence, bar: AuditBar) -> AuditReport:
+    """The report; the same evidence gives the same one.
+
+    Raises ``ValidationFailedError`` when the runs are too few, or the entry has no score by itself.
+    """
     runs = [_run(arm, seed, run.training, run.results, suite) for (arm, seed), run in evidence.runs.items()]
     known = KnownSpread(sd=evidence.known.sd, degrees=evidence.known.degrees)
     own = target.tasks if evidence.entry is not None else None
@@ -62,7 +62,7 @@ def conclude(
         seeds_needed=found.seeds_needed,
         code_version=plan.code_version,
         started_at=plan.started_at,
-        finished_at=finished_at,
+        finished_at=max(run.training.finished_at for run in evidence.runs.values()),
     )
 
 

@@ -156,7 +156,7 @@ class AuditReport(Record):
 class AuditView(Record):
     """An audit as everybody sees it: without the numbers that hidden tasks are part of."""
 
-    report_sha256: Sha256 = Field(description="of the whole report, as the event log has it")
+    report_sha256: Sha256 = Field(description="of the whole report but for its `version`; the event log has it")
     recorded_at: Timestamp
     scale: Identifier
     own_scale: bool

@@ -68,6 +68,9 @@ def test_a_confirmed_entry_is_re_trained_once_and_shows_nothing_hidden(site: Sit
     before = kinds(site, submission)
     assert before[-2:] == ["audit confirmed", "trust re_trained"]
     assert send(site, made).json() == first.json()
+    again = made.model_copy(update={"version": target(site, submission).version})
+    assert again != made, "the badge is a change of the entry"
+    assert send(site, again).json() == first.json()
     assert kinds(site, submission) == before
     view = site.view(submission)
     assert (view["trust"], view["eligibility"]) == ("re_trained", "eligible")
@@ -99,7 +102,8 @@ def test_an_entry_that_exceeds_is_flagged_with_a_reason_and_loses_the_badge(site
     # Every task is shown to everybody here, and so are the numbers.
     assert "a gain of +0.29" in last.detail["reason"]
     # An organiser's stronger word is not overwritten, and nobody is acquitted by an audit alone.
-    assert send(site, report(target(site, submission), LIKE)).status_code == 200
+    more = [*LIKE, run(7, (0.8, 0.8, 0.8, 0.8))]
+    assert send(site, report(target(site, submission), more)).status_code == 200
     view = site.view(submission)
     assert (view["trust"], view["eligibility"]) == ("re_trained", "flagged")
 

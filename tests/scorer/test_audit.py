@@ -48,6 +48,7 @@ from tests.scorer.test_service import make_service
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[2]
 MODEST = half(blurred=True)
+OPTIONS = ("--confidence", "0.95", "--resolution", "0.3", "--seeds", "2")
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def organiser(board_folder: Path) -> str:
     return token
 
 
+@pytest.mark.slow
 def test_the_honest_entry_is_confirmed_and_the_one_of_another_training_is_flagged(
     board: Board, hub: RunningHub, workplace: Workplace, tmp_path: Path, trained: dict[str, Trained],
     monkeypatch: pytest.MonkeyPatch,
@@ -112,28 +114,20 @@ def test_the_honest_entry_is_confirmed_and_the_one_of_another_training_is_flagge
     monkeypatch.setenv("DATACUP_THREADS", "1")
     monkeypatch.setattr("scorer.audit.secrets.randbelow", _counter(11))
 
-    def run(submission: str, *more: str) -> AuditReport:
-        options = ["--confidence", "0.95", "--resolution", "0.3", "--seeds", "2", "--json"]
-        done = CliRunner().invoke(app, ["audit", submission, *options, *more], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return AuditReport.model_validate_json(done.stdout)
-
-    dry = run(honest, "--dry-run")
+    dry = audited(honest, "--dry-run")
     view = board.participant.submission(honest)
     assert (view.processing, view.trust) == (Processing.SCORED, Trust.RE_EVALUATED)
     assert dry.verdict is AuditVerdict.CONFIRMED
-    # The very shards that the participant trained on, other seeds than theirs, and models of their own.
-    assert dry.same_shards
-    assert {run.data_digest for run in dry.runs} == {trained["honest"].report.data.digest}
-    assert dry.entry_seed == 0
-    assert dry.entry_seed not in {run.seed for run in dry.runs}
-    assert len({run.model_sha256 for run in dry.runs} | {dry.model_sha256}) == 3
-    assert dry.tasks.keys() == {"squares-a", "squares-b"}
-    assert 0 < dry.score.margin < 0.3
+    is_of_its_own(dry, trained["honest"])
+    words = CliRunner().invoke(app, ["audit", honest, "--dry-run", *OPTIONS])
+    assert words.exit_code == 0, words.output
+    assert "confirmed: The score is within seed noise of 2 trainings on the mirrored subset" in words.stdout
+    assert "The entry's report names the very shards" in words.stdout
+    assert "Not sent" in words.stderr
 
-    sent = run(honest)  # trains nothing again
+    sent = audited(honest)  # trains nothing again
     assert [run.model_sha256 for run in sent.runs] == [run.model_sha256 for run in dry.runs]
-    flagged = run(cheat)
+    flagged = audited(cheat)
     assert flagged.verdict is AuditVerdict.EXCEEDS
     assert not flagged.same_shards
     assert flagged.known.degrees == 1, "the audit of the other entry says how much seeds matter"
@@ -147,6 +141,24 @@ def test_the_honest_entry_is_confirmed_and_the_one_of_another_training_is_flagge
     assert [(row.submission_id, row.trust) for row in rows] == [(honest, Trust.RE_TRAINED)]
     with LeaderboardClient(board.url, board.scorer_token) as scorer, pytest.raises(PermissionDeniedError):
         scorer.audit_target(honest)
+
+
+def audited(submission: str, *more: str) -> AuditReport:
+    """What the command reports."""
+    done = CliRunner().invoke(app, ["audit", submission, *OPTIONS, "--json", *more], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return AuditReport.model_validate_json(done.stdout)
+
+
+def is_of_its_own(report: AuditReport, entry: Trained) -> None:
+    """It trained on the very shards that the participant trained on, with other seeds, to other models."""
+    assert report.same_shards
+    assert {run.data_digest for run in report.runs} == {entry.report.data.digest}
+    assert report.entry_seed == entry.report.seed == 0
+    assert report.entry_seed not in {run.seed for run in report.runs}
+    assert len({run.model_sha256 for run in report.runs} | {report.model_sha256}) == 3
+    assert report.tasks.keys() == {"squares-a", "squares-b"}
+    assert 0 < report.score.margin < 0.3
 
 
 def _counter(first: int) -> Any:
@@ -176,6 +188,7 @@ def official(root: Path, model: Trained) -> dict[str, float]:
     return {result.task: result.value for result in report.results}
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_from_its_finished_seeds(
     workplace: Workplace, trained: dict[str, Trained], tmp_path: Path
 ) -> None:
@@ -208,6 +221,7 @@ def test_a_killed_audit_goes_on_from_its_finished_seeds(
         audit(root, wrong, 2, lambda *_words, **_detail: None).run()
 
 
+@pytest.mark.slow
 def test_at_a_smaller_scale_the_subset_is_compared_with_random_ones(
     workplace: Workplace, trained: dict[str, Trained]
 ) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from competition.errors import ValidationFailedError
 from competition.records.audit import Arm, AuditBar, AuditComparison, AuditRun, AuditVerdict, KnownSpread
 from competition.rules import Suite
@@ -115,15 +117,18 @@ def _compared(sides: _Sides, error: float, bar: Bar, known: SeedSpread, *, less:
 
 
 def _record(found: Comparison, sides: _Sides) -> AuditComparison:
-    return AuditComparison(
-        value=sum(sides[0]) / len(sides[0]),
-        mean=sum(sides[1]) / len(sides[1]),
-        gain=found.gain,
-        margin=found.margin,
-        seed_sd=found.seed_sd,
-        evaluation_error=found.evaluation_error,
-        degrees=found.degrees,
-    )
+    try:
+        return AuditComparison(
+            value=sum(sides[0]) / len(sides[0]),
+            mean=sum(sides[1]) / len(sides[1]),
+            gain=found.gain,
+            margin=found.margin,
+            seed_sd=found.seed_sd,
+            evaluation_error=found.evaluation_error,
+            degrees=found.degrees,
+        )
+    except ValidationError as error:
+        raise ValidationFailedError("runs: their values are beyond all bounds.") from error
 
 
 def _bar(bar: AuditBar) -> Bar:

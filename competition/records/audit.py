@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,10 @@ from competition.records.manifest import SubmissionManifest
 
 MAX_RUNS = 128
 _MAX_TASKS = 1000
+_LARGEST = 1e12
+_Value = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
+_Size = Annotated[float, Field(ge=0, le=_LARGEST)]
+_Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class AuditVerdict(StrEnum):
@@ -75,14 +79,14 @@ class AuditRun(Record):
     """One training of an audit, and what it scored."""
 
     arm: Arm
-    seed: int = Field(ge=0, le=2**53)
-    score: float | None = Field(description="the primary aggregate; None: not shown, as it holds hidden tasks")
-    tasks: dict[Identifier, float] = Field(max_length=_MAX_TASKS, description="values by task")
-    samples: int = Field(ge=1, description="that were trained on, copies counted")
+    seed: _Count
+    score: _Value | None = Field(description="the primary aggregate; None: not shown, as it holds hidden tasks")
+    tasks: dict[Identifier, _Value] = Field(max_length=_MAX_TASKS, description="values by task")
+    samples: _Count = Field(description="that were trained on, copies counted")
     data_digest: Sha256 = Field(description="of the shards, as training reports have it")
     model_sha256: Sha256
     final_loss: float
-    seconds: float = Field(ge=0, description="of training")
+    seconds: _Size = Field(description="of training")
     device: Line
     torch_version: Line
     code_version: Line
@@ -91,28 +95,28 @@ class AuditRun(Record):
 class AuditComparison(Record):
     """``competition.seed_noise.Comparison`` of the score, or of a task's value."""
 
-    value: float = Field(description="the entry's, or the mean of the runs on its subset")
-    mean: float = Field(description="of the runs that it is compared with")
+    value: _Value = Field(description="the entry's, or the mean of the runs on its subset")
+    mean: _Value = Field(description="of the runs that it is compared with")
     gain: float = Field(description="by how much the first is better")
     margin: float = Field(ge=0, description="how much better it may be by chance")
-    seed_sd: float = Field(ge=0)
-    evaluation_error: float = Field(ge=0, description="standard error of the gain from the choice of test samples")
-    degrees: int = Field(ge=1, le=2**53, description="of freedom of `seed_sd`")
+    seed_sd: _Size
+    evaluation_error: _Size = Field(description="standard error of the gain from the choice of test samples")
+    degrees: _Count = Field(description="of freedom of `seed_sd`")
 
 
 class AuditBar(Record):
     """``competition.seed_noise.Bar``: how sure the verdict had to be."""
 
     confidence: float = Field(gt=0.5, lt=1)
-    tolerance: float = Field(ge=0)
-    resolution: float = Field(ge=0)
+    tolerance: _Size
+    resolution: _Size
 
 
 class KnownSpread(Record):
     """``competition.seed_noise.SeedSpread``: what audits of other entries said of the recipe before."""
 
-    sd: float = Field(ge=0)
-    degrees: int = Field(ge=0, le=2**53)
+    sd: _Size
+    degrees: int = Field(ge=0, le=2**40)
 
 
 class AuditReport(Record):
@@ -128,7 +132,7 @@ class AuditReport(Record):
     model_sha256: Sha256 = Field(description="of the entry's model")
     entry_seed: int | None = Field(description="as the entry's own report says; no run has it")
     same_shards: bool = Field(description="the entry's report names the very shards that the audit trained on")
-    missing: int = Field(ge=0, le=2**53, description="samples of the subset that the scorer's pool lacks")
+    missing: _Count = Field(description="samples of the subset that the scorer's pool lacks")
     runs: Several[AuditRun] = Field(min_length=1, max_length=MAX_RUNS)
     bar: AuditBar
     known: KnownSpread

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from competition.errors import DataFormatError, EngineError, StorageError, UsageError
+from competition.errors import DataFormatError, EngineError, RejectionError, StorageError, UsageError
 from competition.records.audit import Arm, AuditBar, AuditReport, AuditTarget
 from competition.records.evaluation import TaskResult
 from competition.records.manifest import FileRole, ManifestFile
@@ -99,7 +99,7 @@ class Audit:
                 self._materialised(Arm.RANDOM, plan.random_seed)
             self._notify("planned", seeds=list(plan.seeds), samples=facts.samples, missing=facts.missing)
             entry = self._entry_results() if self.own_scale else None
-            runs = {(arm, seed): self._finished(arm, seed) for seed in plan.seeds for arm in arms}
+            runs = {(arm, seed): self._finished(arm, seed, plan) for seed in plan.seeds for arm in arms}
             known = known_spread(self._settings.audits_root, plan, self._rules.suite)
             evidence = Evidence(entry, runs, facts, known)
             return conclude(self._target, plan, self._rules.suite, evidence, self._choices.bar)
@@ -174,10 +174,12 @@ class Audit:
                 )
         return kept.results
 
-    def _finished(self, arm: Arm, seed: int) -> FinishedRun:
+    def _finished(self, arm: Arm, seed: int, plan: AuditPlan) -> FinishedRun:
         """A run, trained and evaluated unless it is."""
         finished = self._folder.finished(arm, seed)
         if finished is None:
+            if not self._folder.has_shards(arm):
+                self._materialise(arm, plan.random_seed if arm is Arm.RANDOM else None)
             report = self._train(arm, seed)
             self._folder.adopt_model(self._folder.runs / _name(arm, seed) / "model.safetensors", report.model_sha256)
             finished = FinishedRun(training=report, results=self._evaluate(report.model_sha256, self._folder.models))
@@ -278,7 +280,11 @@ class Audit:
                 Mirror(settings.mirror_root).verified(message.sha256)
             listen(message)
 
-        self._children.run(chore, request, bounds, access=access, on_message=on_message, guard=guard)
+        try:
+            self._children.run(chore, request, bounds, access=access, on_message=on_message, guard=guard)
+        except RejectionError as error:
+            # The entry was verified and scored before: what is wrong now is wrong with the audit.
+            raise EngineError(f"The audit cannot go on: {error.message}") from error
 
 
 def _name(arm: Arm, seed: int) -> str:

@@ -121,6 +121,10 @@ class AuditFolder:
         """Note that an arm's shards are whole."""
         write(self._facts(arm), facts)
 
+    def has_shards(self, arm: Arm) -> bool:
+        """Whether an arm's shards are whole and still there: an operator may need their room."""
+        return (self.shards(arm) / "meta.json").exists()
+
     def finished(self, arm: Arm, seed: int) -> FinishedRun | None:
         """A run that is trained and evaluated."""
         return _read(FinishedRun, self._result(arm, seed))

@@ -32,7 +32,7 @@ def command(
     ] = 0.005,
     resolution: Annotated[
         float, typer.Option("--resolution", help="The largest gain by chance with which an entry is still confirmed.")
-    ] = 0.05,
+    ] = 0.1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the report without sending it.")] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Run without isolation: only for entries of people you trust.")

@@ -151,7 +151,7 @@ class Audit:
 
         access = Access(
             readable=(settings.mirror_root, settings.pools_root),
-            writable=(self._folder.path, settings.mirror_root / "pool-index"),
+            writable=(self._folder.shards(arm).parent, settings.mirror_root / "pool-index"),
         )
         self._child(materialise, request.model_dump_json(), access, listen, settings.intake_seconds)
         if len(found) != 1:

@@ -115,7 +115,7 @@ def _random_like(subset: Path, request: MaterialiseRequest) -> Path:
 
     assert request.random_seed is not None
     pool = indexed_uids(request.pool, request.pools, request.mirror / "pool-index")
-    path = request.output.with_suffix(".npy")
+    path = request.output.parent / "subset.npy"
     save_subset(path, random_subset(pool, load_subset(subset), request.random_seed))
     return path
 

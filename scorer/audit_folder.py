@@ -100,8 +100,8 @@ class AuditFolder:
         return plan
 
     def shards(self, arm: Arm) -> Path:
-        """Where the shards of an arm lie."""
-        return self.path / f"shards-{arm.value}"
+        """Where the shards of an arm lie: in a folder of its own, for whoever fills it may write nothing else here."""
+        return self.path / f"data-{arm.value}" / "shards"
 
     @property
     def runs(self) -> Path:
@@ -153,7 +153,7 @@ class AuditFolder:
             store.adopt(link, sha256)
 
     def _facts(self, arm: Arm) -> Path:
-        return self.path / f"shards-{arm.value}.json"
+        return self.path / f"data-{arm.value}.json"
 
     def _result(self, arm: Arm, seed: int) -> Path:
         return self.path / "results" / f"{arm.value}-{seed}.json"

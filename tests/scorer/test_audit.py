@@ -215,10 +215,10 @@ def test_a_killed_audit_goes_on_from_its_finished_seeds(
     assert report.verdict is AuditVerdict.CONFIRMED
     # Fewer seeds than there are take all of them; what takes room may be gone, and nothing is trained for that.
     folder = next(settings_of(root).audits_root.glob("*/*"))
-    for name in ("shards-subset", "runs", "models"):
+    for name in ("data-subset", "runs", "models"):
         shutil.rmtree(folder / name)
     assert audit(root, target, 1, lambda *_words, **_detail: None).run() == report
-    assert not (folder / "shards-subset").exists()
+    assert not (folder / "data-subset").exists()
 
     wrong = target.model_copy(update={"tasks": {task: value + 0.2 for task, value in target.tasks.items()}})
     with pytest.raises(EngineError, match="is published"):

@@ -16,6 +16,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from competition import __version__, errors
+from competition.records.audit import AuditReport, AuditTarget, AuditView
 from competition.records.base import Record
 from competition.records.lifecycle import Event
 from competition.records.rescoring import (
@@ -238,6 +239,14 @@ class LeaderboardClient:
     def note_replay(self, submission_id: str, note: ReplayNote) -> None:
         """Log that an entry was evaluated again, and how its values held."""
         self._send("POST", f"submissions/{_segment(submission_id)}/replays", note)
+
+    def audit_target(self, submission_id: str) -> AuditTarget:
+        """What an audit must know of a scored entry (needs a token of scope `admin`)."""
+        return self._record(AuditTarget, "GET", f"scoring/audits/{_segment(submission_id)}")
+
+    def report_audit(self, report: AuditReport) -> AuditView:
+        """Hand in an audit (needs a token of scope `admin`). Idempotent."""
+        return self._record(AuditView, "POST", f"scoring/audits/{_segment(report.submission_id)}", report)
 
     # --- transport -----------------------------------------------------------------------------------------------
 

@@ -38,11 +38,15 @@ _KIND_TITLES = {
     "eligibility": "Eligibility changed",
     "near_copy": "Its weights are nearly those of another entry: a sign, and no proof",
     "withheld": "Withheld",
+    "audit": "Audited: trained again on its subset",
+    "trust": "Badge",
 }
 _JOB_TITLES = {"intake": "A worker begins to fetch and check the files", "scoring": "A worker begins to score"}
 
 # Told by the title, or of use to machines only (the API gives the events whole).
-_UNTOLD = {"reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time", "salt"}
+_UNTOLD = {"reason", "message", "task", "job", "result_sha256", "manifest_sha256", "on_time", "salt"} | {
+    *("report_sha256", "recipe_digest", "code_version", "scale"),
+}
 
 
 def title(event: Event, task_titles: Mapping[str, str]) -> str:

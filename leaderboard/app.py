@@ -30,6 +30,7 @@ from leaderboard.scoring import endpoints as scoring
 from leaderboard.scoring import queue
 from leaderboard.settings import Settings
 from leaderboard.standings import endpoints as standings
+from leaderboard.submissions import audit_endpoints as audits
 from leaderboard.submissions import endpoints as submissions
 from leaderboard.submissions import service as submission_service
 from leaderboard.web import assets, pages
@@ -80,7 +81,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, large_below=large_below)
     for router in (
         health_router, accounts.router, competitions.router, standings.router, submissions.router,
-        submissions.quota_router, events.router, scoring.router, rescoring.router,
+        submissions.quota_router, events.router, scoring.router, rescoring.router, audits.router,
     ):  # fmt: skip
         api.include_router(router)
     app.include_router(api)

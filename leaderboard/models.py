@@ -297,6 +297,19 @@ class RescoredEntry(Base):
     rank_after: Mapped[int | None]
 
 
+class Audit(Base):
+    """An audit's report, whole: hidden tasks are among its numbers, so that the public log has its digest alone."""
+
+    __tablename__ = "audits"
+    __table_args__ = (UniqueConstraint("submission_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id"))
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    report: Mapped[str] = mapped_column(Text)
+    recorded_at: Mapped[datetime]
+
+
 class EventRow(Base):
     """One line of a submission's log; ``hash`` covers the line and the one before."""
 

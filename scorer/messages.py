@@ -16,6 +16,7 @@ from competition.records.evaluation import TaskResult
 from competition.records.manifest import SubmissionManifest
 from competition.records.overlap import TaskOverlap
 from competition.records.scoring import NearCopy
+from competition.records.training import TrainingReport
 
 
 class Ready(Record):
@@ -81,6 +82,32 @@ class TaskFinished(Record):
     reported_gap: float | None = Field(default=None, description="what the entry's own report says, less ``result``")
 
 
+class Progressed(Record):
+    """Long work goes on."""
+
+    kind: Literal["progressed"] = "progressed"
+    stage: str
+    done: int
+    total: int
+
+
+class Materialised(Record):
+    """The samples of a subset are shards now."""
+
+    kind: Literal["materialised"] = "materialised"
+    samples: int = Field(ge=1, description="copies counted")
+    missing: int = Field(ge=0, description="of the subset, that the pool's shards here lack")
+    entry_seed: int | None = Field(default=None, description="as the entry's training report says")
+    entry_data_digest: Sha256 | None = Field(default=None, description="likewise")
+
+
+class Trained(Record):
+    """A training is finished."""
+
+    kind: Literal["trained"] = "trained"
+    report: TrainingReport
+
+
 class Done(Record):
     """The process did all that was asked; its last message."""
 
@@ -120,6 +147,9 @@ Message = (
     | Overlap
     | TaskStarted
     | TaskFinished
+    | Progressed
+    | Materialised
+    | Trained
     | Done
     | Rejected
     | Failed

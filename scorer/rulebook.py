@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from competition.errors import UsageError
+from competition.records.audit import AuditTarget
 from competition.records.scoring import JobGrant
 from competition.rules import Competition, built_in, find_competition, find_scale
 
@@ -22,7 +23,7 @@ def known_competitions(files: tuple[str, ...]) -> tuple[Competition, ...]:
     return tuple(map(find_competition, (*built_in(), *files)))
 
 
-def competition_of(grant: JobGrant, files: tuple[str, ...]) -> Competition:
+def competition_of(grant: JobGrant | AuditTarget, files: tuple[str, ...]) -> Competition:
     """The competition that a job's entry was made under: one of ``files`` or a built-in one.
 
     Raises ``UsageError`` when this scorer does not know it, or knows it with other rules: a score obtained under other
@@ -39,7 +40,9 @@ def evaluated_under(grant: JobGrant, files: tuple[str, ...]) -> Competition:
     return _matching(grant, files, order.competition_digest, order.suite_digest)
 
 
-def _matching(grant: JobGrant, files: tuple[str, ...], rules_digest: str, suite_digest: str) -> Competition:
+def _matching(
+    grant: JobGrant | AuditTarget, files: tuple[str, ...], rules_digest: str, suite_digest: str
+) -> Competition:
     versions = [found for found in known_competitions(files) if found.id == grant.competition]
     if not versions:
         raise UsageError(f"This scorer knows no competition {grant.competition!r}.", hint=_HINT)

@@ -61,6 +61,7 @@ class ScorerSettings(BaseSettings):
     heartbeat_seconds: float = Field(default=20.0, gt=0, description="at least every third of the lease in any case")
     intake_seconds: float = Field(default=3600.0, gt=0, description="time limit of fetching, and again of verifying")
     task_seconds: float = Field(default=3600.0, gt=0, description="how long one evaluation task may have its device")
+    training_seconds: float = Field(default=7 * 86400.0, gt=0, description="time limit of one training of an audit")
     task_gpus: int | None = Field(
         default=None, ge=0, le=1, description="GPUs of a task on a Ray cluster; unset: 1 where the cluster has any"
     )
@@ -108,6 +109,11 @@ class ScorerSettings(BaseSettings):
     def evaluation_root(self) -> Path:
         """Folder of the evaluation sets."""
         return self._folder(self.evaluation, "evaluation")
+
+    @property
+    def audits_root(self) -> Path:
+        """Folder of audits: shards, trainings and their results, so that a killed one goes on."""
+        return self._folder(None, "audits")
 
     @property
     def further_folders(self) -> tuple[Path, ...]:

@@ -1,5 +1,5 @@
 """What packages exchange, versioned for ever: manifests, reports, results, events, and the API's messages.
 
 Import from the module of the noun: ``competition.records.manifest``, ``.training``, ``.evaluation``, ``.lifecycle``,
-``.submission``, ``.scoring``, ``.standings``.
+``.submission``, ``.scoring``, ``.standings``, ``.audit``.
 """

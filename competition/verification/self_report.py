@@ -22,6 +22,11 @@ def reported_gap(report: EvaluationReport, verified: TaskResult) -> float | None
     """
     for claimed in report.results:
         if claimed.task == verified.task and claimed.metric == verified.metric:
-            gap = claimed.value - verified.value
-            return gap if abs(gap) > allowed_gap(verified.value, verified.samples) else None
+            return value_gap(claimed.value, verified)
     return None
+
+
+def value_gap(claimed: float, verified: TaskResult) -> float | None:
+    """A value of the task less the verified one, where they differ by more than machines do."""
+    gap = claimed - verified.value
+    return gap if abs(gap) > allowed_gap(verified.value, verified.samples) else None

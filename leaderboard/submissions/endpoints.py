@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from competition.records.audit import AuditView
 from competition.records.base import Instant
 from competition.records.lifecycle import Processing
 from competition.records.submission import (
@@ -20,7 +21,7 @@ from competition.records.submission import (
 from leaderboard.answers import documented
 from leaderboard.dependencies import AnyViewer, Chosen, Now, ReadSession, Submitter, WriteSession
 from leaderboard.parameters import CompetitionId, OptionalId, SubmissionId
-from leaderboard.submissions import service
+from leaderboard.submissions import audits, service
 from leaderboard.submissions.repository import Filter
 
 router = APIRouter(prefix="/submissions", tags=["submissions"])
@@ -78,6 +79,12 @@ def withdraw(
 def submission(submission_id: SubmissionId, session: ReadSession, viewer: AnyViewer) -> SubmissionView:
     """A submission with its results so far. Drafts are seen by their account only."""
     return service.view(session, submission_id, viewer)
+
+
+@router.get("/{submission_id}/audits", summary="Audits of a submission", responses=documented(401, 404))
+def audits_of(submission_id: SubmissionId, session: ReadSession, viewer: AnyViewer) -> list[AuditView]:
+    """What training again on the entry's subset gave, oldest first, without what hidden tasks would give away."""
+    return audits.views(session, submission_id, viewer)
 
 
 @router.get("", summary="Submissions, newest first", responses=documented(401))

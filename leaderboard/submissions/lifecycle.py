@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from competition.errors import ConflictError
-from competition.records.lifecycle import JobKind, Processing
+from competition.records.lifecycle import Eligibility, JobKind, Processing, Trust
 from leaderboard.accounts.viewer import Act
 from leaderboard.events import service as events
 from leaderboard.models import Submission
@@ -36,6 +36,15 @@ TRANSITIONS: dict[Processing, frozenset[Processing]] = {
 }
 #: Where a submission waits for each kind of job, and goes back to when the job's worker is lost.
 WAITING: dict[JobKind, Processing] = {JobKind.INTAKE: _P.RECEIVED, JobKind.SCORING: _P.QUEUED}
+
+#: How far an entry's numbers are verified: scoring takes the first step, audits take the others.
+TRUST: dict[Trust, frozenset[Trust]] = {
+    Trust.SELF_REPORTED: frozenset({Trust.RE_EVALUATED}),
+    Trust.RE_EVALUATED: frozenset({Trust.RE_TRAINED}),
+    Trust.RE_TRAINED: frozenset({Trust.RE_EVALUATED}),
+}
+#: What an audit may flag. An entry that is out of the table for another reason keeps that reason.
+FLAGGED_FROM = frozenset({Eligibility.ELIGIBLE, Eligibility.BASELINE})
 
 
 def move(
@@ -66,3 +75,25 @@ def change(session: Session, submission: Submission, act: Act, *, values: Mappin
             f"Submission {submission.id} was changed by somebody else in the meantime.",
             hint="Look at it and try again.",
         )
+
+
+def assess(session: Session, submission: Submission, act: Act, *, trust: Trust, flag: str | None) -> None:
+    """What an audit makes of an entry: its ``trust``, and with the public reason ``flag`` that it is out of the table.
+
+    Each change has its event. Raises ``ConflictError`` as ``move`` does.
+    """
+    values: dict[str, Any] = {}
+    before, eligibility = submission.trust, submission.eligibility
+    if trust is not before:
+        if trust not in TRUST[before]:
+            raise ConflictError(f"Submission {submission.id} is {before.value}; it cannot become {trust.value}.")
+        values["trust"] = trust
+    flags = flag is not None and eligibility in FLAGGED_FROM
+    if flags:
+        values["eligibility"] = Eligibility.FLAGGED
+    change(session, submission, act, values=values)
+    if trust is not before:
+        events.append(session, submission.id, act, "trust", change=(before.value, trust.value))
+    if flags:
+        after, detail = Eligibility.FLAGGED.value, {"reason": flag}
+        events.append(session, submission.id, act, "eligibility", change=(eligibility.value, after), detail=detail)

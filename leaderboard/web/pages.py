@@ -20,8 +20,8 @@ from leaderboard.parameters import RescoringId
 from leaderboard.rescoring import evaluations, report
 from leaderboard.rescoring import service as rescorings
 from leaderboard.standings import service as standings
+from leaderboard.submissions import audits, views
 from leaderboard.submissions import service as submissions
-from leaderboard.submissions import views
 from leaderboard.web import rendering, repository
 from leaderboard.web.rendering import Board, CompetitionCard, Entry, Place
 from leaderboard.web.responses import page
@@ -93,6 +93,7 @@ def entry(request: Request, session: ReadSession, submission: str) -> Response:
         events=events.story(session, submission),
         standings=_standings(session, view.competition, view.track, view.scale),
         evaluations=evaluations.side_by_side(session, submission, ANONYMOUS),
+        audits=audits.views(session, submission),
     )
     return page(request, rendering.entry(shown, _place(request)))
 

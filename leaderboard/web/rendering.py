@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from competition import story
 from competition.errors import RejectionReason
+from competition.records.audit import AuditView
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
 from competition.records.rescoring import ChangedEntry, EvaluationView, RescoringReport, RescoringView
 from competition.records.standings import StandingsView
@@ -96,13 +97,17 @@ class Board:
 
 @dataclass(frozen=True)
 class Entry:
-    """What an entry's page shows. ``standings`` is its track's and scale's; None when the newest rules lack them."""
+    """What an entry's page shows. ``standings`` is its track's and scale's; None when the newest rules lack them.
+
+    ``audits`` are those of the entry, oldest first.
+    """
 
     competition: Competition
     submission: SubmissionView
     events: Sequence[Event]
     standings: StandingsView | None
     evaluations: Sequence[EvaluationView] = ()
+    audits: Sequence[AuditView] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,8 @@ def entry(page: Entry, place: Place) -> str:
         aggregate=competition.suite.primary_aggregate.title,
         less_is_better=less_is_better,
         suite=competition.suite,
+        audits=list(reversed(page.audits)),
+        titles=titles,
         steps=timeline.steps(view, page.events),
         moments=timeline.moments(page.events, titles),
         chain_intact=chain_is_intact(list(page.events)),

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from competition import story
+from competition.records.audit import AuditVerdict
 from competition.records.lifecycle import Event, Processing
 from competition.records.submission import SubmissionView
 
@@ -55,6 +56,7 @@ _DONE = {
 }
 
 _TONES = {Processing.SCORED: "good", Processing.INVALID: "bad", Processing.FAILED: "bad"}
+_VERDICT_TONES = {AuditVerdict.CONFIRMED: "good", AuditVerdict.EXCEEDS: "bad"}
 _TROUBLE = {"lease_expired", "platform_failure"}
 
 
@@ -104,5 +106,7 @@ def moments(events: Sequence[Event], task_titles: Mapping[str, str]) -> list[Mom
 def _tone(event: Event) -> str:
     if event.kind in _TROUBLE:
         return "bad"
+    if event.kind == "audit" and event.after in set(AuditVerdict):
+        return _VERDICT_TONES.get(AuditVerdict(event.after), "plain")
     state = story.state(event.after)
     return _TONES.get(state, "plain") if state is not None else "plain"

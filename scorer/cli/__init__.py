@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from competition import command_line
-from scorer.cli import batch, doctor, evalsets, mirror, run, slurm, verify
+from scorer.cli import audit, batch, doctor, evalsets, mirror, run, slurm, verify
 
 app = typer.Typer(
     name="datacup-scorer",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("run")(run.command)
 app.command("batch")(batch.command)
 app.command("verify")(verify.command)
+app.command("audit")(audit.command)
 app.command("doctor")(doctor.command)
 app.command("slurm")(slurm.command)
 app.add_typer(evalsets.app, name="evalsets")

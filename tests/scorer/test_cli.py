@@ -48,6 +48,9 @@ def test_a_malformed_competition_file_stops_the_scorer_before_it_claims_anything
             2,
             "--kinds 'cooking' is not known",
         ),
+        (["audit", "sub-1"], {}, 2, "No leaderboard is set"),
+        (["audit", "sub-1", "--resolution", "0.001"], {}, 2, "--resolution at least --tolerance"),
+        (["audit", "sub-1", "--confidence", "nan"], {}, 2, "--confidence must be above 0.5"),
     ],
 )
 def test_wrong_settings_end_in_one_sentence(

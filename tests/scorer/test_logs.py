@@ -17,7 +17,8 @@ from scorer.work import _outcome
 DIGEST = "0" * 64
 GRANT = JobGrant.model_validate(
     {
-        "job_id": 7, "kind": "scoring", "attempt": 3, "lease_seconds": 60, "submission_id": "sub-1", "nonce": DIGEST,
+        "job_id": 7, "kind": "scoring", "attempt": 3, "token": "a-token-of-the-job", "lease_seconds": 60,
+        "submission_id": "sub-1", "nonce": DIGEST,
         "competition": "tiny", "competition_digest": DIGEST, "track": "filtering", "scale": "nano",
         "recipe_digest": DIGEST, "suite": "tiny@1", "suite_digest": DIGEST, "hub_endpoint": "http://127.0.0.1:1",
         "repo": "alice/entry", "revision": "c" * 40, "path": "p", "manifest": None, "finished_tasks": (),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from competition.canonical import canonical_json
+from competition.records.audit import AuditReport
 from competition.records.base import HttpUrl, Line, Prose, Record
 from competition.records.evaluation import EvaluationReport, Interval, Outcomes, TaskResult
 from competition.records.lifecycle import GENESIS_HASH, Event, chain_is_intact
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Record]] = {
     "training_report.json": TrainingReport,
     "evaluation_report.json": EvaluationReport,
     "dataset.json": DatasetLineage,
+    "audit_report.json": AuditReport,
     "submission_of_predictions.json": SubmissionManifest,
     "evaluation_report_of_predictions.json": EvaluationReport,
 }

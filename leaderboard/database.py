@@ -6,6 +6,7 @@ rolls back otherwise. Nothing else commits.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,9 +55,27 @@ class Database:
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """A connection in a transaction that may change tables; it commits when the block ends well."""
-        with self.engine.execution_options(datacup_writer=True).begin() as connection:
-            yield connection
+        """A connection in a transaction that may change tables; it commits when the block ends well.
+
+        SQLite changes a table by copying it, and dropping the old one must not count as taking away what other tables
+        refer to: references are looked at once, before the end.
+        """
+        with self.engine.execution_options(datacup_writer=True).connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            # This pragma does nothing inside a transaction.
+            pragma = connection.connection.cursor()
+            pragma.execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                    if broken:
+                        raise sqlite3.IntegrityError(f"a row of table {broken[0][0]} refers to one that is gone")
+            finally:
+                pragma.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
         """Close all connections, of requests that are still being answered, too, once they are given back."""

@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from competition.errors import NotFoundError
 from competition.records.lifecycle import GENESIS_HASH, Event
+from competition.rules import Competition
 from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
-from leaderboard.competitions import service as competitions
+from leaderboard.competitions import repository as versions
 from leaderboard.events import repository
 from leaderboard.events.withholding import NEAR_COPY, Sight, shown
 from leaderboard.models import EventRow
+from leaderboard.rescoring.repository import all_of as rescorings
 from leaderboard.submissions import repository as submissions
 from leaderboard.visibility import is_tombstone, open_tasks
 
@@ -61,13 +63,22 @@ def story(session: Session, submission_id: str, viewer: Viewer = ANONYMOUS) -> l
     if viewer.is_admin:
         return events
     others = {str(event.detail.get("other")) for event in events if event.kind == NEAR_COPY}
-    suite = competitions.document(session, submission.competition, submission.competition_version).suite
     sight = Sight(
         tombstone=is_tombstone(submission, viewer),
-        tasks={task.id for task in open_tasks(suite, viewer)},
+        tasks=_open(session, submission.competition, viewer),
         entries=submissions.named(session, others, viewer),
     )
     return [shown(event, sight) for event in events]
+
+
+def _open(session: Session, competition: str, viewer: Viewer) -> set[str]:
+    """Tasks whose results the viewer may see under every suite that the competition has, had, or is scored by anew."""
+    documents = [row.document for row in versions.versions(session, competition)]
+    documents += [row.document for row in rescorings(session, competition)]
+    suites = [Competition.model_validate_json(document).suite for document in documents]
+    seen = [{task.id for task in open_tasks(suite, viewer)} for suite in suites]
+    hidden = [{task.id for task in suite.tasks} - open_ for suite, open_ in zip(suites, seen, strict=True)]
+    return set[str]().union(*seen).difference(*hidden)
 
 
 def _event(row: EventRow) -> Event:

@@ -19,7 +19,7 @@ from competition.records.scoring import (
 from leaderboard.answers import documented
 from leaderboard.dependencies import JobHolder, Now, ReadSession, Scorer, WorkerRoute, WorkPatience, WriteSession
 from leaderboard.parameters import JobId, OptionalId
-from leaderboard.scoring import service
+from leaderboard.scoring import grants, service
 
 router = APIRouter(prefix="/scoring", tags=["scoring"], route_class=WorkerRoute)
 _ERRORS = documented(400, 401, 404, 409, 413)
@@ -108,4 +108,4 @@ def entry_files(
 ) -> EntryFilesPage:
     """A page of all submissions by id, whatever became of them: what a mirror must keep. `after` is `next_after`."""
     del viewer  # asked for because of its scope
-    return service.entry_files(session, after, limit)
+    return grants.entry_files(session, after, limit)

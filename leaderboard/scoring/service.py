@@ -25,8 +25,6 @@ from competition.records.manifest import SubmissionManifest
 from competition.records.scoring import (
     AttemptMessage,
     ClaimRequest,
-    EntryFiles,
-    EntryFilesPage,
     EntryInvalid,
     Heartbeat,
     IntakeVerified,
@@ -34,7 +32,6 @@ from competition.records.scoring import (
     JobGrant,
     NearCopy,
     PlatformFailure,
-    RescoringOrder,
     ResultReport,
     ResultTakenOver,
     StageReport,
@@ -47,7 +44,7 @@ from leaderboard.events import service as events
 from leaderboard.events.withholding import NEAR_COPY, TASK_RESULT
 from leaderboard.models import Evaluation, Job, JobState, RescoredEntry, Submission, TaskOutcome
 from leaderboard.rescoring import repository as rescorings
-from leaderboard.scoring import job_tokens, queue, repository, results, taking_over
+from leaderboard.scoring import grants, job_tokens, queue, repository, results, taking_over
 from leaderboard.scoring.job_tokens import Holder
 from leaderboard.scoring.queue import Patience
 from leaderboard.submissions import lifecycle
@@ -91,7 +88,7 @@ def claim(
     queue.reap(session, now, patience)
     act = Act(viewer.account or "", now)
     found = queue.lease(session, request, viewer, act, patience)
-    return None if found is None else _grant(session, *found, patience)
+    return None if found is None else grants.grant(session, *found, patience)
 
 
 def heartbeat(session: Session, job_id: int, message: Heartbeat, holder: Holder, now: datetime, lease: int) -> None:
@@ -201,21 +198,6 @@ def finish(
         _end_intake(session, held, report)
     else:
         _end_scoring(session, held)
-
-
-def entry_files(session: Session, after: str | None, limit: int) -> EntryFilesPage:
-    """A page of which files submissions consist of, by id, beginning behind ``after``."""
-    rows = repository.manifests(session, after, limit + 1)
-    items = [
-        EntryFiles(
-            submission_id=submission_id,
-            sha256=tuple(file.sha256 for file in SubmissionManifest.model_validate_json(manifest).files)
-            if manifest is not None
-            else (),
-        )
-        for submission_id, manifest in rows[:limit]
-    ]
-    return EntryFilesPage(items=tuple(items), next_after=items[-1].submission_id if len(rows) > limit else None)
 
 
 def _hold(session: Session, job_id: int, message: AttemptMessage, holder: Holder, now: datetime) -> Held:
@@ -363,39 +345,6 @@ def _check_manifest(manifest: SubmissionManifest, submission: Submission) -> Non
             raise ValidationFailedError(f"report.manifest.{field}: not that of submission {submission.id}.")
     if max(manifest.subset_samples or 0, manifest.subset_unique or 0) > _MAX_COUNT:
         raise ValidationFailedError("report.manifest.subset_samples: more than any pool holds.")
-
-
-def _grant(session: Session, job: Job, submission: Submission, token: str, patience: Patience) -> JobGrant:
-    scoring = job.evaluation_id is not None
-    manifest = SubmissionManifest.model_validate_json(submission.manifest) if scoring and submission.manifest else None
-    finished = repository.finished_tasks(session, job.evaluation_id) if job.evaluation_id is not None else []
-    fields = ("nonce", "competition", "competition_digest", "track", "scale", "recipe_digest", "suite", "suite_digest")
-    copied = {name: getattr(submission, name) for name in (*fields, "hub_endpoint", "repo", "revision", "path")}
-    return JobGrant(
-        job_id=job.id,
-        kind=job.kind,
-        attempt=job.attempt,
-        token=token,
-        lease_seconds=patience.lease,
-        submission_id=submission.id,
-        manifest=manifest,
-        finished_tasks=tuple(finished),
-        rescoring=_order(session, rescorings.of_job(session, job.id)),
-        **copied,
-    )
-
-
-def _order(session: Session, rescored: RescoredEntry | None) -> RescoringOrder | None:
-    if rescored is None:
-        return None
-    rules = taking_over.rules_of(session, rescored)
-    return RescoringOrder(
-        competition_version=rules.version,
-        competition_digest=rules.digest,
-        suite=rules.suite.reference,
-        suite_digest=rules.suite.digest,
-        taken_over=taking_over.tasks(session, rescored, rules.suite),
-    )
 
 
 def _outcome(job: Job, weighed: Weighed, now: datetime) -> TaskOutcome:

@@ -20,7 +20,7 @@ from competition.records.lifecycle import Event, Processing, Visibility, chain_i
 from competition.records.rescoring import ChangedEntry, EvaluationView, RescoringReport, RescoringView
 from competition.records.standings import StandingsView
 from competition.records.submission import SubmissionView
-from competition.rules import built_in
+from competition.rules import EntryData, EntryKind, built_in
 from competition.rules.models import Competition, Scale, Track
 from leaderboard.web import assets, charts, formatting, timeline
 from leaderboard.web.table import build_table, neighbours
@@ -224,9 +224,19 @@ def take_part(competition: Competition, place: Place, hub: str) -> str:
         place,
         competition=competition,
         own=competition.id not in built_in(),
-        reasons=list(RejectionReason),
+        reasons=_possible(competition),
         hub=hub,
     )
+
+
+def _possible(competition: Competition) -> list[RejectionReason]:
+    """What an entry of this competition can be refused for: not for parts that none of its entries has."""
+    absent = {
+        "external_": not any(track.data is EntryData.OWN for track in competition.tracks),
+        "predictions_": not any(track.entry is EntryKind.PREDICTIONS for track in competition.tracks),
+    }
+    prefixes = tuple(prefix for prefix, lacking in absent.items() if lacking)
+    return [reason for reason in RejectionReason if not (prefixes and reason.value.startswith(prefixes))]
 
 
 def error(status: int, title: str, message: str, hint: str, place: Place) -> str:

@@ -57,11 +57,10 @@ def command(
     if once and drain:
         raise UsageError("--once and --drain exclude each other.")
     mode = Mode.ONCE if once else Mode.DRAIN if drain else Mode.FOREVER
-    settings = ScorerSettings.read()
+    settings, chosen = ScorerSettings.read(), _kinds(kinds)
     check_files(settings.competitions)
     logs.configure(settings.log_level)
     endpoint, token = settings.require_endpoint(), settings.require_token()
-    chosen = _kinds(kinds)
     open_engine = _engine(engine, ray_address)
     isolate(insecure)
     Mirror(settings.mirror_root).sweep()

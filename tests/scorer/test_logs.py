@@ -51,7 +51,7 @@ def test_a_heartbeat_that_fails_is_said_to_be_of_its_submission_and_attempt() ->
 def test_a_bug_is_logged_with_its_submission_and_attempt() -> None:
     broken: Any = None  # no settings: the first thing that the job asks of them is a bug
     with structlog.testing.capture_logs() as lines, _nobody() as client:
-        outcome = _outcome(Job(GRANT, client, broken, broken, broken, broken))
+        outcome = _outcome(Job(GRANT, client, broken, broken, broken, broken, broken))
     assert isinstance(outcome, PlatformFailure)
     (line,) = [line for line in lines if line["event"] == "unexpected_error"]
     assert _carries(line)

@@ -23,7 +23,7 @@ def view(made: AuditReport, *, shown: bool = True) -> AuditView:
 
 
 def main_of(*audits: AuditView, trust: Trust = Trust.RE_TRAINED) -> str:
-    page = Entry(records.DIGITS, records.submission(1, trust=trust), [], records.sample_standings(), audits)
+    page = Entry(records.DIGITS, records.submission(1, trust=trust), [], records.sample_standings(), audits=audits)
     return " ".join(check(rendering.entry(page, records.PLACE)).one("main").text.split())
 
 

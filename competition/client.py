@@ -26,6 +26,7 @@ from competition.records.scoring import (
     ResultReport,
     StageReport,
 )
+from competition.records.references import ReferenceHead, ReferenceReceipt, ReferenceUpload
 from competition.records.standings import StandingsView
 from competition.records.submission import (
     QuotaView,
@@ -36,6 +37,7 @@ from competition.records.submission import (
     SubmissionView,
     SubmissionWithdrawal,
 )
+from competition.rules import Competition
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -64,6 +66,15 @@ class _Owner(BaseModel):
 
 
 _OWNER = TypeAdapter(_Owner)
+
+
+class _Published(BaseModel):
+    """Of the API's answer about a competition, its document."""
+
+    document: Competition
+
+
+_PUBLISHED = TypeAdapter(_Published)
 
 
 class LeaderboardClient:
@@ -149,6 +160,20 @@ class LeaderboardClient:
         """The standings of one track and scale."""
         path = f"competitions/{_segment(competition)}/standings"
         return self._record(StandingsView, "GET", path, params={"track": track, "scale": scale})
+
+    # --- organising ----------------------------------------------------------------------------------------------
+
+    def rules(self, competition: str) -> Competition:
+        """The newest rules of a competition."""
+        return _parse(_PUBLISHED, self._send("GET", f"competitions/{_segment(competition)}")).document
+
+    def add_references(self, upload: ReferenceUpload) -> ReferenceReceipt:
+        """Import reference results. Idempotent."""
+        return self._record(ReferenceReceipt, "POST", "references", upload)
+
+    def remove_references(self, set_id: str) -> ReferenceHead:
+        """Remove reference results. Idempotent."""
+        return self._record(ReferenceHead, "DELETE", f"references/{_segment(set_id)}")
 
     # --- scoring -------------------------------------------------------------------------------------------------
 

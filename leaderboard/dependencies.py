@@ -8,7 +8,7 @@ otherwise keep its holder from going on. What waits for nothing is a coroutine: 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -91,8 +91,10 @@ def _authenticate(database: Database, token: str, clock: Clock) -> Viewer:
         return accounts.authenticate(session, token, clock())
 
 
-class WorkerRoute(APIRoute):
-    """A route that looks at the token before it reads the body: only workers may send large ones."""
+class _GuardedRoute(APIRoute):
+    """A route that looks at the token before it reads the body: only who holds ``scope`` may send large ones."""
+
+    scope: ClassVar[Scope]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the check."""
@@ -101,10 +103,22 @@ class WorkerRoute(APIRoute):
         async def checked(request: Request) -> Response:
             credentials = await _bearer(request)
             viewer = await get_viewer(request, await get_database(request), await get_clock(request), credentials)
-            viewer.require(Scope.SCORE)
+            viewer.require(self.scope)
             return await handle(request)
 
         return checked
+
+
+class WorkerRoute(_GuardedRoute):
+    """A route of workers."""
+
+    scope = Scope.SCORE
+
+
+class OrganiserRoute(_GuardedRoute):
+    """A route of organisers."""
+
+    scope = Scope.ADMIN
 
 
 def _requires(scope: Scope) -> Callable[[Viewer], Coroutine[Any, Any, Viewer]]:
@@ -120,6 +134,7 @@ WriteSession = Annotated[Session, Depends(_write, scope="function")]
 AnyViewer = Annotated[Viewer, Depends(get_viewer)]
 Submitter = Annotated[Viewer, Depends(_requires(Scope.SUBMIT))]
 Scorer = Annotated[Viewer, Depends(_requires(Scope.SCORE))]
+Organiser = Annotated[Viewer, Depends(_requires(Scope.ADMIN))]
 Now = Annotated[Clock, Depends(get_clock)]
 Chosen = Annotated[Settings, Depends(get_settings)]
 WorkPatience = Annotated[Patience, Depends(get_patience)]

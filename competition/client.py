@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from competition import __version__, errors
 from competition.records.base import Record
 from competition.records.lifecycle import Event
+from competition.records.references import ReferenceHead, ReferenceReceipt, ReferenceUpload
 from competition.records.scoring import (
     ClaimRequest,
     Heartbeat,
@@ -26,7 +27,6 @@ from competition.records.scoring import (
     ResultReport,
     StageReport,
 )
-from competition.records.references import ReferenceHead, ReferenceReceipt, ReferenceUpload
 from competition.records.standings import StandingsView
 from competition.records.submission import (
     QuotaView,

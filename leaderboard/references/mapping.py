@@ -63,7 +63,10 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def understand(fields: Mapping[str, str], suite: Suite) -> Mapped:
-    """What a map says (raises ``UsageError`` for a field that is none, ``ValidationFailedError`` as ``checks`` does)."""
+    """What a map says.
+
+    Raises ``UsageError`` for a field that is none, ``ValidationFailedError`` for a task or metric the suite has not.
+    """
     plain = {field: column for field, column in fields.items() if field in PLAIN}
     numbers: dict[tuple[Kind, str], dict[str, str]] = {}
     metrics: dict[str, str] = {}
@@ -101,7 +104,8 @@ def by_name(header: Sequence[str], suite: Suite) -> dict[str, str]:
         field = f"{task.metric}:{task.id}"
         if field in found:
             raise UsageError(
-                f"Columns {found[field]!r} and {column!r} are both called as {task.id}.", hint=f"Map one: {field}=COLUMN"
+                f"Columns {found[field]!r} and {column!r} are both called as {task.id}.",
+                hint=f"Map one: {field}=COLUMN",
             )
         found[field] = column
     return found

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -49,8 +50,8 @@ class Description(Record):
     note: Prose = ""
     percent: bool = Field(default=False, description="the shares are given in percent")
     match_tasks: bool = Field(default=False, description="columns called as a task, by id or title, are that task's")
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    map: dict[str, str] = {}
+    delimiter: Literal[",", ";", "|", "\t"] = ","
+    map: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,9 @@ class _Rows:
 
     def _value(self, parts: dict[str, str], where: str, *, share: bool) -> ReferenceValue:
         percent = share and self._description.percent
-        numbers = {part: _number(text, where, percent=percent) for part, text in parts.items() if part != "note" and text}
+        numbers = {
+            part: _number(text, where, percent=percent) for part, text in parts.items() if part != "note" and text
+        }
         try:
             value = ReferenceValue(**numbers, note=parts.get("note", ""))
         except ValidationError as error:

@@ -146,7 +146,7 @@ def _rows(session: Session, set_ids: Sequence[str]) -> dict[str, tuple[Reference
         read: dict[str, list[ReferenceRow]] = {set_id: [] for set_id in missing}
         for line in repository.lines(session, missing):
             read[line.set_id].append(ReferenceRow.model_validate_json(line.content))
-        for set_id, rows in read.items():
-            found[set_id] = tuple(rows)
+        for set_id, lines in read.items():
+            found[set_id] = tuple(lines)
             _kept.put(set_id, found[set_id])
     return found

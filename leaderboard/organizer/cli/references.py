@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,26 +67,38 @@ def import_results(
     All or nothing: one cell that is no number, one task that the suite has not, and nothing is imported. The same file
     and map again change nothing; a changed one becomes the next version, and the older stays readable.
     """
-    source = {"title": source_title, "url": source_url, "section": source_section, "licence": licence}
-    source["retrieved"] = retrieved.date().isoformat() if retrieved else None
-    options: dict[str, Any] = {
-        "name": name, "competition": competition, "track": track, "scale": scale, "suite": suite, "note": note,
-        "delimiter": delimiter, "percent": percent or None, "match_tasks": match_tasks or None,
-        "map": mapping, "source": {key: value for key, value in source.items() if value is not None},
-    }  # fmt: skip
-    options = {key: value for key, value in options.items() if value}
+    options = _options(locals())
     settings = OrganizerSettings()
+    upload = _shipped_or_read(shipped, file, about, options, settings)
+    if dry_run:
+        _print(upload, as_json=as_json)
+    else:
+        _import(upload, settings, as_json=as_json)
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the command's options a description holds, in its shape; only those that were given."""
+    plain = ("name", "competition", "track", "scale", "suite", "note", "delimiter", "percent", "match_tasks")
+    source = {key: given[f"source_{key}"] for key in ("title", "url", "section")} | {"licence": given["licence"]}
+    source["retrieved"] = given["retrieved"].date().isoformat() if given["retrieved"] else None
+    options = {key: given[key] for key in plain} | {"map": given["mapping"]}
+    options["source"] = {key: value for key, value in source.items() if value is not None}
+    return {key: value for key, value in options.items() if value}
+
+
+def _shipped_or_read(
+    shipped: str | None, file: Path | None, about: Path | None, options: dict[str, Any], settings: OrganizerSettings
+) -> ReferenceUpload:
     if shipped is not None:
         if file or about or options:
             raise UsageError("--shipped is a whole set.", hint="Give it alone, or with --dry-run.")
-        upload = _read_shipped(shipped, settings)
-    elif file is None:
+        return _read_shipped(shipped, settings)
+    if file is None:
         raise UsageError("No file is given.", hint="Give a CSV, or --shipped NAME.")
-    else:
-        upload = _read(file, _description(about, options), settings)
-    if dry_run:
-        _print(upload, as_json=as_json)
-        return
+    return _read(file, _description(about, options), settings)
+
+
+def _import(upload: ReferenceUpload, settings: OrganizerSettings, *, as_json: bool) -> None:
     with settings.connect() as client:
         receipt = client.add_references(upload)
     if as_json:

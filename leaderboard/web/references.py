@@ -52,7 +52,7 @@ class Placed:
 
 
 def score_of(row: ReferenceRow, suite: Suite) -> tuple[ReferenceValue | None, bool]:
-    """The primary aggregate as reported, or else made of the reported tasks by the suite's rule; whether it was made."""
+    """The primary aggregate: as reported, or made of the reported tasks by the suite's rule (then True)."""
     reported = row.aggregates.get(suite.primary)
     if reported is not None:
         return reported, False

@@ -160,6 +160,7 @@ def test_references_stand_in_place_unranked_and_cost_one_query(site: Site, tmp_p
     hidden = site.http.get(f"{page}?references=hidden").text
     assert ">above<" not in hidden
     assert "are hidden" in hidden
+    assert f"scale={DIGITS.scales[1].id}&amp;references=hidden" in hidden
     own = site.http.get(f"/references/{made.json()['id']}").text
     assert "https://example.org/paper" in own
     assert "<script>alert" not in own

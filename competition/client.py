@@ -19,6 +19,7 @@ from competition import __version__, errors
 from competition.records.audit import AuditReport, AuditTarget, AuditView
 from competition.records.base import Record
 from competition.records.lifecycle import Event
+from competition.records.references import ReferenceHead, ReferenceReceipt, ReferenceUpload
 from competition.records.rescoring import (
     EvaluationView,
     PublishRequest,
@@ -48,6 +49,7 @@ from competition.records.submission import (
     SubmissionView,
     SubmissionWithdrawal,
 )
+from competition.rules import Competition
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -78,6 +80,15 @@ class _Owner(BaseModel):
 
 
 _OWNER = TypeAdapter(_Owner)
+
+
+class _Published(BaseModel):
+    """Of the API's answer about a competition, its document."""
+
+    document: Competition
+
+
+_PUBLISHED = TypeAdapter(_Published)
 
 
 class LeaderboardClient:
@@ -163,6 +174,20 @@ class LeaderboardClient:
         """The standings of one track and scale."""
         path = f"competitions/{_segment(competition)}/standings"
         return self._record(StandingsView, "GET", path, params={"track": track, "scale": scale})
+
+    # --- organising ----------------------------------------------------------------------------------------------
+
+    def rules(self, competition: str) -> Competition:
+        """The newest rules of a competition."""
+        return _parse(_PUBLISHED, self._send("GET", f"competitions/{_segment(competition)}")).document
+
+    def add_references(self, upload: ReferenceUpload) -> ReferenceReceipt:
+        """Import reference results. Idempotent."""
+        return self._record(ReferenceReceipt, "POST", "references", upload)
+
+    def remove_references(self, set_id: str) -> ReferenceHead:
+        """Remove reference results. Idempotent."""
+        return self._record(ReferenceHead, "DELETE", f"references/{_segment(set_id)}")
 
     # --- scoring -------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from leaderboard.dependencies import ReadSession, patience_of
 from leaderboard.events import endpoints as events
 from leaderboard.limits import BodyLimit
 from leaderboard.metrics import endpoints as metrics
+from leaderboard.references import endpoints as references
 from leaderboard.rescoring import endpoints as rescoring
 from leaderboard.scoring import endpoints as scoring
 from leaderboard.scoring import queue
@@ -77,11 +78,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     app.state.clock = clock
     answers.install(app, pages.error_page)
     api = APIRouter(prefix="/api/v1")
-    large_below = f"{api.prefix}{scoring.router.prefix}/"
+    large_below = (f"{api.prefix}{scoring.router.prefix}/", f"{api.prefix}{references.router.prefix}")
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, large_below=large_below)
     for router in (
         health_router, accounts.router, competitions.router, standings.router, submissions.router,
         submissions.quota_router, events.router, scoring.router, rescoring.router, audits.router,
+        references.reading_router, references.router,
     ):  # fmt: skip
         api.include_router(router)
     app.include_router(api)

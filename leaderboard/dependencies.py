@@ -8,7 +8,7 @@ otherwise keep its holder from going on. What waits for nothing is a coroutine: 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -117,11 +117,13 @@ def _hold(database: Database, token: str | None, job_id: str, clock: Clock) -> H
         return job_tokens.holder(session, token, job_id, clock())
 
 
-class WorkerRoute(APIRoute):
-    """A route that looks at the token before it reads the body: only workers may send large ones.
+class _GuardedRoute(APIRoute):
+    """A route that looks at the token before it reads the body: only who holds ``scope`` may send large ones.
 
-    Where the path names a job, the token must be that of the job; elsewhere a worker's own.
+    Where the path names a job, the token must be that of the job.
     """
+
+    scope: ClassVar[Scope]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the check."""
@@ -133,10 +135,22 @@ class WorkerRoute(APIRoute):
                 await get_holder(request, database, clock, await _job_bearer(request))
             else:
                 viewer = await get_viewer(request, database, clock, await _bearer(request))
-                viewer.require(Scope.SCORE)
+                viewer.require(self.scope)
             return await handle(request)
 
         return checked
+
+
+class WorkerRoute(_GuardedRoute):
+    """A route of workers."""
+
+    scope = Scope.SCORE
+
+
+class OrganiserRoute(_GuardedRoute):
+    """A route of organisers."""
+
+    scope = Scope.ADMIN
 
 
 def _requires(scope: Scope) -> Callable[[Viewer], Coroutine[Any, Any, Viewer]]:

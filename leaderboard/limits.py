@@ -16,11 +16,11 @@ _MAX_DIGITS = 18
 class BodyLimit:
     """ASGI middleware that refuses (413) to read a body that is too large, announced or not.
 
-    Bodies may have ``SMALL_BODY_BYTES``; below the path ``large_below``, where routes look at the token before they
+    Bodies may have ``SMALL_BODY_BYTES``; below the paths ``large_below``, where routes look at the token before they
     read anything, ``max_bytes``. JSON can take thirty times its size in memory.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, large_below: str) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, large_below: tuple[str, ...]) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.large_below = large_below

@@ -325,3 +325,38 @@ class EventRow(Base):
     detail: Mapped[dict[str, Any]]
     previous_hash: Mapped[str] = mapped_column(_DIGEST)
     hash: Mapped[str] = mapped_column(_DIGEST)
+
+
+class ReferenceSetRow(Base):
+    """One version of a set of reference results; its content never changes. ``about`` is all of it but the rows.
+
+    The one that is shown is neither replaced nor removed. Removing deletes the rows and keeps this.
+    """
+
+    __tablename__ = "reference_sets"
+    __table_args__ = (UniqueConstraint("competition", "name", "version"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    competition: Mapped[str] = mapped_column(_ID)
+    name: Mapped[str] = mapped_column(_ID)
+    version: Mapped[int]
+    track: Mapped[str | None] = mapped_column(_ID)
+    suite: Mapped[str | None] = mapped_column(String(128))
+    about: Mapped[dict[str, Any]]
+    digest: Mapped[str] = mapped_column(_DIGEST)
+    row_count: Mapped[int]
+    importer: Mapped[str] = mapped_column(_ID)
+    imported_at: Mapped[datetime]
+    replaced_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
+
+
+class ReferenceLine(Base):
+    """One row of a set, as the JSON of its record."""
+
+    __tablename__ = "reference_rows"
+
+    set_id: Mapped[str] = mapped_column(ForeignKey("reference_sets.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    scale: Mapped[str] = mapped_column(_ID)
+    content: Mapped[str] = mapped_column(Text)

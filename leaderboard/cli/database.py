@@ -34,6 +34,7 @@ def migrate() -> None:
     from leaderboard.clock import utc_now
     from leaderboard.competitions import service
     from leaderboard.database import Database
+    from leaderboard.references import shipped
 
     settings = read_settings()
     database = Database(settings.url)
@@ -41,8 +42,11 @@ def migrate() -> None:
         migration.upgrade(database)
         with database.writing() as session:
             published = service.publish_all(session, settings.competitions, utc_now())
+            references = shipped.publish(session, settings.competitions, utc_now)
     finally:
         database.close()
     typer.echo(f"{database.url.render_as_string(hide_password=True)} is at this version.", err=True)
     for competition in published:
         typer.echo(f"Published competition {competition}.", err=True)
+    for name in references:
+        typer.echo(f"Imported reference results {name}.", err=True)

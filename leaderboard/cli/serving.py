@@ -38,11 +38,13 @@ def serve(
     from leaderboard.cli.database import opened
     from leaderboard.clock import utc_now
     from leaderboard.competitions import service
+    from leaderboard.references import shipped
 
     settings = read_settings()
     address = host or settings.host
     with opened(settings) as database, database.writing() as session:
         service.publish_all(session, settings.competitions, utc_now())
+        shipped.publish(session, settings.competitions, utc_now)
     with _listening(address, settings.port if port is None else port) as site:
         _say("Leaderboard", site)
         if not with_hub:

@@ -42,6 +42,10 @@ class Axis:
             return "below"
         return "above" if high > self.high + room else ""
 
+    def off(self, value: float) -> bool:
+        """Whether a value leaves the axis."""
+        return not self.low <= value <= self.high
+
     def percent(self, value: float) -> str:
         """The position as an SVG length."""
         return f"{self.at(value)}%"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
@@ -17,12 +18,14 @@ from leaderboard.competitions import service as competitions
 from leaderboard.dependencies import Chosen, ReadSession
 from leaderboard.events import service as events
 from leaderboard.parameters import RescoringId
+from leaderboard.references import service as reference_results
 from leaderboard.rescoring import evaluations, report
 from leaderboard.rescoring import service as rescorings
 from leaderboard.standings import service as standings
 from leaderboard.submissions import audits, views
 from leaderboard.submissions import service as submissions
 from leaderboard.web import rendering, repository
+from leaderboard.web.references import ReferenceBoard
 from leaderboard.web.rendering import Board, CompetitionCard, Entry, Place
 from leaderboard.web.responses import page
 
@@ -49,7 +52,12 @@ def home(request: Request, session: ReadSession) -> Response:
 
 @router.api_route("/competitions/{competition}", methods=_READ)
 def board(
-    request: Request, session: ReadSession, competition: str, track: str | None = None, scale: str | None = None
+    request: Request,
+    session: ReadSession,
+    competition: str,
+    track: str | None = None,
+    scale: str | None = None,
+    references: Literal["shown", "hidden"] = "shown",
 ) -> Response:
     """The standings of one track and scale; the competition's first ones unless the query says otherwise."""
     rules = _rules(session, competition)
@@ -64,6 +72,11 @@ def board(
         counts=repository.counts(session, rules.id, view.track, view.scale),
         beside=views.show(session, beside, ANONYMOUS),
         rescoring=_brought_by(session, rules),
+        references=[
+            ReferenceBoard(head, tuple(rows))
+            for head, rows in reference_results.on_board(session, rules.id, view.track, view.scale)
+        ],
+        show_references=references == "shown",
     )
     return page(request, rendering.standings(shown, _place(request)))
 
@@ -96,6 +109,14 @@ def entry(request: Request, session: ReadSession, submission: str) -> Response:
         audits=audits.views(session, submission),
     )
     return page(request, rendering.entry(shown, _place(request)))
+
+
+@router.api_route("/references/{set_id}", methods=_READ)
+def reference_set(request: Request, session: ReadSession, set_id: str) -> Response:
+    """One version of a set of reference results."""
+    found = reference_results.get(session, set_id)
+    versions = reference_results.versions(session, found.competition, found.name)
+    return page(request, rendering.reference_set(_rules(session, found.competition), found, versions, _place(request)))
 
 
 def error_page(request: Request, status: int, message: str, hint: str) -> Response:

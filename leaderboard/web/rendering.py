@@ -7,23 +7,27 @@ a forgotten field reaches a reader.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from competition import story
 from competition.errors import RejectionReason
 from competition.records.audit import AuditView
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
+from competition.records.references import ReferenceHead, ReferenceSet
 from competition.records.rescoring import ChangedEntry, EvaluationView, RescoringReport, RescoringView
 from competition.records.standings import StandingsView
-from competition.records.submission import SubmissionView
+from competition.records.submission import Score, SubmissionView
 from competition.rules import EntryData, EntryKind, built_in
 from competition.rules.models import Competition, Scale, Track
 from leaderboard.web import assets, charts, formatting, timeline
-from leaderboard.web.table import build_table, neighbours
+from leaderboard.web.references import KeptLines, Line, ReferenceBoard, comparable, score_of
+from leaderboard.web.references import place as place_lines
+from leaderboard.web.table import Table, build_table, neighbours
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -93,6 +97,8 @@ class Board:
     counts: Counts
     beside: Sequence[SubmissionView]
     rescoring: RescoringView | None = None
+    references: Sequence[ReferenceBoard] = ()
+    show_references: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,10 +158,66 @@ def home(cards: Sequence[CompetitionCard], place: Place) -> str:
 
 
 def standings(board: Board, place: Place) -> str:
-    """The standings of one track and scale."""
+    """The standings of one track and scale, with reference results in place."""
+    suite, table = board.competition.suite, build_table(board.standings)
+    within = comparable(board.references, suite.reference) if board.show_references else []
+    if not table.rows:
+        found = [score_of(row, suite)[0] for each in within for _, row in each.rows]
+        scores = [Score(value=each.value, interval=None) for each in found if each is not None]
+        axis = charts.axis_for(scores, less_is_better=table.view.less_is_better)
+        table = replace(table, axis=axis)
+    lines = [line for each in within for line in _lines(board, each, table)]
+    ranked = [row for group in table.groups for row in group.rows]
     return _render(
-        "standings.html", place, board=board, competition=board.competition, table=build_table(board.standings)
+        "standings.html",
+        place,
+        board=board,
+        competition=board.competition,
+        table=table,
+        placed=place_lines(lines, ranked, less_is_better=table.view.less_is_better),
+        reference_rows=sum(len(each.rows) for each in comparable(board.references, suite.reference)),
+        apart=[each.head for each in board.references if each.head.suite != suite.reference],
     )
+
+
+_lines_made = KeptLines()
+
+
+def _lines(board: Board, references: ReferenceBoard, table: Table) -> tuple[Line, ...]:
+    suite, model = board.competition.suite, board.track.entry == "model"
+    tasks = tuple(task.id for task in table.view.tasks)
+    key = (references.head.id, board.scale.id, suite.digest, tasks, table.axis, model)
+
+    def make() -> tuple[Line, ...]:
+        template = environment().get_template("reference_line.html")
+        lines = []
+        for number, row in references.rows:
+            score, made = score_of(row, suite)
+            html = template.render(
+                head=references.head, row=row, number=number, score=score, made=made, tasks=table.view.tasks,
+                axis=table.axis, model=model, aggregate=table.view.aggregate,
+            )  # fmt: skip
+            lines.append(Line(None if score is None else score.value, Markup(html)))  # noqa: S704 - escaped by jinja
+        return tuple(lines)
+
+    return _lines_made.get(key, make)
+
+
+def reference_set(
+    competition: Competition, found: ReferenceSet, versions: Sequence[ReferenceHead], place: Place
+) -> str:
+    """One version of a set of reference results: where it is from, and all its numbers."""
+    titles = {"tasks": {task.id: task.title for task in competition.suite.tasks}}
+    titles["aggregates"] = {each.id: each.title for each in competition.suite.aggregates}
+    columns = [
+        (kind, key, titles.get(kind, {}).get(key, key))
+        for kind in ("tasks", "aggregates", "others")
+        for key in dict.fromkeys(key for row in found.rows for key in getattr(row, kind))
+    ]
+    return _render(
+        "references.html", place, competition=competition, found=found, versions=versions, columns=columns,
+        scales={scale.id: scale.title for scale in competition.scales},
+    )  # fmt: skip
 
 
 def entry(page: Entry, place: Place) -> str:

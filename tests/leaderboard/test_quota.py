@@ -38,15 +38,8 @@ def refusal(site: Site, account: str = "alice") -> dict[str, Any]:
 
 
 def end_invalid(site: Site) -> None:
-    job = site.claim()
-    report = {
-        "outcome": "invalid",
-        "attempt": job["attempt"],
-        "reason": RejectionReason.FILE_MISSING.value,
-        "message": "A file is missing.",
-    }
-    response = site.request("POST", f"/scoring/jobs/{job['job_id']}/finish", "worker", {"report": report})
-    assert response.status_code == 204, response.text
+    reason = RejectionReason.FILE_MISSING.value
+    site.must(site.claim(), "finish", outcome="invalid", reason=reason, message="A file is missing.")
 
 
 def left(site: Site, account: str = "alice") -> tuple[int | None, int | None, int | None]:

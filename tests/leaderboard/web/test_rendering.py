@@ -13,7 +13,7 @@ from competition.errors import RejectionReason
 from competition.records.lifecycle import Eligibility, Processing, Trust, Visibility
 from competition.records.standings import StandingsTask
 from competition.records.submission import NearCopyNotice, Rejection, ReportedGapNotice, Score, Withdrawal
-from competition.rules import Aggregate
+from competition.rules import Aggregate, EntryData, find_competition
 from leaderboard.web import rendering
 from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
 from tests.competition.evaluation.predicted import guessing
@@ -172,10 +172,16 @@ def test_an_entry_in_every_state(processing):
 
 
 def test_every_rejection_reason_is_explained():
-    text = check(rendering.take_part(records.DIGITS, records.PLACE, HUB)).one("main").text
-    for reason in RejectionReason:
-        assert reason.value in text
-        assert reason.hint.replace("`", "") in text
+    """To those whom it may concern: of data of one's own and of predictions only where these are entered."""
+    explained = set()
+    for rules in (records.DIGITS, guessing(), find_competition("datacomp")):
+        text = check(rendering.take_part(rules, records.PLACE, HUB)).one("main").text
+        told = {reason for reason in RejectionReason if reason.value in text}
+        assert all(reason.hint.replace("`", "") in text for reason in told)
+        explained |= told
+        own = any(track.data is EntryData.OWN for track in rules.tracks)
+        assert (RejectionReason.EXTERNAL_TOO_LARGE in told) == own
+    assert explained == set(RejectionReason)
 
 
 def test_who_takes_part_in_a_competition_that_is_not_built_in_is_told_to_name_its_file():

@@ -1,0 +1,1 @@
+"""The organiser's side: commands over the API, from any machine."""

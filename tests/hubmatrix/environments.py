@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-BESIDE = ("numpy>=1.26", "pydantic>=2.9", "pyyaml>=6.0", "rfc8785>=0.1.4")
+BESIDE = ("httpx>=0.27", "numpy>=1.26", "pillow>=10.4", "pydantic>=2.9", "pyyaml>=6.0", "rfc8785>=0.1.4")
 """As in pyproject.toml."""
 _SECONDS = 240
 

@@ -71,7 +71,7 @@ def entry_of(place: Path) -> Entry:
 
 def built(entry: Entry, folder: Path) -> Path:
     ticket = SubmissionTicket(submission_id="sub-1", nonce=NONCE, processing=Processing.DRAFT)
-    assemble(entry, ticket, entry.evaluation_report(), folder)
+    assemble(entry, ticket, folder)
     return folder
 
 

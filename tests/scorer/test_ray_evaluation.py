@@ -127,7 +127,7 @@ def test_tasks_that_lose_every_worker_are_given_up(
     heard = Heard()
     with pytest.raises(EngineError, match=r"Task '.*' could not be evaluated on the Ray cluster"):
         engine.evaluate(stock.work(), heard, Plague())  # type: ignore[arg-type]
-    assert len(heard.results) <= 1, "the one that ran may have ended first"
+    assert heard.results == {}
 
 
 def test_a_request_to_stop_lets_running_tasks_end_until_its_deadline(
@@ -152,7 +152,9 @@ def test_a_request_to_stop_lets_running_tasks_end_until_its_deadline(
         engine.evaluate(stock.work(), heard, guarded)
     assert len(heard.results) <= 1, "the one that ran may have ended first"
     assert at_work
-    assert all(gone(pid) for processes in at_work.values() for pid in processes), "what ran was cancelled"
+    assert heard.results or all(gone(pid) for processes in at_work.values() for pid in processes), (
+        "what ran was cancelled"
+    )
 
 
 def test_what_a_node_lacks_or_meets_is_said_with_its_name(

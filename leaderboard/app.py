@@ -21,7 +21,7 @@ from leaderboard.accounts.viewer import SYSTEM, Act
 from leaderboard.clock import Clock, utc_now
 from leaderboard.competitions import endpoints as competitions
 from leaderboard.database import Database
-from leaderboard.dependencies import ReadSession, patience_of
+from leaderboard.dependencies import Store, patience_of
 from leaderboard.events import endpoints as events
 from leaderboard.limits import BodyLimit
 from leaderboard.metrics import endpoints as metrics
@@ -56,10 +56,11 @@ health_router = APIRouter(tags=["service"])
 
 
 @health_router.get("/health", summary="Is the service well?", responses=answers.documented())
-def health(session: ReadSession) -> Health:
+def health(database: Store) -> Health:
     """200 while the service and its database answer."""
-    session.execute(text("SELECT 1"))
-    return Health(status="ok", version=__version__)
+    with database.reading() as session:
+        session.execute(text("SELECT 1"))
+        return Health(status="ok", version=__version__)
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:

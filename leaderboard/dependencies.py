@@ -1,19 +1,19 @@
-"""What endpoints ask for: a session, the viewer, the time, the settings.
+"""What endpoints ask for: the database, the viewer, the time, the settings.
 
-A write commits when its endpoint has returned and before the answer is sent, so that no answer promises what a failed
-commit breaks. No connection is taken before the endpoint's first query: a thread that waits for one could
-otherwise keep its holder from going on. What waits for nothing is a coroutine: the framework runs functions in threads.
+An endpoint opens its transactions itself, in the thread that it runs in, and a write commits before its answer is sent,
+so that no answer promises what a failed commit breaks. No connection is taken before the first query: a thread
+that waits for one could otherwise keep its holder from going on. What waits for nothing is a coroutine: the framework
+runs functions in threads, and every change of thread costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from leaderboard.accounts import service as accounts
@@ -59,16 +59,6 @@ def patience_of(settings: Settings) -> Patience:
 async def get_patience(request: Request) -> Patience:
     """The application's patience."""
     return patience_of(await get_settings(request))
-
-
-def _read(database: Annotated[Database, Depends(get_database)]) -> Iterator[Session]:
-    with database.reading() as session:
-        yield session
-
-
-def _write(database: Annotated[Database, Depends(get_database)]) -> Iterator[Session]:
-    with database.writing() as session:
-        yield session
 
 
 async def get_viewer(
@@ -161,8 +151,7 @@ def _requires(scope: Scope) -> Callable[[Viewer], Coroutine[Any, Any, Viewer]]:
     return check
 
 
-ReadSession = Annotated[Session, Depends(_read, scope="function")]
-WriteSession = Annotated[Session, Depends(_write, scope="function")]
+Store = Annotated[Database, Depends(get_database)]
 AnyViewer = Annotated[Viewer, Depends(get_viewer)]
 Submitter = Annotated[Viewer, Depends(_requires(Scope.SUBMIT))]
 Scorer = Annotated[Viewer, Depends(_requires(Scope.SCORE))]

@@ -12,7 +12,7 @@ from competition.exposition import CONTENT_TYPE, exposition
 from leaderboard.accounts.viewer import Scope
 from leaderboard.clock import Clock
 from leaderboard.database import Database
-from leaderboard.dependencies import Now, ReadSession, get_clock, get_database, get_settings, get_viewer
+from leaderboard.dependencies import Now, Store, get_clock, get_database, get_settings, get_viewer
 from leaderboard.metrics import service
 from leaderboard.settings import Settings
 
@@ -38,6 +38,7 @@ async def _admitted(
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", dependencies=[Depends(_admitted)])
-def metrics(session: ReadSession, now: Now) -> Response:
+def metrics(database: Store, now: Now) -> Response:
     """Queue age, throughput and failures by reason, as counts."""
-    return Response(exposition(service.collect(session, now())), media_type=CONTENT_TYPE)
+    with database.reading() as session:
+        return Response(exposition(service.collect(session, now())), media_type=CONTENT_TYPE)

@@ -16,7 +16,7 @@ from competition.records.rescoring import (
 from leaderboard.accounts.viewer import Act, Viewer
 from leaderboard.answers import documented
 from leaderboard.clock import Clock
-from leaderboard.dependencies import AnyViewer, Now, Organiser, ReadSession, WriteSession
+from leaderboard.dependencies import AnyViewer, Now, Organiser, Store
 from leaderboard.parameters import CompetitionId, RescoringId, SubmissionId
 from leaderboard.rescoring import evaluations, report, service
 
@@ -29,25 +29,26 @@ def _act(viewer: Viewer, clock: Clock) -> Act:
 
 
 @router.post("/competitions/{competition}/rescorings/plan", summary="What a re-scoring would do", responses=_ERRORS)
-def plan(
-    competition: CompetitionId, request: RescoringRequest, session: ReadSession, _viewer: Organiser
-) -> RescoringPlan:
+def plan(competition: CompetitionId, request: RescoringRequest, database: Store, _viewer: Organiser) -> RescoringPlan:
     """Which entries would be evaluated under the document's suite, what is taken over, and about how long it takes."""
-    return service.plan(session, competition, request)
+    with database.reading() as session:
+        return service.plan(session, competition, request)
 
 
 @router.post("/competitions/{competition}/rescorings", summary="Begin a re-scoring", responses=_ERRORS)
 def begin(
-    competition: CompetitionId, request: RescoringRequest, session: WriteSession, viewer: Organiser, clock: Now
+    competition: CompetitionId, request: RescoringRequest, database: Store, viewer: Organiser, clock: Now
 ) -> RescoringView:
     """Scoring jobs that come after all others. Sent again, it adds new entries and retries what failed."""
-    return service.begin(session, competition, request, _act(viewer, clock))
+    with database.writing() as session:
+        return service.begin(session, competition, request, _act(viewer, clock))
 
 
 @router.get("/competitions/{competition}/rescorings", summary="Re-scorings", responses=documented(401, 404))
-def rescorings(competition: CompetitionId, session: ReadSession, viewer: AnyViewer) -> list[RescoringView]:
+def rescorings(competition: CompetitionId, database: Store, viewer: AnyViewer) -> list[RescoringView]:
     """The newest first. Organisers see those that are open or cancelled, too."""
-    return service.list_(session, competition, viewer)
+    with database.reading() as session:
+        return service.list_(session, competition, viewer)
 
 
 @router.get(
@@ -56,10 +57,11 @@ def rescorings(competition: CompetitionId, session: ReadSession, viewer: AnyView
     responses=documented(401, 404),
 )
 def rescoring(
-    competition: CompetitionId, rescoring: RescoringId, session: ReadSession, viewer: AnyViewer
+    competition: CompetitionId, rescoring: RescoringId, database: Store, viewer: AnyViewer
 ) -> RescoringReport:
     """Every entry under both suites: scores with their intervals, ranks, tasks. Public once it is published."""
-    return report.build(session, service.find(session, competition, rescoring, viewer), viewer)
+    with database.reading() as session:
+        return report.build(session, service.find(session, competition, rescoring, viewer), viewer)
 
 
 @router.post(
@@ -69,23 +71,25 @@ def publish(
     competition: CompetitionId,
     rescoring: RescoringId,
     wanted: PublishRequest,
-    session: WriteSession,
+    database: Store,
     viewer: Organiser,
     clock: Now,
 ) -> RescoringView:
     """The new scores and the competition's new version become public in one transaction. Repeatable."""
-    found = service.find(session, competition, rescoring, viewer)
-    return service.publish(session, found, wanted, _act(viewer, clock))
+    with database.writing() as session:
+        found = service.find(session, competition, rescoring, viewer)
+        return service.publish(session, found, wanted, _act(viewer, clock))
 
 
 @router.post(
     "/competitions/{competition}/rescorings/{rescoring}/cancel", summary="Cancel a re-scoring", responses=_ERRORS
 )
 def cancel(
-    competition: CompetitionId, rescoring: RescoringId, session: WriteSession, viewer: Organiser, clock: Now
+    competition: CompetitionId, rescoring: RescoringId, database: Store, viewer: Organiser, clock: Now
 ) -> RescoringView:
     """Its jobs end, and nothing of it becomes public. Repeatable."""
-    return service.cancel(session, service.find(session, competition, rescoring, viewer), _act(viewer, clock))
+    with database.writing() as session:
+        return service.cancel(session, service.find(session, competition, rescoring, viewer), _act(viewer, clock))
 
 
 @router.get(
@@ -93,14 +97,14 @@ def cancel(
     summary="Evaluations of a submission, side by side",
     responses=documented(401, 404),
 )
-def side_by_side(submission_id: SubmissionId, session: ReadSession, viewer: AnyViewer) -> list[EvaluationView]:
+def side_by_side(submission_id: SubmissionId, database: Store, viewer: AnyViewer) -> list[EvaluationView]:
     """One for each suite that it was scored under, the oldest first."""
-    return evaluations.side_by_side(session, submission_id, viewer)
+    with database.reading() as session:
+        return evaluations.side_by_side(session, submission_id, viewer)
 
 
 @router.post("/submissions/{submission_id}/replays", summary="Note a replay", status_code=204, responses=_ERRORS)
-def note_replay(
-    submission_id: SubmissionId, note: ReplayNote, session: WriteSession, viewer: Organiser, clock: Now
-) -> None:
+def note_replay(submission_id: SubmissionId, note: ReplayNote, database: Store, viewer: Organiser, clock: Now) -> None:
     """An organiser evaluated the entry again: the log says how many stored values held."""
-    evaluations.note_replay(session, submission_id, note, _act(viewer, clock))
+    with database.writing() as session:
+        evaluations.note_replay(session, submission_id, note, _act(viewer, clock))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from competition.records.base import Identifier
 from competition.records.standings import StandingsView
 from leaderboard.answers import documented
-from leaderboard.dependencies import AnyViewer, Now, ReadSession
+from leaderboard.dependencies import AnyViewer, Now, Store
 from leaderboard.parameters import CompetitionId
 from leaderboard.standings import service
 
@@ -21,7 +21,7 @@ def standings(
     competition: CompetitionId,
     track: Annotated[Identifier, Query()],
     scale: Annotated[Identifier, Query()],
-    session: ReadSession,
+    database: Store,
     viewer: AnyViewer,
     clock: Now,
 ) -> StandingsView:
@@ -31,4 +31,5 @@ def standings(
     interval, its rank range is null: placed by its value, and how certain that is is not known. `less_is_better` says
     that the least score is the first.
     """
-    return service.view(session, competition, track, scale, viewer=viewer, clock=clock)
+    with database.reading() as session:
+        return service.view(session, competition, track, scale, viewer=viewer, clock=clock)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from competition.records.audit import AuditReport, AuditTarget, AuditView
 from leaderboard.answers import documented
-from leaderboard.dependencies import Now, Organiser, ReadSession, WorkerRoute, WriteSession
+from leaderboard.dependencies import Now, Organiser, Store, WorkerRoute
 from leaderboard.parameters import SubmissionId
 from leaderboard.submissions import audits
 
@@ -14,17 +14,19 @@ router = APIRouter(prefix="/scoring/audits", tags=["scoring"], route_class=Worke
 
 
 @router.get("/{submission_id}", summary="What an audit must know", responses=documented(401, 403, 404, 409))
-def target(submission_id: SubmissionId, session: ReadSession, viewer: Organiser) -> AuditTarget:
+def target(submission_id: SubmissionId, database: Store, viewer: Organiser) -> AuditTarget:
     """A scored entry of a subset and a model, with all its published values. Needs a token of scope `admin`."""
-    return audits.target(session, submission_id, viewer)
+    with database.reading() as session:
+        return audits.target(session, submission_id, viewer)
 
 
 @router.post("/{submission_id}", summary="Hand in an audit", responses=documented(400, 401, 403, 404, 409, 413))
 def record(
-    submission_id: SubmissionId, report: AuditReport, session: WriteSession, viewer: Organiser, clock: Now
+    submission_id: SubmissionId, report: AuditReport, database: Store, viewer: Organiser, clock: Now
 ) -> AuditView:
     """The verdict is made again from the numbers. `confirmed` sets the badge re-trained, `exceeds` flags the entry.
 
     Repeating it changes nothing; a report about an entry that has changed since is refused (409).
     """
-    return audits.record(session, submission_id, report, viewer, clock())
+    with database.writing() as session:
+        return audits.record(session, submission_id, report, viewer, clock())

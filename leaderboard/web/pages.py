@@ -15,7 +15,7 @@ from competition.records.standings import StandingsView
 from competition.rules import Competition
 from leaderboard.accounts.viewer import ANONYMOUS
 from leaderboard.competitions import service as competitions
-from leaderboard.dependencies import Chosen, ReadSession
+from leaderboard.dependencies import Chosen, Store
 from leaderboard.events import service as events
 from leaderboard.parameters import RescoringId
 from leaderboard.references import service as reference_results
@@ -44,79 +44,87 @@ _TITLES = {
 
 
 @router.api_route("/", methods=_READ)
-def home(request: Request, session: ReadSession) -> Response:
+def home(request: Request, database: Store) -> Response:
     """The front page."""
-    cards = [_card(session, found.document) for found in competitions.list_(session)]
-    return page(request, rendering.home(cards, _place(request)))
+    with database.reading() as session:
+        cards = [_card(session, found.document) for found in competitions.list_(session)]
+        return page(request, rendering.home(cards, _place(request)))
 
 
 @router.api_route("/competitions/{competition}", methods=_READ)
 def board(
     request: Request,
-    session: ReadSession,
+    database: Store,
     competition: str,
     track: str | None = None,
     scale: str | None = None,
     references: Literal["shown", "hidden"] = "shown",
 ) -> Response:
     """The standings of one track and scale; the competition's first ones unless the query says otherwise."""
-    rules = _rules(session, competition)
-    wanted_track, wanted_scale = track or rules.tracks[0].id, scale or rules.scales[0].id
-    view = standings.view(session, rules.id, wanted_track, wanted_scale)
-    beside = repository.beside_table(session, view, _BESIDE)
-    shown = Board(
-        competition=rules,
-        track={each.id: each for each in rules.tracks}[view.track],
-        scale={each.id: each for each in rules.scales}[view.scale],
-        standings=view,
-        counts=repository.counts(session, rules.id, view.track, view.scale),
-        beside=views.show(session, beside, ANONYMOUS),
-        rescoring=_brought_by(session, rules),
-        references=[
-            ReferenceBoard(head, tuple(rows))
-            for head, rows in reference_results.on_board(session, rules.id, view.track, view.scale)
-        ],
-        show_references=references == "shown",
-    )
-    return page(request, rendering.standings(shown, _place(request)))
+    with database.reading() as session:
+        rules = _rules(session, competition)
+        wanted_track, wanted_scale = track or rules.tracks[0].id, scale or rules.scales[0].id
+        view = standings.view(session, rules.id, wanted_track, wanted_scale)
+        beside = repository.beside_table(session, view, _BESIDE)
+        shown = Board(
+            competition=rules,
+            track={each.id: each for each in rules.tracks}[view.track],
+            scale={each.id: each for each in rules.scales}[view.scale],
+            standings=view,
+            counts=repository.counts(session, rules.id, view.track, view.scale),
+            beside=views.show(session, beside, ANONYMOUS),
+            rescoring=_brought_by(session, rules),
+            references=[
+                ReferenceBoard(head, tuple(rows))
+                for head, rows in reference_results.on_board(session, rules.id, view.track, view.scale)
+            ],
+            show_references=references == "shown",
+        )
+        return page(request, rendering.standings(shown, _place(request)))
 
 
 @router.api_route("/competitions/{competition}/rescorings/{rescoring}", methods=_READ)
-def rescoring(request: Request, session: ReadSession, competition: str, rescoring: RescoringId) -> Response:
+def rescoring(request: Request, database: Store, competition: str, rescoring: RescoringId) -> Response:
     """What a re-scoring changed."""
-    rules = _rules(session, competition)
-    found = rescorings.find(session, rules.id, rescoring, ANONYMOUS)
-    shown = report.build(session, found, ANONYMOUS)
-    return page(request, rendering.rescoring(rules, shown, _place(request)))
+    with database.reading() as session:
+        rules = _rules(session, competition)
+        found = rescorings.find(session, rules.id, rescoring, ANONYMOUS)
+        shown = report.build(session, found, ANONYMOUS)
+        return page(request, rendering.rescoring(rules, shown, _place(request)))
 
 
 @router.api_route("/competitions/{competition}/take-part", methods=_READ)
-def take_part(request: Request, session: ReadSession, settings: Chosen, competition: str) -> Response:
+def take_part(request: Request, database: Store, settings: Chosen, competition: str) -> Response:
     """How to enter."""
-    return page(request, rendering.take_part(_rules(session, competition), _place(request), settings.main_hub))
+    with database.reading() as session:
+        return page(request, rendering.take_part(_rules(session, competition), _place(request), settings.main_hub))
 
 
 @router.api_route("/submissions/{submission}", methods=_READ)
-def entry(request: Request, session: ReadSession, submission: str) -> Response:
+def entry(request: Request, database: Store, submission: str) -> Response:
     """One submission."""
-    view = submissions.view(session, submission)
-    shown = Entry(
-        competition=_rules(session, view.competition),
-        submission=view,
-        events=events.story(session, submission),
-        standings=_standings(session, view.competition, view.track, view.scale),
-        evaluations=evaluations.side_by_side(session, submission, ANONYMOUS),
-        audits=audits.views(session, submission),
-    )
-    return page(request, rendering.entry(shown, _place(request)))
+    with database.reading() as session:
+        view = submissions.view(session, submission)
+        shown = Entry(
+            competition=_rules(session, view.competition),
+            submission=view,
+            events=events.story(session, submission),
+            standings=_standings(session, view.competition, view.track, view.scale),
+            evaluations=evaluations.side_by_side(session, submission, ANONYMOUS),
+            audits=audits.views(session, submission),
+        )
+        return page(request, rendering.entry(shown, _place(request)))
 
 
 @router.api_route("/references/{set_id}", methods=_READ)
-def reference_set(request: Request, session: ReadSession, set_id: str) -> Response:
+def reference_set(request: Request, database: Store, set_id: str) -> Response:
     """One version of a set of reference results."""
-    found = reference_results.get(session, set_id)
-    versions = reference_results.versions(session, found.competition, found.name)
-    return page(request, rendering.reference_set(_rules(session, found.competition), found, versions, _place(request)))
+    with database.reading() as session:
+        found = reference_results.get(session, set_id)
+        versions = reference_results.versions(session, found.competition, found.name)
+        return page(
+            request, rendering.reference_set(_rules(session, found.competition), found, versions, _place(request))
+        )
 
 
 def error_page(request: Request, status: int, message: str, hint: str) -> Response:

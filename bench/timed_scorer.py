@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 REQUESTS, REST, TOTAL = "requests to the leaderboard", "everything else", "total"
 FETCH, EVALUATION = "fetch: work", "evaluate: tasks"
-_NAMES = {"fetch_entry": "fetch", "verify_entry": "verify", "prepare_sets": "sets", "evaluate_entry": "evaluate"}
+_NAMES = {
+    "fetch_entry": "fetch",
+    "verify_entry": "verify",
+    "prepare_sets": "sets",
+    "index_overlaps": "test images",
+    "evaluate_entry": "evaluate",
+}
 
 
 def main() -> None:

@@ -6,20 +6,24 @@ rolls back otherwise. Nothing else commits.
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from competition.errors import UsageError
 
 SQLITE_BUSY_MS = 30_000
+_SURELY_ALIVE_S = 1.0
 # As many connections as the web server has threads: a request that waits for one would keep a thread from the others.
 # Parameters hold nonces and digests of tokens: they stay out of error messages.
 _POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 40, "hide_parameters": True}
@@ -109,7 +113,26 @@ _ADDRESS_HINT = "Set DATACUP_DATABASE_URL to sqlite:///FILE or postgresql://USER
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(url, **_POOL, pool_pre_ping=True)
+    engine = create_engine(url, **_POOL)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ask_if_idle)
+    return engine
+
+
+def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ask_if_idle(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Replace a connection that a restarted server has forgotten. Asking costs as much as a query: not every time."""
+    if time.monotonic() - record.info.get("used_at", math.inf) < _SURELY_ALIVE_S:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("")
+        connection.autocommit = False
+    except psycopg.OperationalError as error:
+        raise DisconnectionError from error  # the pool opens another one
 
 
 def _sqlite(url: URL) -> Engine:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from competition.errors import ConflictError, NotFoundError, UsageError
 from competition.rules import Competition, Phase, find_competition, unsupported
 from leaderboard.clock import Clock, utc_now
-from leaderboard.competitions import repository
+from leaderboard.competitions import documents, repository
 from leaderboard.competitions.schemas import CompetitionView
 from leaderboard.models import PublishedCompetition
 
@@ -89,13 +89,13 @@ def document(session: Session, competition: str, version: int) -> Competition:
     """The document of a version that is known to be published."""
     row = repository.version(session, competition, version)
     assert row is not None, "a submission refers to its competition by a foreign key"
-    return Competition.model_validate_json(row.document)
+    return documents.parse(row.document)
 
 
 def under_suite(session: Session, competition: str, suite_digest: str) -> Competition:
     """The newest published version with a suite under which there are published evaluations."""
     for row in repository.versions(session, competition):
-        found = Competition.model_validate_json(row.document)
+        found = documents.parse(row.document)
         if found.suite.digest == suite_digest:
             return found
     raise AssertionError("an evaluation is published after, or together with, the version that has its suite")
@@ -112,7 +112,7 @@ def phase_at(competition: Competition, now: datetime) -> Phase | None:
 
 
 def _view(row: PublishedCompetition, now: datetime) -> CompetitionView:
-    document = Competition.model_validate_json(row.document)
+    document = documents.parse(row.document)
     return CompetitionView(
         id=row.id,
         version=row.version,

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from competition.errors import NotFoundError
 from competition.records.lifecycle import GENESIS_HASH, Event
-from competition.rules import Competition
 from leaderboard.accounts.viewer import ANONYMOUS, Act, Viewer
 from leaderboard.competitions import repository as versions
+from leaderboard.competitions.documents import parse
 from leaderboard.events import repository
 from leaderboard.events.withholding import NEAR_COPY, Sight, shown
 from leaderboard.models import EventRow
@@ -75,7 +75,7 @@ def _open(session: Session, competition: str, viewer: Viewer) -> set[str]:
     """Tasks whose results the viewer may see under every suite that the competition has, had, or is scored by anew."""
     documents = [row.document for row in versions.versions(session, competition)]
     documents += [row.document for row in rescorings(session, competition)]
-    suites = [Competition.model_validate_json(document).suite for document in documents]
+    suites = [parse(document).suite for document in documents]
     seen = [{task.id for task in open_tasks(suite, viewer)} for suite in suites]
     hidden = [{task.id for task in suite.tasks} - open_ for suite, open_ in zip(suites, seen, strict=True)]
     return set[str]().union(*seen).difference(*hidden)

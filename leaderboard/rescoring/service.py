@@ -23,6 +23,7 @@ from competition.records.rescoring import (
 )
 from competition.rules import Competition, unsupported
 from leaderboard.accounts.viewer import Act, Viewer
+from leaderboard.competitions import documents
 from leaderboard.competitions import repository as published
 from leaderboard.competitions import service as competitions
 from leaderboard.events import service as events
@@ -182,7 +183,7 @@ def progress(session: Session, rescoring: Rescoring) -> RescoringProgress:
 
 def competition_of(rescoring: Rescoring) -> Competition:
     """The competition's version whose suite the entries are evaluated under."""
-    return Competition.model_validate_json(rescoring.document)
+    return documents.parse(rescoring.document)
 
 
 def rules_before(session: Session, rescoring: Rescoring) -> Competition:
@@ -279,7 +280,7 @@ def _current(session: Session, competition: str, document: Competition) -> Compe
 
 def _reuses(raw: str, document: Competition) -> bool:
     """Whether an older version's suite has the name of the newer one's, and is another."""
-    suite = Competition.model_validate_json(raw).suite
+    suite = documents.parse(raw).suite
     return suite.reference == document.suite.reference and suite.digest != document.suite.digest
 
 

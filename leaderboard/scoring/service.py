@@ -158,11 +158,11 @@ def accept_result(session: Session, job_id: int, weighed: Weighed, holder: Holde
         raise ConflictError(
             f"Task {result.task!r} has another accepted result already.", hint="It need not be run again."
         )
-    _extend(session, held, lease)
     if known is not None:
+        _extend(session, held, lease)
         return
     session.add(_outcome(held.job, weighed, now))
-    repository.update_job(session, held.job, {"failures": 0})
+    _extend(session, held, lease, failures=0)
     # The log is public, a hidden task's value is not: the digest is enough to prove later what was accepted.
     detail: dict[str, Any] = {"task": result.task, "attempt": held.job.attempt, "result_sha256": weighed.digest}
     if held.rescored is not None:
@@ -182,10 +182,10 @@ def finish(
 ) -> None:
     """The last word about a job; repeating it within the attempt changes nothing."""
     report = message.report
-    job = repository.job(session, job_id)
-    if job is not None and (job.finish_attempt, job.finish_digest) == (report.attempt, _digest(message)):
+    job, submission = _lock(session, job_id)
+    if (job.finish_attempt, job.finish_digest) == (report.attempt, _digest(message)):
         return
-    held = _hold(session, job_id, report, holder, now)
+    held = _live(session, job, submission, report, holder, now)
     _note_finish(session, held, message)
     if isinstance(report, PlatformFailure):
         message_text = printable(report.message, keep="\n")
@@ -202,21 +202,31 @@ def finish(
 
 def _hold(session: Session, job_id: int, message: AttemptMessage, holder: Holder, now: datetime) -> Held:
     """The job, if the message comes from its live attempt; its submission is locked until the transaction ends."""
-    job = repository.job(session, job_id)
-    if job is None:
+    return _live(session, *_lock(session, job_id), message, holder, now)
+
+
+def _lock(session: Session, job_id: int) -> tuple[Job, Submission]:
+    submission = submissions.lock_of_job(session, job_id)
+    if submission is None:
         raise NotFoundError(f"There is no job {job_id}.")
-    submission = submissions.lock(session, job.submission_id)
     job = repository.job(session, job_id)
-    assert submission is not None
     assert job is not None, "jobs are never deleted"
+    return job, submission
+
+
+def _live(
+    session: Session, job: Job, submission: Submission, message: AttemptMessage, holder: Holder, now: datetime
+) -> Held:
     live = job.state is JobState.LEASED and job.attempt == message.attempt == holder.attempt
     if not live or job.lease_expires_at is None or job.lease_expires_at <= now:
-        raise job_tokens.stale(job_id, message.attempt)
-    return Held(job, submission, Act(holder.account, now), rescorings.of_job(session, job_id))
+        raise job_tokens.stale(job.id, message.attempt)
+    rescored = rescorings.of_job(session, job.id) if job.kind is JobKind.SCORING else None
+    return Held(job, submission, Act(holder.account, now), rescored)
 
 
-def _extend(session: Session, held: Held, lease: int) -> None:
-    repository.update_job(session, held.job, {"lease_expires_at": held.act.at + timedelta(seconds=lease)})
+def _extend(session: Session, held: Held, lease: int, **values: int) -> None:
+    until = held.act.at + timedelta(seconds=lease)
+    repository.update_job(session, held.job, {"lease_expires_at": until, **values})
 
 
 def _note_finish(session: Session, held: Held, message: JobFinish) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from competition.errors import ValidationFailedError
 from competition.records.evaluation import Interval, Outcomes, TaskResult
 from competition.rules import Competition, Suite
+from leaderboard.competitions import documents
 from leaderboard.competitions import service as competitions
 from leaderboard.models import RescoredEntry, Rescoring, TaskOutcome
 from leaderboard.rescoring import planning
@@ -20,7 +21,7 @@ from leaderboard.scoring import repository
 
 def rules_of(session: Session, entry: RescoredEntry) -> Competition:
     """The competition's version under which a re-scoring evaluates the entry."""
-    return Competition.model_validate_json(session.get_one(Rescoring, entry.rescoring_id).document)
+    return documents.parse(session.get_one(Rescoring, entry.rescoring_id).document)
 
 
 def tasks(session: Session, entry: RescoredEntry, suite: Suite) -> tuple[str, ...]:

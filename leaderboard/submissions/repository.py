@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from competition.records.lifecycle import Processing
 from leaderboard.accounts.viewer import Viewer
-from leaderboard.models import Account, Evaluation, Submission, TaskOutcome
+from leaderboard.models import Account, Evaluation, Job, Submission, TaskOutcome
 from leaderboard.visibility import may_name, visible_to
 
 
@@ -48,7 +48,16 @@ def named(session: Session, submission_ids: Collection[str], viewer: Viewer) -> 
 
 def lock(session: Session, submission_id: str) -> Submission | None:
     """A submission, locked until the transaction ends. Whoever changes it, its jobs or its log locks it first."""
-    query = select(Submission).where(Submission.id == submission_id).with_for_update()
+    return _locked(session, Submission.id == submission_id)
+
+
+def lock_of_job(session: Session, job_id: int) -> Submission | None:
+    """The submission that a job is about, locked in the same way."""
+    return _locked(session, Submission.id == select(Job.submission_id).where(Job.id == job_id).scalar_subquery())
+
+
+def _locked(session: Session, which: ColumnElement[bool]) -> Submission | None:
+    query = select(Submission).where(which).with_for_update()
     return session.scalar(query.execution_options(populate_existing=True))
 
 
@@ -165,11 +174,8 @@ def compare_and_set(session: Session, submission: Submission, values: Mapping[st
         Submission.processing == submission.processing,
         Submission.version == submission.version,
     )
-    done = session.execute(
-        query.values({**values, "version": submission.version + 1}).returning(Submission.id),
-        execution_options={"synchronize_session": False},
+    done = session.scalar(
+        query.values({**values, "version": submission.version + 1}).returning(Submission),
+        execution_options={"synchronize_session": False, "populate_existing": True},
     )
-    if done.scalar() is None:
-        return False
-    session.refresh(submission)
-    return True
+    return done is not None

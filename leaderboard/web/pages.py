@@ -26,13 +26,13 @@ from leaderboard.submissions import audits, views
 from leaderboard.submissions import service as submissions
 from leaderboard.web import rendering, repository
 from leaderboard.web.references import ReferenceBoard
-from leaderboard.web.rendering import Board, CompetitionCard, Entry, Place
+from leaderboard.web.rendering import Board, CompetitionCard, Entry
+from leaderboard.web.requests import READ, place_of, rules_of
 from leaderboard.web.responses import page
 
 router = APIRouter()
 
 _BESIDE = 20
-_READ = ["GET", "HEAD"]
 _TITLES = {
     404: "Nothing here",
     405: "That cannot be done here",
@@ -43,15 +43,15 @@ _TITLES = {
 }
 
 
-@router.api_route("/", methods=_READ)
+@router.api_route("/", methods=READ)
 def home(request: Request, database: Store) -> Response:
     """The front page."""
     with database.reading() as session:
         cards = [_card(session, found.document) for found in competitions.list_(session)]
-        return page(request, rendering.home(cards, _place(request)))
+        return page(request, rendering.home(cards, place_of(request)))
 
 
-@router.api_route("/competitions/{competition}", methods=_READ)
+@router.api_route("/competitions/{competition}", methods=READ)
 def board(
     request: Request,
     database: Store,
@@ -62,7 +62,7 @@ def board(
 ) -> Response:
     """The standings of one track and scale; the competition's first ones unless the query says otherwise."""
     with database.reading() as session:
-        rules = _rules(session, competition)
+        rules = rules_of(session, competition)
         wanted_track, wanted_scale = track or rules.tracks[0].id, scale or rules.scales[0].id
         view = standings.view(session, rules.id, wanted_track, wanted_scale)
         beside = repository.beside_table(session, view, _BESIDE)
@@ -80,50 +80,50 @@ def board(
             ],
             show_references=references == "shown",
         )
-        return page(request, rendering.standings(shown, _place(request)))
+        return page(request, rendering.standings(shown, place_of(request)))
 
 
-@router.api_route("/competitions/{competition}/rescorings/{rescoring}", methods=_READ)
+@router.api_route("/competitions/{competition}/rescorings/{rescoring}", methods=READ)
 def rescoring(request: Request, database: Store, competition: str, rescoring: RescoringId) -> Response:
     """What a re-scoring changed."""
     with database.reading() as session:
-        rules = _rules(session, competition)
+        rules = rules_of(session, competition)
         found = rescorings.find(session, rules.id, rescoring, ANONYMOUS)
         shown = report.build(session, found, ANONYMOUS)
-        return page(request, rendering.rescoring(rules, shown, _place(request)))
+        return page(request, rendering.rescoring(rules, shown, place_of(request)))
 
 
-@router.api_route("/competitions/{competition}/take-part", methods=_READ)
+@router.api_route("/competitions/{competition}/take-part", methods=READ)
 def take_part(request: Request, database: Store, settings: Chosen, competition: str) -> Response:
     """How to enter."""
     with database.reading() as session:
-        return page(request, rendering.take_part(_rules(session, competition), _place(request), settings.main_hub))
+        return page(request, rendering.take_part(rules_of(session, competition), place_of(request), settings.main_hub))
 
 
-@router.api_route("/submissions/{submission}", methods=_READ)
+@router.api_route("/submissions/{submission}", methods=READ)
 def entry(request: Request, database: Store, submission: str) -> Response:
     """One submission."""
     with database.reading() as session:
         view = submissions.view(session, submission)
         shown = Entry(
-            competition=_rules(session, view.competition),
+            competition=rules_of(session, view.competition),
             submission=view,
             events=events.story(session, submission),
             standings=_standings(session, view.competition, view.track, view.scale),
             evaluations=evaluations.side_by_side(session, submission, ANONYMOUS),
             audits=audits.views(session, submission),
         )
-        return page(request, rendering.entry(shown, _place(request)))
+        return page(request, rendering.entry(shown, place_of(request)))
 
 
-@router.api_route("/references/{set_id}", methods=_READ)
+@router.api_route("/references/{set_id}", methods=READ)
 def reference_set(request: Request, database: Store, set_id: str) -> Response:
     """One version of a set of reference results."""
     with database.reading() as session:
         found = reference_results.get(session, set_id)
         versions = reference_results.versions(session, found.competition, found.name)
         return page(
-            request, rendering.reference_set(_rules(session, found.competition), found, versions, _place(request))
+            request, rendering.reference_set(rules_of(session, found.competition), found, versions, place_of(request))
         )
 
 
@@ -134,18 +134,7 @@ def error_page(request: Request, status: int, message: str, hint: str) -> Respon
         message, hint = "There is no page at this address.", "Check the address, or start from the competitions."
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         hint = "Try again in a moment. It was noted; tell the organisers if it stays."
-    return page(request, rendering.error(status, title, message, hint, _place(request)), status)
-
-
-def _place(request: Request) -> Place:
-    return Place(site=str(request.base_url).rstrip("/"), path=request.url.path)
-
-
-def _rules(session: Session, competition: str) -> Competition:
-    try:
-        return competitions.get(session, competition).document
-    except NotFoundError as error:
-        raise NotFoundError(error.message, hint="Start from the list of competitions.") from error
+    return page(request, rendering.error(status, title, message, hint, place_of(request)), status)
 
 
 def _card(session: Session, rules: Competition) -> CompetitionCard:

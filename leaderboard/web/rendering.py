@@ -1,20 +1,12 @@
-"""Records in, HTML out. No database and no request: every page can be made from constructed records.
-
-Autoescape is on for every template and a variable that is not given is an error, so that neither a hostile name nor
-a forgotten field reaches a reader.
-"""
+"""Records in, HTML out. No database and no request: every page can be made from constructed records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from competition import story
 from competition.errors import RejectionReason
 from competition.records.audit import AuditView
 from competition.records.lifecycle import Event, Processing, Visibility, chain_is_intact
@@ -24,25 +16,11 @@ from competition.records.standings import StandingsView
 from competition.records.submission import Score, SubmissionView
 from competition.rules import EntryData, EntryKind, built_in
 from competition.rules.models import Competition, Scale, Track
-from leaderboard.web import assets, charts, formatting, timeline
+from leaderboard.web import charts, timeline
 from leaderboard.web.references import KeptLines, Line, ReferenceBoard, comparable, score_of
 from leaderboard.web.references import place as place_lines
 from leaderboard.web.table import Table, build_table, neighbours
-
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a page lives: the site's public address without a slash at its end, and the page's own path."""
-
-    site: str
-    path: str
-
-    @property
-    def url(self) -> str:
-        """The page's full address."""
-        return self.site + self.path
+from leaderboard.web.templating import Place, environment, render
 
 
 @dataclass(frozen=True)
@@ -125,36 +103,10 @@ class RescoredTable:
     entries: Sequence[ChangedEntry]
 
 
-@cache
-def environment() -> Environment:
-    """The templates, with the filters of ``formatting``."""
-    jinja = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (
-        formatting.score, formatting.half_width, formatting.bounds, formatting.count, formatting.seconds,
-        formatting.size, formatting.instant, formatting.exact, formatting.iso, formatting.short, formatting.code_spans,
-        story.day, story.notice, story.withdrawn, story.words,
-    ):  # fmt: skip
-        jinja.filters[function.__name__] = function
-    jinja.globals["share"] = formatting.share
-    jinja.globals["static"] = assets.url
-    jinja.globals["unit_axis"] = charts.UNIT
-    return jinja
-
-
-def _render(template: str, place: Place, **values: object) -> str:
-    return environment().get_template(template).render(place=place, **values)
-
-
 def home(cards: Sequence[CompetitionCard], place: Place) -> str:
     """The front page: what this is, and the competitions with their best entries."""
     shown = [(card, build_table(card.standings)) for card in cards]
-    return _render("home.html", place, cards=shown)
+    return render("home.html", place, cards=shown)
 
 
 def standings(board: Board, place: Place) -> str:
@@ -168,7 +120,7 @@ def standings(board: Board, place: Place) -> str:
         table = replace(table, axis=axis)
     lines = [line for each in within for line in _lines(board, each, table)]
     ranked = [row for group in table.groups for row in group.rows]
-    return _render(
+    return render(
         "standings.html",
         place,
         board=board,
@@ -214,7 +166,7 @@ def reference_set(
         for kind in ("tasks", "aggregates", "others")
         for key in dict.fromkeys(key for row in found.rows for key in getattr(row, kind))
     ]
-    return _render(
+    return render(
         "references.html", place, competition=competition, found=found, versions=versions, columns=columns,
         scales={scale.id: scale.title for scale in competition.scales},
     )  # fmt: skip
@@ -229,7 +181,7 @@ def entry(page: Entry, place: Place) -> str:
     around = neighbours(rows, view.id)
     less_is_better = page.standings is not None and page.standings.less_is_better
     titles = {task.id: task.title for task in competition.suite.tasks}
-    return _render(
+    return render(
         "entry.html",
         place,
         competition=competition,
@@ -254,7 +206,7 @@ def entry(page: Entry, place: Place) -> str:
 
 def _tombstone(page: Entry, place: Place) -> str:
     view, events = page.submission, list(page.events)
-    return _render(
+    return render(
         "tombstone.html",
         place,
         competition=page.competition,
@@ -276,12 +228,12 @@ def rescoring(competition: Competition, report: RescoringReport, place: Place) -
         RescoredTable(tracks.get(track, track), scales.get(scale, scale), entries)
         for (track, scale), entries in grouped.items()
     ]
-    return _render("rescoring.html", place, competition=competition, report=report, tables=tables)
+    return render("rescoring.html", place, competition=competition, report=report, tables=tables)
 
 
 def take_part(competition: Competition, place: Place, hub: str) -> str:
     """How to enter: the rules, the fixed recipe and the commands, which upload to the Hub at address ``hub``."""
-    return _render(
+    return render(
         "take_part.html",
         place,
         competition=competition,
@@ -303,4 +255,4 @@ def _possible(competition: Competition) -> list[RejectionReason]:
 
 def error(status: int, title: str, message: str, hint: str, place: Place) -> str:
     """An error page; it says what to do next, like every error."""
-    return _render("error.html", place, status=status, title=title, message=message, hint=hint)
+    return render("error.html", place, status=status, title=title, message=message, hint=hint)

@@ -11,7 +11,7 @@ from competition.records.lifecycle import GENESIS_HASH, Eligibility, Event, Proc
 from competition.records.standings import StandingsRow, StandingsTask, StandingsView
 from competition.records.submission import Rejection, Score, SubmissionView, TaskScore
 from competition.rules.catalog import find_competition
-from leaderboard.web.rendering import Place
+from leaderboard.web.templating import Place
 
 DIGITS = find_competition("digits")
 START = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)

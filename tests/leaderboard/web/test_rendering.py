@@ -15,7 +15,8 @@ from competition.records.standings import StandingsTask
 from competition.records.submission import NearCopyNotice, Rejection, ReportedGapNotice, Score, Withdrawal
 from competition.rules import Aggregate, EntryData, find_competition
 from leaderboard.web import rendering
-from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry, Place
+from leaderboard.web.rendering import Board, CompetitionCard, Counts, Entry
+from leaderboard.web.templating import Place
 from tests.competition.evaluation.predicted import guessing
 from tests.competition.verification.entries import tiny_competition
 from tests.leaderboard.web import records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -56,11 +56,18 @@ class Scene:
 
     # --- participants --------------------------------------------------------------------------------------------
 
-    def enter(self, repo: str = "alice/entries", weights: int = 0) -> str:
+    def enter(
+        self,
+        repo: str = "alice/entries",
+        weights: int = 0,
+        spoil: Callable[[TinyEntry], object] = lambda _entry: None,
+    ) -> str:
         """Enter an entry by way of the Hub, as a participant does; the submission's id. ``weights`` is their seed."""
         ticket = self._register(repo)
         path = f"tiny/filtering/nano/{ticket.submission_id}"
-        revision = self.hub.upload(self._sealed(ticket, weights), repo, path)
+        entry = self._sealed(ticket, weights)
+        spoil(entry)
+        revision = self.hub.upload(entry, repo, path)
         self.participant.set_revision(ticket.submission_id, SubmissionRevision(revision=revision, path=path))
         return ticket.submission_id
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from competition.rules import Competition
-from tests.leaderboard.site import Site, result
+from tests.leaderboard.site import Site, manifest, result
 
 SECRET_VALUE = 0.815
 
@@ -41,6 +41,21 @@ def _everything(site: Site, submission: str, competition: Competition, account: 
     paths = (f"/submissions/{submission}", f"/submissions/{submission}/events", "/submissions", "/competitions")
     bodies: list[Any] = [site.get(path, account) for path in paths]
     return json.dumps([*bodies, site.standings(account, competition)])
+
+
+@pytest.mark.parametrize("revealed", [False, True])
+def test_how_many_images_of_a_hidden_task_the_data_hold_is_told_to_nobody(site: Site, revealed: bool) -> None:
+    rules = _with_hidden_task(site.competition, revealed=revealed)
+    site.publish(rules)
+    submission = site.enter(competition=rules.id)
+    grant = site.claim()
+    found = {"images": 1000, "exact": 0, "copied": 7, "samples": 7}
+    overlaps = [{"task": task.id, **found} for task in rules.suite.tasks]
+    site.must(grant, "finish", outcome="verified", manifest=manifest(grant), overlaps=overlaps)
+    for account in (None, "alice", "organiser"):
+        events = site.get(f"/submissions/{submission}/events", account)
+        (detail,) = [event["detail"] for event in events if event["after"] == "queued"]
+        assert detail["test_image_shares"] == {task.id: 0.007 for task in rules.suite.tasks if not task.hidden}
 
 
 def test_results_of_a_hidden_task_are_seen_by_organisers_only(site: Site) -> None:

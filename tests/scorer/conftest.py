@@ -11,6 +11,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import structlog
 from huggingface_hub import HfApi, constants
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -88,6 +89,13 @@ def plain_client() -> Iterator[None]:
         disable_progress_bars()
         yield
     huggingface_hub.close_session()
+
+
+@pytest.fixture(autouse=True)
+def logs_of_this_test_alone() -> Iterator[None]:
+    """A command that ran in this process has pointed the logs to a stream that ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -158,14 +156,6 @@ def received(board: Board, number: int) -> str:
     return submission
 
 
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """The commands set up this process' logs; the next test finds them as they were."""
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("quiet")
 def test_the_commands_of_organisers(board: Board, tmp_path: Path) -> None:
     environment = {
         "DATACUP_MIRROR": str(tmp_path / "mirror"),

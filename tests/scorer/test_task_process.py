@@ -61,8 +61,8 @@ def test_time_on_the_device_is_noted_and_limited_and_a_device_that_is_not_seen_i
         assert result.device_seconds is not None
         assert 0 < result.device_seconds <= result.seconds
     heard = Heard()
-    with pytest.raises(EngineError, match=f"Task {A!r} was ended: it had its device for more than 0.001 s") as late:
-        engine.evaluate(stock.work(task_seconds=0.001), heard, guard)
+    with pytest.raises(EngineError, match=f"Task {A!r} was ended: it had its device for more than 1e-06 s") as late:
+        engine.evaluate(stock.work(task_seconds=1e-6), heard, guard)
     assert "DATACUP_TASK_SECONDS" in late.value.hint
     assert heard.results == {}
     engine._devices = Devices(lambda: ("a GPU that PyTorch does not see",), tmp_path)
